@@ -1,0 +1,1 @@
+"""The dataflows, one thin module each, their settings and the command line."""

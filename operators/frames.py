@@ -1,0 +1,157 @@
+"""The contract between all parts: the columns of every frame.
+
+An item in a dataflow is a Polars frame of thousands of rows. Every function on the telemetry
+path says which of these frames it takes and gives. Times are nanoseconds since the Unix epoch
+in ``Int64``; lengths of time are nanoseconds too.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+__all__ = [
+    "ALERT_EVENTS",
+    "CUMULATIVE",
+    "DELTA",
+    "DOCUMENTS",
+    "GAUGE",
+    "KINDS",
+    "MESSAGES",
+    "PARTIALS",
+    "POINTS",
+    "REJECTS",
+    "ROLLUPS",
+    "SCORES",
+    "SCORE_COLUMNS",
+    "SERIES",
+    "empty",
+]
+
+GAUGE: Final = 0
+"""An instantaneous value; non-monotonic cumulative sums are rolled up as gauges too."""
+DELTA: Final = 1
+"""A sum whose every point holds the change since the previous one."""
+CUMULATIVE: Final = 2
+"""A monotonic sum whose points hold the total since ``start``."""
+KINDS: Final = ("gauge", "delta", "cumulative")
+"""Names of the kinds, indexed by their number."""
+
+POINTS: Final = pl.Schema(
+    {
+        "raw": pl.UInt64,  # hash of the encoded identity: a key within one process, never stored
+        "ts": pl.Int64,
+        "start": pl.Int64,  # of the cumulative total; 0 where the producer does not say
+        "value": pl.Float64,
+    }
+)
+"""One measurement a row, as a decoder gives it."""
+
+SERIES: Final = pl.Schema(
+    {
+        "identity": pl.UInt64,  # the stream as its producer identifies it
+        "series": pl.UInt64,  # the series it is written as, after enrichment; many may share one
+        "tenant": pl.String,
+        "name": pl.String,
+        "labels": pl.String,  # JSON object, keys sorted, all values strings
+        "unit": pl.String,
+        "kind": pl.UInt8,
+    }
+)
+"""One stream of points a row, and the series it belongs to."""
+
+PARTIALS: Final = pl.Schema(
+    {
+        "identity": pl.UInt64,
+        "window_start": pl.Int64,
+        "start": pl.Int64,
+        "count": pl.Int64,
+        "sum": pl.Float64,
+        "min": pl.Float64,
+        "max": pl.Float64,
+        "first_ts": pl.Int64,
+        "first": pl.Float64,
+        "last_ts": pl.Int64,
+        "last": pl.Float64,
+    }
+)
+"""A run of points of one identity in one window, before merging.
+
+The points of a cumulative identity are cut into runs wherever ``start`` changes or the value
+falls, so a run holds no reset and its increase is ``last - first``.
+"""
+
+SCORE_COLUMNS: Final = {
+    "score": pl.Float64,  # 0 is normal, 1 or more is anomalous
+    "expected": pl.Float64,
+    "lower": pl.Float64,
+    "upper": pl.Float64,
+    "detector": pl.String,
+}
+
+ROLLUPS: Final = pl.Schema(
+    {
+        "tenant": pl.String,
+        "series": pl.UInt64,
+        "name": pl.String,
+        "labels": pl.String,
+        "unit": pl.String,
+        "kind": pl.String,
+        "window": pl.Int64,  # length
+        "window_start": pl.Int64,
+        "count": pl.Int64,
+        "sum": pl.Float64,
+        "min": pl.Float64,
+        "max": pl.Float64,
+        "mean": pl.Float64,
+        "last": pl.Float64,
+        "increase": pl.Float64,  # of sums; null for gauges
+        "rate": pl.Float64,  # increase a second, over the length of the window
+        "revision": pl.Int64,  # 0 at first; one more each time late data changed the row
+    }
+)
+"""One closed window of one series a row."""
+
+SCORES: Final = pl.Schema({**ROLLUPS, **SCORE_COLUMNS})
+"""Rollups with the judgement of a detector; its columns are null where none applied."""
+
+REJECTS: Final = pl.Schema(
+    {
+        "origin": pl.String,  # "input", or the name of the sink whose backend refused it
+        "topic": pl.String,
+        "partition": pl.Int32,
+        "offset": pl.Int64,
+        "reason": pl.String,
+        "payload": pl.Binary,
+    }
+)
+"""One refused message, or one document that a backend refused for good, a row."""
+
+ALERT_EVENTS: Final = pl.Schema(
+    {
+        "id": pl.String,
+        "fingerprint": pl.String,
+        "status": pl.String,  # "firing" or "resolved"
+        "at": pl.Int64,  # event time of the change
+        "event": pl.Binary,  # the event's JSON, see operators.alerts
+    }
+)
+"""One change of an alert a row."""
+
+MESSAGES: Final = pl.Schema({"topic": pl.String, "key": pl.Binary, "value": pl.Binary})
+"""One message to produce to Kafka a row."""
+
+DOCUMENTS: Final = pl.Schema(
+    {
+        "stream": pl.String,  # Elasticsearch data stream
+        "id": pl.String,
+        "document": pl.String,  # JSON object with "@timestamp"
+    }
+)
+"""One document for Elasticsearch a row."""
+
+
+def empty(schema: pl.Schema) -> pl.DataFrame:
+    """Return a frame of ``schema`` without rows."""
+    return pl.DataFrame(schema=schema)

@@ -1,0 +1,93 @@
+"""The one place that makes Kafka clients, from the one ``kafka`` section of the settings.
+
+``kafka.options`` passes any librdkafka option through, TLS and SASL included; what Headrace's
+guarantees rest on (no auto-commit, confirmed and idempotent delivery) cannot be overridden.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+
+__all__ = ["KafkaSettings", "admin_client", "consumer", "producer", "redact"]
+
+_log = logging.getLogger(__name__)
+
+_SECRET_WORDS: Final = ("password", "secret", "key.pem", "jaas", "oauthbearer.config")
+
+
+class KafkaSettings(Protocol):
+    """What the factory needs to know; ``flows.settings.Kafka`` is one."""
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Return ``host:port``, several separated by commas."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Return librdkafka options."""
+        ...
+
+
+def _configuration(settings: KafkaSettings, own: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": "headrace",
+        **settings.options,
+        **own,
+        "logger": _log,
+    }
+
+
+def consumer(settings: KafkaSettings, group: str, **own: Any) -> Consumer:
+    """Return a consumer that is assigned partitions by hand and commits when told to.
+
+    ``own`` are further librdkafka options, with underscores for dots.
+    """
+    defaults = {"fetch.message.max.bytes": 16 << 20, "queued.max.messages.kbytes": 64 << 10}
+    return Consumer(
+        {
+            **defaults,
+            **_configuration(
+                settings,
+                {
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "earliest",
+                    **{name.replace("_", "."): value for name, value in own.items()},
+                },
+            ),
+        }
+    )
+
+
+def producer(settings: KafkaSettings) -> Producer:
+    """Return an idempotent producer; the caller confirms each delivery by its callback."""
+    defaults = {
+        "linger.ms": 5,
+        "compression.type": "lz4",
+        "message.max.bytes": 16 << 20,
+        "queue.buffering.max.messages": 1_000_000,
+    }
+    own = {"enable.idempotence": True, "acks": "all"}
+    return Producer({**defaults, **_configuration(settings, own)})
+
+
+def admin_client(settings: KafkaSettings) -> AdminClient:
+    """Return a client that creates and describes topics."""
+    return AdminClient(_configuration(settings, {}))
+
+
+def redact(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``options`` fit for a log: the values of secrets are masked."""
+    return {
+        name: "***" if any(word in name for word in _SECRET_WORDS) else value
+        for name, value in options.items()
+    }

@@ -1,0 +1,93 @@
+"""What Headrace says of itself: every metric is declared here, with advice to the operator."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "ALERT_EVENTS",
+    "BATCH_SECONDS",
+    "DEAD_LETTERS",
+    "LATE_POINTS",
+    "MESSAGES",
+    "NOTIFICATIONS",
+    "NOTIFICATION_FAILURES",
+    "OPEN_SERIES",
+    "POINTS_DECODED",
+    "POINTS_SKIPPED",
+    "ROLLUPS_EMITTED",
+    "SCORES_MADE",
+    "SINK_BLOCKED",
+    "SINK_RETRIES",
+    "SINK_ROWS",
+    "SINK_SECONDS",
+    "SOURCE_ERRORS",
+    "SOURCE_LAG",
+    "WATERMARK_LAG",
+]
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+MESSAGES = Counter(
+    "headrace_messages", "Messages read from Kafka. Flat while lag grows: a sink blocks.", ["topic"]
+)
+SOURCE_ERRORS = Counter(
+    "headrace_source_errors",
+    "Errors that the Kafka consumer reported. Any steady rate wants a look at the broker.",
+    ["topic", "code"],
+)
+SOURCE_LAG = Gauge(
+    "headrace_source_lag_messages",
+    "Messages in the partition that are not read yet. Growing for minutes: add workers.",
+    ["topic", "partition"],
+)
+POINTS_DECODED = Counter("headrace_points_decoded", "Data points decoded.", ["topic"])
+POINTS_SKIPPED = Counter(
+    "headrace_points_skipped",
+    "Data points that carry no value to aggregate: staleness markers, NaN, infinities, or a kind "
+    "of metric that is not rolled up.",
+    ["reason"],
+)
+LATE_POINTS = Counter(
+    "headrace_late_points",
+    "Points refused for their time and kept on the late topic: too late, or too far in the "
+    "future. Raise rollups.lateness, or look for a host with a wrong clock.",
+    ["reason"],
+)
+DEAD_LETTERS = Counter(
+    "headrace_dead_letters",
+    "Messages and documents sent to the dead-letter topic. See `headrace dead-letter list`.",
+    ["origin"],
+)
+BATCH_SECONDS = Histogram(
+    "headrace_batch_seconds", "Time a step took for one batch.", ["step"], buckets=_FAST
+)
+OPEN_SERIES = Gauge("headrace_open_series", "Series with state in memory.", ["shard"])
+WATERMARK_LAG = Gauge(
+    "headrace_watermark_lag_seconds",
+    "System time less watermark. It grows during a backlog, or if a partition lags behind.",
+    ["shard"],
+)
+ROLLUPS_EMITTED = Counter("headrace_rollups", "Rollups emitted.", ["window", "revised"])
+SCORES_MADE = Counter("headrace_scores", "Rollups judged by a detector.", ["verdict"])
+ALERT_EVENTS = Counter("headrace_alert_events", "Alert events made.", ["kind", "status"])
+SINK_ROWS = Counter("headrace_sink_rows", "Rows that the sink's backend confirmed.", ["sink"])
+SINK_SECONDS = Histogram(
+    "headrace_sink_seconds", "Time of one confirmed write.", ["sink"], buckets=_FAST
+)
+SINK_RETRIES = Counter(
+    "headrace_sink_retries", "Writes tried again. The flow waits meanwhile.", ["sink"]
+)
+SINK_BLOCKED = Gauge(
+    "headrace_sink_blocked",
+    "1 while the sink's backend can't be reached and the flow waits.",
+    ["sink"],
+)
+NOTIFICATIONS = Counter("headrace_notifications", "Notifications delivered.", ["channel"])
+NOTIFICATION_FAILURES = Counter(
+    "headrace_notification_failures",
+    "Notifications given up: the receiver refused them for good. See the log for its answer.",
+    ["channel"],
+)

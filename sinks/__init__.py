@@ -1,0 +1,1 @@
+"""Destinations: one file each, each confirmed and safe to replay."""

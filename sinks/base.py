@@ -1,0 +1,161 @@
+"""What every sink is: the contract of a destination, and the patience of the flow before it.
+
+A destination writes one frame at a time and either confirms all of it, names the rows that its
+backend refuses for good, or raises ``Unavailable``. Trying again is not its business: the
+operator here does that with one backoff for all, and the flow waits (backpressure) meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from time import perf_counter
+
+import polars as pl
+import tenacity
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from operators.clock import Clock, SystemClock
+from operators.frames import REJECTS
+from operators.monitoring import DEAD_LETTERS, SINK_BLOCKED, SINK_RETRIES, SINK_ROWS, SINK_SECONDS
+
+__all__ = ["Destination", "Sink", "Unavailable", "rejects"]
+
+_log = logging.getLogger(__name__)
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 15.0
+
+
+class Unavailable(Exception):
+    """The backend can't take the write now, and may later: refused connections, 429, 5xx.
+
+    The message names the backend, its address and what it answered; never a secret.
+    """
+
+
+class Destination(ABC):
+    """One connection to one backend, used by one worker thread at a time.
+
+    ``name`` labels its metrics and is the ``origin`` of what it refuses.
+    """
+
+    name: str
+
+    @abstractmethod
+    def write(self, frame: pl.DataFrame) -> pl.DataFrame | None:
+        """Write all rows of ``frame`` and return when the backend has confirmed them.
+
+        May be called again with the same rows after a crash or ``Unavailable``, some of which
+        the backend may hold already: it must then end with one copy of each.
+
+        Returns:
+            ``None``, or a REJECTS frame with what the backend refuses for good.
+
+        Raises:
+            Unavailable: nothing or not everything was confirmed; the same call may work later.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to do
+        """Release the connection. Everything written is confirmed already."""
+
+
+def rejects(origin: str, reasons: list[str], payloads: list[bytes]) -> pl.DataFrame:
+    """Return a REJECTS frame of documents that the backend of ``origin`` refused."""
+    size = len(reasons)
+    return pl.DataFrame(
+        {
+            "origin": [origin] * size,
+            "topic": [""] * size,
+            "partition": [-1] * size,
+            "offset": [-1] * size,
+            "reason": reasons,
+            "payload": payloads,
+        },
+        schema=REJECTS,
+    )
+
+
+class _Partition(StatelessSinkPartition[pl.DataFrame]):
+    def __init__(
+        self, destination: Destination, dead_letter: Destination | None, clock: Clock
+    ) -> None:
+        self._destination = destination
+        self._dead_letter = dead_letter
+        self._clock = clock
+
+    def write_batch(self, items: list[pl.DataFrame]) -> None:
+        frames = [frame for frame in items if frame.height]
+        if not frames:
+            return
+        frame = pl.concat(frames) if len(frames) > 1 else frames[0]
+        refused = self._persist(self._destination, frame)
+        if refused is not None and refused.height:
+            DEAD_LETTERS.labels(self._destination.name).inc(refused.height)
+            if self._dead_letter is None:
+                raise RuntimeError(
+                    f"{self._destination.name}: refused {refused.height} rows for good, the first "
+                    f"because: {refused['reason'][0]}"
+                )
+            _log.warning(
+                "%s refused %d rows for good; they are on the dead-letter topic. First reason: %s",
+                self._destination.name,
+                refused.height,
+                refused["reason"][0],
+            )
+            self._persist(self._dead_letter, refused)
+
+    def _persist(self, destination: Destination, frame: pl.DataFrame) -> pl.DataFrame | None:
+        """Write until it is written."""
+        name = destination.name
+
+        def before_sleep(attempt: tenacity.RetryCallState) -> None:
+            SINK_RETRIES.labels(name).inc()
+            SINK_BLOCKED.labels(name).set(1)
+            error = attempt.outcome.exception() if attempt.outcome else None
+            wait = attempt.next_action.sleep if attempt.next_action else 0
+            _log.warning("%s; waiting %.1f s, then trying again", error, wait)
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT),
+            sleep=self._clock.sleep,
+            before_sleep=before_sleep,
+        )
+        began = perf_counter()
+        refused = retrying(destination.write, frame)
+        SINK_SECONDS.labels(name).observe(perf_counter() - began)
+        SINK_BLOCKED.labels(name).set(0)
+        SINK_ROWS.labels(name).inc(frame.height - (refused.height if refused is not None else 0))
+        return refused
+
+    def close(self) -> None:
+        self._destination.close()
+        if self._dead_letter is not None:
+            self._dead_letter.close()
+
+
+class Sink(DynamicSink[pl.DataFrame]):
+    """A Bytewax sink of frames: on every worker, one destination made by ``connect``.
+
+    Args:
+        connect: makes the destination.
+        dead_letter: makes where refused rows go; without it a refused row stops the flow.
+        clock: waits between two tries.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Destination],
+        dead_letter: Callable[[], Destination] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._connect = connect
+        self._dead_letter = dead_letter
+        self._clock = clock or SystemClock()
+
+    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Partition:
+        """Connect, on the worker that will write."""
+        dead_letter = self._dead_letter() if self._dead_letter else None
+        return _Partition(self._connect(), dead_letter, self._clock)
