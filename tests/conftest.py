@@ -5,7 +5,9 @@
 | `kafka` | a broker's address | the session |
 | `topic` | a factory of topics on that broker | the test |
 | `rotel` | a factory of OTLP collectors that write to that broker | the test |
-| `kafka_server` | a broker of the module's own, to stop and kill | the module |
+| `elasticsearch` | a node's URL | the session |
+| `influxdb` | a server's `url`, `org` and `token` | the session |
+| `kafka_server`, `elasticsearch_server`, `influxdb_server` | one to stop and kill | the module |
 
 What cannot be had skips the test on a laptop and fails it in CI (`CI` is set).
 """
@@ -22,7 +24,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from flows.demo.collector import LOGS_TOPIC, METRICS_TOPIC, SPANS_TOPIC, RotelCollector
 from flows.demo.kafka import KafkaServer
-from flows.demo.process import Server, Unavailable
+from flows.demo.process import Server, UnavailableError
+from tests.backends import in_ci
+from tests.backends.elasticsearch import ElasticsearchServer
+from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
 
 DEFAULT_TOPICS = (METRICS_TOPIC, LOGS_TOPIC, SPANS_TOPIC)
 
@@ -52,11 +57,10 @@ def running(server: S) -> Iterator[S]:
     try:
         try:
             server.start()
-        except Unavailable as error:
-            reason = str(error).splitlines()[0]
-            if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
-                pytest.fail(reason, pytrace=False)
-            pytest.skip(reason)
+        except UnavailableError as error:
+            if in_ci():
+                pytest.fail(str(error), pytrace=False)
+            pytest.skip(str(error).splitlines()[0])
         yield server
     finally:
         server.stop()
@@ -84,6 +88,53 @@ def kafka_server(_kafka_of_module: KafkaServer) -> KafkaServer:
     return _kafka_of_module.start()
 
 
+@pytest.fixture(scope="session")
+def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a node that all tests share; each writes to indices of its own."""
+    if url := os.environ.get("HEADRACE_TEST_ELASTICSEARCH_URL"):
+        yield url
+        return
+    with running(ElasticsearchServer(tmp_path_factory.mktemp("elasticsearch"))) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def _elasticsearch_of_module(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ElasticsearchServer]:
+    with running(ElasticsearchServer(tmp_path_factory.mktemp("elasticsearch"))) as server:
+        yield server
+
+
+@pytest.fixture
+def elasticsearch_server(_elasticsearch_of_module: ElasticsearchServer) -> ElasticsearchServer:
+    """A node for fault tests, running when the test begins, whatever the last one did."""
+    return _elasticsearch_of_module.start()
+
+
+@pytest.fixture(scope="session")
+def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxdbAccess]:
+    """Address, organisation and token of a server that all tests share."""
+    if url := os.environ.get("HEADRACE_TEST_INFLUXDB_URL"):
+        org = os.environ["HEADRACE_TEST_INFLUXDB_ORG"]
+        yield InfluxdbAccess(url, org, os.environ["HEADRACE_TEST_INFLUXDB_TOKEN"])
+        return
+    with running(InfluxdbServer(tmp_path_factory.mktemp("influxdb"))) as server:
+        yield server.access
+
+
+@pytest.fixture(scope="module")
+def _influxdb_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxdbServer]:
+    with running(InfluxdbServer(tmp_path_factory.mktemp("influxdb"))) as server:
+        yield server
+
+
+@pytest.fixture
+def influxdb_server(_influxdb_of_module: InfluxdbServer) -> InfluxdbServer:
+    """A server for fault tests, running when the test begins, whatever the last one did."""
+    return _influxdb_of_module.start()
+
+
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> Iterator[TopicFactory]:
     """A factory of topics on the shared broker; they are deleted after the test."""
@@ -99,6 +150,7 @@ def topic(request: pytest.FixtureRequest) -> Iterator[TopicFactory]:
         return unique
 
     yield make
+    # A broker of our own goes away with its topics; somebody else's is left as it was.
     for address, names in made.items():
         if address == os.environ.get("HEADRACE__KAFKA__BOOTSTRAP_SERVERS"):
             AdminClient({"bootstrap.servers": address}).delete_topics(names)

@@ -1,6 +1,13 @@
 """Each real server starts, takes a write, gives it back, and comes back on the same port."""
 
+import uuid
+
+import pytest
 from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka.admin import AdminClient
+from elasticsearch import ConflictError, Elasticsearch
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -9,6 +16,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from flows.demo.kafka import KafkaServer
+from tests.backends.elasticsearch import ElasticsearchServer
+from tests.backends.influxdb import BUCKET, InfluxdbAccess, InfluxdbServer
 from tests.conftest import RotelFactory, TopicFactory
 
 
@@ -34,8 +43,6 @@ def test_a_stopped_kafka_is_running_again_in_the_next_test(kafka_server: KafkaSe
 
 
 def test_a_topic_has_the_partitions_that_were_asked_for(kafka: str, topic: TopicFactory) -> None:
-    from confluent_kafka.admin import AdminClient
-
     name = topic(4)
     metadata = AdminClient({"bootstrap.servers": kafka}).list_topics(name, timeout=10)
     assert len(metadata.topics[name].partitions) == 4
@@ -58,6 +65,49 @@ def test_metrics_of_the_sdk_reach_kafka_through_rotel(
     (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
     assert metric.name == "requests"
     assert metric.sum.data_points[0].as_int == 3
+
+
+def test_elasticsearch_keeps_a_document_when_it_is_killed(
+    elasticsearch_server: ElasticsearchServer,
+) -> None:
+    url = elasticsearch_server.url
+    with Elasticsearch(url) as client:
+        client.create(index="logs", id="orders-0-17", document={"message": "refused"})
+        elasticsearch_server.kill()
+        elasticsearch_server.start()
+        assert elasticsearch_server.url == url
+        found = client.get(index="logs", id="orders-0-17")
+    assert found["_source"] == {"message": "refused"}
+
+
+def test_elasticsearch_refuses_to_create_the_same_document_again(elasticsearch: str) -> None:
+    index = f"test-{uuid.uuid4().hex}"
+    with Elasticsearch(elasticsearch) as client:
+        client.create(index=index, id="orders-0-17", document={"message": "refused"})
+        with pytest.raises(ConflictError):
+            client.create(index=index, id="orders-0-17", document={"message": "refused"})
+
+
+def test_influxdb_keeps_a_point_when_it_is_killed(influxdb_server: InfluxdbServer) -> None:
+    access = influxdb_server.access
+    with InfluxDBClient(access.url, access.token, org=access.org) as client:
+        client.write_api(SYNCHRONOUS).write(
+            BUCKET, record="cpu,host=a load=0.5 1700000000000000000"
+        )
+        influxdb_server.kill()
+        influxdb_server.start()
+        assert influxdb_server.access == access
+        tables = client.query_api().query(f'from(bucket: "{BUCKET}") |> range(start: 0)')
+    assert [(r["_time"].timestamp(), r["host"], r["_value"]) for t in tables for r in t] == [
+        (1_700_000_000, "a", 0.5)
+    ]
+
+
+def test_influxdb_lets_its_token_make_buckets(influxdb: InfluxdbAccess) -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    with InfluxDBClient(influxdb.url, influxdb.token, org=influxdb.org) as client:
+        client.buckets_api().create_bucket(bucket_name=name)
+        assert client.buckets_api().find_bucket_by_name(name).name == name
 
 
 def produce(address: str, topic: str, values: list[bytes]) -> None:
