@@ -13,6 +13,7 @@ import polars as pl
 
 __all__ = [
     "ALERT_EVENTS",
+    "ATTRIBUTES",
     "CUMULATIVE",
     "DELTA",
     "DOCUMENTS",
@@ -26,6 +27,7 @@ __all__ = [
     "SCORES",
     "SCORE_COLUMNS",
     "SERIES",
+    "STREAMS",
     "empty",
 ]
 
@@ -40,6 +42,7 @@ KINDS: Final = ("gauge", "delta", "cumulative")
 
 POINTS: Final = pl.Schema(
     {
+        "message": pl.UInt32,  # index in the poll of the message that held the point
         "raw": pl.UInt64,  # hash of the encoded identity: a key within one process, never stored
         "ts": pl.Int64,
         "start": pl.Int64,  # of the cumulative total; 0 where the producer does not say
@@ -47,6 +50,20 @@ POINTS: Final = pl.Schema(
     }
 )
 """One measurement a row, as a decoder gives it."""
+
+STREAMS: Final = pl.Schema(
+    {
+        "name": pl.String,
+        "unit": pl.String,
+        "kind": pl.UInt8,
+        "scope": pl.String,  # of the instrumentation, in a canonical form
+        "resource": pl.UInt32,  # index among the resources that come with it
+    }
+)
+"""What a decoder says of an identity that it meets for the first time, attributes aside."""
+
+ATTRIBUTES: Final = pl.Schema({"owner": pl.UInt32, "key": pl.String, "value": pl.String})
+"""One attribute a row; ``owner`` is the index of the stream or resource that it belongs to."""
 
 SERIES: Final = pl.Schema(
     {

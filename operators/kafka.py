@@ -7,10 +7,10 @@ guarantees rest on (no auto-commit, confirmed and idempotent delivery) cannot be
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
 __all__ = ["KafkaSettings", "admin_client", "consumer", "producer", "redact"]
@@ -44,10 +44,12 @@ def _configuration(settings: KafkaSettings, own: Mapping[str, Any]) -> dict[str,
     }
 
 
-def consumer(settings: KafkaSettings, group: str, **own: Any) -> Consumer:
+def consumer(
+    settings: KafkaSettings, group: str, on_error: Callable[[KafkaError], None] | None = None
+) -> Consumer:
     """Return a consumer that is assigned partitions by hand and commits when told to.
 
-    ``own`` are further librdkafka options, with underscores for dots.
+    ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
     """
     defaults = {"fetch.message.max.bytes": 16 << 20, "queued.max.messages.kbytes": 64 << 10}
     return Consumer(
@@ -61,7 +63,7 @@ def consumer(settings: KafkaSettings, group: str, **own: Any) -> Consumer:
                     "enable.auto.offset.store": False,
                     "enable.partition.eof": True,
                     "auto.offset.reset": "earliest",
-                    **{name.replace("_", "."): value for name, value in own.items()},
+                    **({"error_cb": on_error} if on_error else {}),
                 },
             ),
         }
@@ -75,6 +77,8 @@ def producer(settings: KafkaSettings) -> Producer:
         "compression.type": "lz4",
         "message.max.bytes": 16 << 20,
         "queue.buffering.max.messages": 1_000_000,
+        # Not the five minutes of librdkafka: who waits so long should be told meanwhile.
+        "message.timeout.ms": 20_000,
     }
     own = {"enable.idempotence": True, "acks": "all"}
     return Producer({**defaults, **_configuration(settings, own)})

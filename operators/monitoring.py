@@ -7,13 +7,18 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
+    "ALERTS_FIRING",
+    "ALERTS_RECEIVED",
     "ALERT_EVENTS",
+    "ALERT_GROUPS",
     "BATCH_SECONDS",
     "DEAD_LETTERS",
     "LATE_POINTS",
     "MESSAGES",
     "NOTIFICATIONS",
     "NOTIFICATION_FAILURES",
+    "NOTIFICATION_RETRIES",
+    "NOTIFICATION_SECONDS",
     "OPEN_SERIES",
     "POINTS_DECODED",
     "POINTS_SKIPPED",
@@ -85,9 +90,29 @@ SINK_BLOCKED = Gauge(
     "1 while the sink's backend can't be reached and the flow waits.",
     ["sink"],
 )
+ALERTS_RECEIVED = Counter(
+    "headrace_alerts_received",
+    "Alert events that the notifier read, by what they meant. Many `out_of_date`: something writes "
+    "old events again, or a producer's clock is wrong.",
+    ["arrival"],
+)
+ALERTS_FIRING = Gauge("headrace_alerts_firing", "Alerts that the notifier knows to fire.")
+ALERT_GROUPS = Gauge(
+    "headrace_alert_groups",
+    "Groups of alerts. Far more than people would look at: put fewer labels in group_by.",
+)
 NOTIFICATIONS = Counter("headrace_notifications", "Notifications delivered.", ["channel"])
+NOTIFICATION_SECONDS = Histogram(
+    "headrace_notification_seconds", "Time of one try to deliver.", ["channel"], buckets=_FAST
+)
+NOTIFICATION_RETRIES = Counter(
+    "headrace_notification_retries",
+    "Tries to deliver that failed and are made again. Rising: the receiver is down or too slow.",
+    ["channel"],
+)
 NOTIFICATION_FAILURES = Counter(
     "headrace_notification_failures",
-    "Notifications given up: the receiver refused them for good. See the log for its answer.",
+    "Notifications given up until the group's next flush: refused, or not delivered within the "
+    "group interval. See the log for the receiver's answer.",
     ["channel"],
 )

@@ -1,0 +1,43 @@
+"""What flows read, made from the settings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flows.settings import Settings
+from operators.clock import SystemClock
+from operators.decoding import Decoding, Encoded
+from operators.enrichment import Enrichment
+from operators.series import SeriesRegistry
+from operators.source import KafkaSource
+
+__all__ = ["kafka_source", "metrics_decoding"]
+
+
+def kafka_source(settings: Settings, flow: str, topics: tuple[str, ...] = ()) -> KafkaSource:
+    """Return the source of ``flow``: of ``topics``, or of all inputs."""
+    return KafkaSource(
+        settings.kafka,
+        topics or tuple(entry.topic for entry in settings.inputs),
+        flow=flow,
+        until_end=settings.run.until == "end",
+        since=settings.run.since,
+        idle_timeout=settings.rollups.idle_timeout,
+    )
+
+
+def metrics_decoding(settings: Settings) -> Decoding:
+    """Return the step that turns polls of the metrics inputs into batches for the shards."""
+    enrichment = Enrichment(settings.enrichment)
+    return Decoding(
+        {entry.topic: Encoded(entry.encoding, entry.tenant) for entry in settings.inputs},
+        partial(
+            SeriesRegistry,
+            resource_attributes=settings.series.resource_attributes,
+            enrichment=enrichment,
+        ),
+        window=settings.rollups.windows[0],
+        shards=settings.rollups.shards,
+        future=settings.rollups.future,
+        clock=SystemClock(),
+    )

@@ -1,0 +1,57 @@
+"""The flow ``metrics``: raw metrics from Kafka to rollups, scores, anomalies and alert events.
+
+    raw metrics ─► decode ─► windows ─► scoring ─► rollups: InfluxDB, lake, rollups topic
+                     │          │          ├─────► anomalies: Elasticsearch
+                     │          │          └─────► alert events: alerts topic, Elasticsearch
+                     │          └─ late ─────────► late topic
+                     └─ rejected ────────────────► dead-letter topic
+
+Run it with ``python -m bytewax.run flows.metrics``; add ``-w 2`` for two workers, and
+``-r DIR -s 5 -b 0`` to survive a crash without a gap.
+"""
+
+from __future__ import annotations
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from flows.inputs import kafka_source, metrics_decoding
+from flows.outputs import Outputs
+from flows.serving import serve
+from flows.settings import Settings
+from operators.decoding import Rejected, ShardBatch
+from operators.routing import only
+from operators.scoring import Events, Scored, scoring
+from operators.windows import Closed, Late, windows
+
+__all__ = ["build"]
+
+NAME = "metrics"
+
+
+def build(settings: Settings, outputs: Outputs) -> Dataflow:
+    """Return the dataflow."""
+    flow = Dataflow(NAME)
+    polled = op.input("kafka", flow, kafka_source(settings, NAME))
+    decoded = op.flat_map("decode", polled, metrics_decoding(settings))
+
+    batches = op.filter_map("batches", decoded, only(ShardBatch))
+    shards = op.key_on("shards", batches, lambda batch: str(batch.shard))
+    windowed = windows("windows", shards, settings.rollups, settings.kafka.readers)
+
+    closed = op.filter_map_value("closed", windowed, only(Closed))
+    scored = op.key_rm("scored", scoring("scoring", closed, settings.scoring, settings.judged))
+
+    outputs.rollups(op.filter_map("rollups", scored, only(Scored)))
+    outputs.alerts(op.filter_map("events", scored, only(Events)))
+    outputs.late(op.filter_map("late", op.key_rm("refused", windowed), only(Late)))
+    outputs.dead_letters(op.filter_map("rejected", decoded, only(Rejected)))
+    return flow
+
+
+def __getattr__(name: str) -> Dataflow:
+    """Make the flow when the Bytewax runner asks for it, not when this module is imported."""
+    if name == "flow":
+        settings = serve(NAME)
+        return build(settings, Outputs(settings))
+    raise AttributeError(name)

@@ -1,0 +1,18 @@
+"""One file a wire format. To add one: write its file, and a line in this table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from operators.decoders.base import Decoder
+from operators.decoders.otlp_json import OtlpJson
+from operators.decoders.otlp_proto import OtlpProto
+
+__all__ = ["DECODERS"]
+
+DECODERS: Final[Mapping[str, Decoder]] = {
+    "otlp_proto": OtlpProto(),
+    "otlp_json": OtlpJson(),
+}
+"""Decoder by encoding, as ``inputs[].encoding`` names it."""

@@ -1,0 +1,89 @@
+"""The contract of a decoder: messages of one wire format become points, without a row loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["Decoded", "Decoder", "Description", "UndecodableError", "decode_or_reject"]
+
+
+class UndecodableError(ValueError):
+    """A message is not of the format; the text is the reason that its dead letter carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The names behind raw identities: once for each that is new, never once a point.
+
+    ``streams`` is a STREAMS frame with one row an identity asked for, ``attributes`` holds
+    theirs, ``resources`` those of the resources that ``streams`` refers to (ATTRIBUTES frames).
+    """
+
+    streams: pl.DataFrame
+    attributes: pl.DataFrame
+    resources: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a poll's messages held.
+
+    Attributes:
+        points: a POINTS frame; every value is finite.
+        describe: gives the description of the identities of the points at the given rows.
+            Raises ``UndecodableError`` if the attributes of one of them can't be decoded.
+        rejected: index of each message that is not of the format, and why. None of its points
+            is among ``points``.
+        skipped: number of data points that carry nothing to aggregate, by reason.
+    """
+
+    points: pl.DataFrame
+    describe: Callable[[NDArray[np.intp]], Description]
+    rejected: dict[int, str] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+class Decoder(Protocol):
+    """One wire format. It keeps no state between calls, so any worker may decode any poll."""
+
+    def decode(self, values: Sequence[bytes]) -> Decoded:
+        """Decode the values of a poll's messages. Never raises because of what they hold."""
+        ...
+
+
+def decode_or_reject(
+    values: Sequence[bytes], parse: Callable[[Sequence[bytes]], pa.Array]
+) -> tuple[pa.Array, NDArray[np.uint32], dict[int, str]]:
+    """Parse a poll as a whole; only if that fails, find out which messages are to blame.
+
+    Args:
+        values: the messages.
+        parse: makes an array with one row a message, or raises ``UndecodableError``.
+
+    Returns:
+        The rows of the good messages, the index of each in ``values``, and the reasons of the bad.
+    """
+    indexes = np.arange(len(values), dtype=np.uint32)
+    rejected: dict[int, str] = {}
+    try:
+        if all(values):
+            return parse(values), indexes, rejected
+    except UndecodableError:
+        pass
+    for index, value in enumerate(values):
+        if not value:
+            rejected[index] = "empty message"
+            continue
+        try:
+            parse([value])
+        except UndecodableError as error:
+            rejected[index] = str(error)
+    kept = np.delete(indexes, list(rejected))
+    return parse([values[index] for index in kept]), kept, rejected

@@ -1,0 +1,117 @@
+"""What OTLP's protobuf and JSON have in common once their nesting is flattened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from operators.decoders.nested import combine_hashes
+from operators.frames import CUMULATIVE, DELTA, GAUGE, POINTS
+
+__all__ = ["NOT_ROLLED_UP", "Metrics", "PointColumns", "points_of", "sum_kinds"]
+
+NOT_ROLLED_UP: Final = ("histogram", "exponential_histogram", "summary")
+"""Kinds of metric that are counted, and not rolled up."""
+
+_NO_RECORDED_VALUE: Final = 1  # bit of a data point's flags: a staleness marker
+_DELTA_TEMPORALITY: Final = 1
+_LATEST: Final = np.uint64(2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The metrics of a poll: one element a metric in every array."""
+
+    message: NDArray[np.uint32]
+    name: pa.Array
+    unit: pa.Array
+    kind: NDArray[np.uint8]
+    scope: NDArray[np.int64]
+    resource: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class PointColumns:
+    """The data points of a poll: one element a point in every array.
+
+    ``metric`` is the row in ``Metrics``; ``attributes`` are list arrays that follow each other.
+    """
+
+    metric: NDArray[np.int64]
+    ts: NDArray[np.uint64]
+    start: NDArray[np.uint64]
+    value: NDArray[np.float64]
+    has_value: NDArray[np.bool_]
+    flags: NDArray[np.uint32]
+    attributes: list[pa.ListArray]
+    hashes: NDArray[np.uint64]
+
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """Return the points of ``parts``, one after the other."""
+        parts = [part for part in parts if len(part.metric)] or parts[:1]
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            metric=np.concatenate([part.metric for part in parts]),
+            ts=np.concatenate([part.ts for part in parts]),
+            start=np.concatenate([part.start for part in parts]),
+            value=np.concatenate([part.value for part in parts]),
+            has_value=np.concatenate([part.has_value for part in parts]),
+            flags=np.concatenate([part.flags for part in parts]),
+            attributes=[lists for part in parts for lists in part.attributes],
+            hashes=np.concatenate([part.hashes for part in parts]),
+        )
+
+    def attributes_at(self, rows: NDArray[np.intp]) -> pa.ListArray:
+        """Return the attributes of the points at ``rows``."""
+        if len(self.attributes) == 1:
+            return self.attributes[0].take(pa.array(rows))
+        chunked = pa.chunked_array(self.attributes).take(pa.array(rows))
+        return pa.concat_arrays(chunked.chunks)
+
+
+def sum_kinds(
+    temporality: NDArray[np.int32], monotonic: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """Return for each sum the kind that it is rolled up as, and a number that identifies it.
+
+    A cumulative sum that can fall is a gauge to us; a delta is summed whether it can or not.
+    """
+    delta = temporality == _DELTA_TEMPORALITY
+    kinds = np.where(delta, DELTA, np.where(monotonic, CUMULATIVE, GAUGE)).astype(np.uint8)
+    return kinds, (1 + temporality.astype(np.uint64) * np.uint64(2) + monotonic).astype(np.uint64)
+
+
+def points_of(
+    metrics: Metrics, columns: PointColumns
+) -> tuple[pl.DataFrame, NDArray[np.intp], dict[str, int]]:
+    """Return the points that carry a finite value.
+
+    Returns:
+        A POINTS frame; the row in ``columns`` of each of its rows; the others, by reason.
+    """
+    stale = (columns.flags & _NO_RECORDED_VALUE) != 0
+    empty = ~columns.has_value & ~stale
+    odd = ~np.isfinite(columns.value) & ~stale & ~empty
+    reasons = {"stale": stale, "no_value": empty, "not_finite": odd}
+    skipped = {name: int(count) for name, rows in reasons.items() if (count := rows.sum())}
+    kept = np.flatnonzero(~(stale | empty | odd)) if skipped else np.arange(len(columns.metric))
+
+    metric = columns.metric[kept] if skipped else columns.metric
+    hashes = columns.hashes[kept] if skipped else columns.hashes
+    points = {
+        "message": metrics.message[metric],
+        "raw": combine_hashes(hashes, metrics.hashes[metric]),
+        # Past 2262 an int64 would turn negative; such a time is refused as future all the same.
+        "ts": np.minimum(columns.ts, _LATEST).view(np.int64)[kept],
+        "start": np.minimum(columns.start, _LATEST).view(np.int64)[kept],
+        "value": columns.value[kept],
+    }
+    return pl.DataFrame(points, schema=POINTS), kept, skipped

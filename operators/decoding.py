@@ -1,0 +1,197 @@
+"""Decode, name, pre-aggregate: from a poll of messages to what each shard gets of it.
+
+Every shard gets an item of every poll, also if none of its series is in it: the progress of event
+time travels with the data, so no shard can close a window that another one's input still fills.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from operators.clock import Clock
+from operators.decoders import DECODERS
+from operators.frames import PARTIALS, REJECTS, SERIES, empty
+from operators.monitoring import BATCH_SECONDS, DEAD_LETTERS, POINTS_DECODED, POINTS_SKIPPED
+from operators.partials import pre_aggregate, split_by_shard
+from operators.series import Resolved, SeriesRegistry
+from operators.source import Mark, Polled
+
+__all__ = ["Decoding", "Rejected", "ShardBatch"]
+
+_NO_PARTIALS: Final = empty(PARTIALS)
+_NO_SERIES: Final = empty(SERIES)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBatch:
+    """What one poll holds for one shard.
+
+    ``largest`` is the largest event time that the poll brought, by partition (``topic/number``);
+    ``marks`` are the reader's. ``future`` are runs whose timestamps can't be true yet.
+    """
+
+    shard: int
+    reader: int
+    largest: Mapping[str, int]
+    marks: Mapping[str, Mark]
+    partials: pl.DataFrame
+    series: pl.DataFrame
+    future: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Messages that are not of their topic's format: a REJECTS frame."""
+
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """How a topic's messages are encoded, and whose they are."""
+
+    encoding: str
+    tenant: str
+
+
+class Decoding:
+    """Callable for ``flat_map``: one ``Polled`` becomes a ``ShardBatch`` a shard, and ``Rejected``.
+
+    Args:
+        topics: the encoding and tenant of each topic.
+        new_registry: makes the registry of a tenant; each worker thread has its own, since a
+            shard must get the names of a series from every worker that sends it points.
+        window: length of the finest window, in nanoseconds.
+        shards: number of shards.
+        future: nanoseconds that a timestamp may be ahead of ``clock``.
+        clock: tells what "ahead" means.
+    """
+
+    def __init__(
+        self,
+        topics: Mapping[str, Encoded],
+        new_registry: Callable[[str], SeriesRegistry],
+        *,
+        window: int,
+        shards: int,
+        future: int,
+        clock: Clock,
+    ) -> None:
+        self._topics = topics
+        self._new_registry = new_registry
+        self._window = window
+        self._shards = shards
+        self._future = future
+        self._clock = clock
+        self._local = threading.local()
+
+    def __call__(self, polled: Polled) -> list[ShardBatch | Rejected]:
+        """Decode a poll."""
+        if not polled.values:
+            return list(self._spread(polled, {}, [], []))
+        started = perf_counter()
+        registry = self._registry(polled.topic)
+        decoded = DECODERS[self._topics[polled.topic].encoding].decode(polled.values)
+        resolved = registry.resolve(decoded)
+        POINTS_DECODED.labels(polled.topic).inc(resolved.points.height)
+        for reason, count in decoded.skipped.items():
+            POINTS_SKIPPED.labels(reason).inc(count)
+        out: list[ShardBatch | Rejected] = []
+        rejected = {**decoded.rejected, **resolved.rejected}
+        if rejected:
+            out.append(Rejected(_reject(polled, rejected)))
+        out += self._aggregate(polled, resolved, registry)
+        BATCH_SECONDS.labels("decode").observe(perf_counter() - started)
+        return out
+
+    def _registry(self, topic: str) -> SeriesRegistry:
+        registries: dict[str, SeriesRegistry] | None = getattr(self._local, "registries", None)
+        if registries is None:
+            registries = self._local.registries = {}
+        if topic not in registries:
+            registries[topic] = self._new_registry(self._topics[topic].tenant)
+        return registries[topic]
+
+    def _aggregate(
+        self, polled: Polled, resolved: Resolved, registry: SeriesRegistry
+    ) -> list[ShardBatch]:
+        points, rows = resolved.points, resolved.rows
+        limit = self._clock.now() + self._future
+        ts = points["ts"].to_numpy()
+        future: list[tuple[int, pl.DataFrame]] = []
+        if len(ts) and ts.max() > limit:
+            ahead = ts > limit
+            future = self._by_shard(points.filter(ahead), rows[ahead], registry)
+            points, rows = points.filter(~ahead), rows[~ahead]
+        largest = _largest(polled, points)
+        partials = self._by_shard(points, rows, registry)
+        named = resolved.new
+        series = list(split_by_shard(named, named["series"].to_numpy(), self._shards))
+        return self._spread(polled, largest, partials, series, future)
+
+    def _by_shard(
+        self, points: pl.DataFrame, rows: NDArray[np.int32], registry: SeriesRegistry
+    ) -> list[tuple[int, pl.DataFrame]]:
+        frame, row = pre_aggregate(points, rows, registry.identities, registry.kinds, self._window)
+        return list(split_by_shard(frame, registry.series[row], self._shards))
+
+    def _spread(
+        self,
+        polled: Polled,
+        largest: Mapping[str, int],
+        partials: list[tuple[int, pl.DataFrame]],
+        series: list[tuple[int, pl.DataFrame]],
+        future: list[tuple[int, pl.DataFrame]] | None = None,
+    ) -> list[ShardBatch]:
+        runs, names, ahead = dict(partials), dict(series), dict(future or [])
+        return [
+            ShardBatch(
+                shard,
+                polled.reader,
+                largest,
+                polled.marks,
+                runs.get(shard, _NO_PARTIALS),
+                names.get(shard, _NO_SERIES),
+                ahead.get(shard, _NO_PARTIALS),
+            )
+            for shard in range(self._shards)
+        ]
+
+
+def _largest(polled: Polled, points: pl.DataFrame) -> dict[str, int]:
+    """Return the largest event time by partition."""
+    if not points.height:
+        return {}
+    numbers = np.unique(polled.partitions)
+    if len(numbers) == 1:
+        return {f"{polled.topic}/{numbers[0]}": int(points["ts"].max())}  # type: ignore[arg-type]
+    ts = points["ts"].to_numpy()
+    of_point = polled.partitions[points["message"].to_numpy()]
+    found = {}
+    for number in np.unique(of_point):
+        found[f"{polled.topic}/{number}"] = int(ts[of_point == number].max())
+    return found
+
+
+def _reject(polled: Polled, rejected: Mapping[int, str]) -> pl.DataFrame:
+    DEAD_LETTERS.labels("input").inc(len(rejected))
+    indexes = sorted(rejected)
+    return pl.DataFrame(
+        {
+            "origin": ["input"] * len(indexes),
+            "topic": [polled.topic] * len(indexes),
+            "partition": polled.partitions[indexes],
+            "offset": polled.offsets[indexes],
+            "reason": [rejected[index] for index in indexes],
+            "payload": [polled.values[index] for index in indexes],
+        },
+        schema=REJECTS,
+    )

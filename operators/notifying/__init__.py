@@ -1,0 +1,1 @@
+"""From alert events to notifications: grouping, deduplication, timing and routing."""

@@ -1,0 +1,104 @@
+"""What each event means, given what is known of its alert: new, repeated, or out of date.
+
+The topic is delivered at least once: after a crash of whoever writes it, or a backfill, events
+come again, in their old order. An episode of an alert is known by its start, so an event about
+one that has ended, or about an earlier one, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Final
+
+from operators.notifying.alert import Alert
+
+__all__ = ["Arrival", "Arrivals"]
+
+REMEMBERED: Final = 20_000
+"""Alerts whose last episode is remembered after it has ended."""
+
+
+class Arrival(Enum):
+    """What an event means."""
+
+    FIRED = "fired"
+    UPDATED = "updated"
+    RESOLVED = "resolved"
+    REPEATED = "repeated"
+    """The same was said before."""
+    OUT_OF_DATE = "out_of_date"
+    """About an episode that has ended, or one before that which is known."""
+    NEVER_FIRED = "never_fired"
+    """Resolved, but nothing is known to fire."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether the alert is different now."""
+        return self in _CHANGES
+
+
+_CHANGES = frozenset({Arrival.FIRED, Arrival.UPDATED, Arrival.RESOLVED})
+
+
+class Arrivals:
+    """The alerts that fire, by fingerprint, and when the last episode of the others began.
+
+    Args:
+        firing: alerts that fire already.
+        ended: start of the last episode, by fingerprint, of alerts that have resolved, those
+            that resolved first in front.
+    """
+
+    def __init__(
+        self, firing: Iterable[Alert] = (), ended: Mapping[str, int] | None = None
+    ) -> None:
+        self._firing = {alert.fingerprint: alert for alert in firing}
+        self._ended = dict(ended or {})
+
+    @property
+    def firing(self) -> Mapping[str, Alert]:
+        """The alerts that fire."""
+        return self._firing
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """Start of the last episode of alerts that have resolved."""
+        return self._ended
+
+    def admit(self, alert: Alert) -> Arrival:
+        """Take in what an event says, if it is news, and say what it was."""
+        known = self._firing.get(alert.fingerprint)
+        arrival = _against_firing(alert, known) if known else self._against_ended(alert)
+        if arrival in (Arrival.FIRED, Arrival.UPDATED):
+            self._firing[alert.fingerprint] = alert
+            self._ended.pop(alert.fingerprint, None)
+        elif arrival in (Arrival.RESOLVED, Arrival.NEVER_FIRED):
+            self._firing.pop(alert.fingerprint, None)
+            self._remember(alert)
+        return arrival
+
+    def expire(self, alert: Alert) -> None:
+        """Forget a firing alert whose ``endsAt`` has passed; a later event may extend it."""
+        self._firing.pop(alert.fingerprint, None)
+
+    def _against_ended(self, alert: Alert) -> Arrival:
+        ended = self._ended.get(alert.fingerprint)
+        if ended is not None and alert.starts_at <= ended:
+            again = alert.resolved and alert.starts_at == ended
+            return Arrival.REPEATED if again else Arrival.OUT_OF_DATE
+        return Arrival.NEVER_FIRED if alert.resolved else Arrival.FIRED
+
+    def _remember(self, alert: Alert) -> None:
+        self._ended.pop(alert.fingerprint, None)
+        self._ended[alert.fingerprint] = alert.starts_at
+        if len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+
+def _against_firing(alert: Alert, known: Alert) -> Arrival:
+    if alert.starts_at < known.starts_at:
+        return Arrival.OUT_OF_DATE
+    if alert.resolved:
+        return Arrival.RESOLVED
+    return Arrival.REPEATED if alert.event == known.event else Arrival.UPDATED

@@ -1,0 +1,75 @@
+"""Whether there is anything to tell: a group against what its receiver was last told.
+
+The rules are Alertmanager's (``DedupStage``), each with its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["LogEntry", "Reason", "reason_to_notify"]
+
+
+class Reason(Enum):
+    """Why a notification is sent, or is not. The values are for people."""
+
+    FIRST = "first notification"
+    NEW_ALERTS = "new alerts added"
+    SOME_RESOLVED = "some alerts resolved"
+    ALL_RESOLVED = "all alerts resolved"
+    REPEAT = "repeat interval elapsed"
+
+    NOTHING_NEW = "nothing has changed"
+    NEVER_TOLD = "only resolved alerts, of which the receiver never heard"
+    RESOLVED_UNWANTED = "only resolved alerts, which the receiver does not want"
+
+    @property
+    def is_to_notify(self) -> bool:
+        """Whether this is a reason to send."""
+        return self in _TO_NOTIFY
+
+
+_TO_NOTIFY = frozenset(
+    {Reason.FIRST, Reason.NEW_ALERTS, Reason.SOME_RESOLVED, Reason.ALL_RESOLVED, Reason.REPEAT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What an integration was last told of a group: when, and which fingerprints.
+
+    ``at`` is in nanoseconds since the Unix epoch: the flush that the notification came from.
+    """
+
+    at: int
+    firing: frozenset[str]
+    resolved: frozenset[str] = frozenset()
+
+
+def reason_to_notify(
+    entry: LogEntry | None,
+    firing: Set[str],
+    resolved: Set[str],
+    *,
+    send_resolved: bool,
+    repeat_interval: int,
+    now: int,
+) -> Reason:
+    """Compare a group with what was last told of it, ``None`` if nothing ever was.
+
+    That all alerts have resolved is a reason whether or not the receiver wants to know it: what
+    was logged as firing has to be forgotten, or the next alert would look like an old one.
+    """
+    told: Set[str] = entry.firing if entry else frozenset()
+    if not firing <= told:
+        return Reason.NEW_ALERTS if told else Reason.FIRST
+    if not firing:
+        return Reason.ALL_RESOLVED if told else Reason.NEVER_TOLD
+    assert entry is not None
+    if send_resolved and not resolved <= entry.resolved:
+        return Reason.SOME_RESOLVED
+    # Flushes come at multiples of the group interval, so an interval that is a multiple of it
+    # has elapsed exactly; Alertmanager, which logs after sending, is one flush late.
+    return Reason.REPEAT if entry.at + repeat_interval <= now else Reason.NOTHING_NEW

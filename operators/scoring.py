@@ -1,0 +1,302 @@
+"""Online scoring: each rollup of the judged resolution is scored, then learned.
+
+This is the one place where rows are taken one by one: a River detector learns from one value
+after the other. It does so on rollups, of which there is one a series and window.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+import bytewax.operators as op
+import orjson
+import polars as pl
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from models import DETECTORS
+from models.base import Detector, Judgement
+from operators.alerts import AlertEvent, Status, alert_event, encode_event
+from operators.durations import format_duration
+from operators.frames import ALERT_EVENTS, KINDS, SCORE_COLUMNS, SCORES
+from operators.incidents import Incident
+from operators.monitoring import ALERT_EVENTS as EVENTS_MADE
+from operators.monitoring import BATCH_SECONDS, SCORES_MADE
+from operators.windows import Closed
+
+__all__ = ["Events", "Scored", "ScoringSettings", "scoring"]
+
+_VERSION: Final = 1
+_ALERT_NAME: Final = "MetricAnomaly"
+_GAUGE: Final = KINDS[0]
+
+
+class ScoringSettings(Protocol):
+    """What scoring needs to know; ``flows.settings.Scoring`` is one. Times in nanoseconds."""
+
+    enabled: bool
+    metrics: str
+    detector: str
+    options: Mapping[str, float]
+    warm_up: int
+    fire_after: int
+    resolve_after: int
+    stale_after: int
+    evict_after: int
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Rollups with what a detector says of them: a SCORES frame."""
+
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Alert events: an ALERT_EVENTS frame."""
+
+    frame: pl.DataFrame
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One series: its detector, its incident, and what an event about it says."""
+
+    detector: Detector
+    name: str
+    labels: str
+    tenant: str
+    learned: int = 0
+    seen: int = 0
+    incident: Incident = field(default_factory=Incident)
+
+
+def scoring(
+    step_id: str, up: KeyedStream[Closed], settings: ScoringSettings, window: int
+) -> KeyedStream[Scored | Events]:
+    """Score the rollups, and make alert events of incidents.
+
+    Args:
+        step_id: name of the step, and of its state.
+        up: rollups by shard.
+        settings: which rollups are judged, and how.
+        window: the resolution that is judged, in nanoseconds.
+    """
+
+    def build(state: dict[str, Any] | None) -> ScoringLogic:
+        return ScoringLogic(settings, window, state)
+
+    return op.stateful_batch(step_id, up, build)
+
+
+class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]):
+    """Keeps a detector and an incident for each series of a shard."""
+
+    def __init__(
+        self, settings: ScoringSettings, window: int, state: dict[str, Any] | None
+    ) -> None:
+        self._settings = settings
+        self._window = window
+        self._judged = re.compile(settings.metrics)
+        self._watched: dict[int, _Watched] = {}
+        self._latest = 0
+        self._swept = 0
+        if state is not None:
+            self._restore(state)
+
+    def on_batch(self, values: list[Closed]) -> tuple[list[Scored | Events], bool]:
+        """Score the frames in their order; rollups of other resolutions pass unscored."""
+        started = perf_counter()
+        events: list[tuple[AlertEvent, int]] = []
+        out: list[Scored | Events] = []
+        for frame in (closed.frame for closed in values):
+            judged = self._settings.enabled and int(frame["window"][0]) == self._window
+            out.append(Scored(self._score(frame, events) if judged else _unscored(frame)))
+        events += self._sweep()
+        if events:
+            out.append(Events(_event_frame(events)))
+        BATCH_SECONDS.labels("score").observe(perf_counter() - started)
+        return out, StatefulBatchLogic.RETAIN
+
+    def _score(self, frame: pl.DataFrame, events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:
+        # A revision is not judged again: the detector has learned what came first.
+        frame = frame.sort("window_start")
+        value = pl.when(pl.col("kind") == _GAUGE).then("mean").otherwise("rate")
+        columns = frame.select("series", "window_start", "revision", value=value)
+        judgements: list[tuple[Any, ...]] = []
+        detector = self._settings.detector
+        for row, (series, start, revision, number) in enumerate(columns.iter_rows()):
+            judgement = None
+            if revision == 0 and number is not None:
+                watched = self._watched.get(series) or self._watch(series, frame, row)
+                if watched is not None:
+                    judgement = self._judge(watched, number, start, events)
+            judgements.append((None,) * 5 if judgement is None else (*judgement, detector))
+        if judgements:
+            self._latest = max(self._latest, int(columns["window_start"][-1]))
+        scores = pl.DataFrame(judgements, schema=SCORE_COLUMNS, orient="row")
+        known = scores["score"].drop_nulls()
+        anomalous = int((known >= 1).sum())
+        SCORES_MADE.labels("normal").inc(len(known) - anomalous)
+        SCORES_MADE.labels("anomalous").inc(anomalous)
+        return frame.hstack(scores).select(SCORES.names())
+
+    def _watch(self, series: int, frame: pl.DataFrame, row: int) -> _Watched | None:
+        name = frame["name"][row]
+        if not self._judged.fullmatch(name):
+            return None
+        detector = DETECTORS[self._settings.detector](**self._settings.options)
+        watched = _Watched(detector, name, frame["labels"][row], frame["tenant"][row])
+        self._watched[series] = watched
+        return watched
+
+    def _judge(
+        self, watched: _Watched, value: float, start: int, events: list[tuple[AlertEvent, int]]
+    ) -> Judgement | None:
+        judgement = None
+        settings = self._settings
+        if watched.learned >= settings.warm_up:
+            judgement = watched.detector.judge(value)
+            change = watched.incident.step(
+                anomaly=judgement.score >= 1,
+                window_start=start,
+                fire_after=settings.fire_after,
+                resolve_after=settings.resolve_after,
+            )
+            if change is not None:
+                status: Status = "firing" if change == "fire" else "resolved"
+                end = start + self._window
+                events.append((self._event(watched, status, judgement, value), end))
+        watched.incident.recent.append(value)
+        watched.detector.learn(value)
+        watched.learned += 1
+        watched.seen = start
+        return judgement
+
+    def _event(
+        self,
+        watched: _Watched,
+        status: Status,
+        judgement: Judgement | None,
+        value: float | None,
+        ends_at: int | None = None,
+    ) -> AlertEvent:
+        labels = orjson.loads(watched.labels)
+        labels |= {
+            "alertname": _ALERT_NAME, "metric": watched.name, "severity": self._settings.severity
+        }  # fmt: skip
+        if watched.tenant != "default":
+            labels["tenant"] = watched.tenant
+        evidence: dict[str, Any] = {
+            "window": format_duration(self._window),
+            "detector": self._settings.detector,
+            "recent": list(watched.incident.recent),
+        }
+        if judgement is not None:
+            evidence |= judgement._asdict()
+        incident = watched.incident
+        if status == "resolved" and ends_at is None:
+            ends_at = incident.until
+        return alert_event(
+            status=status,
+            kind="anomaly",
+            labels=labels,
+            annotations={"summary": _summary(watched, status, judgement, value)},
+            starts_at=incident.since,
+            ends_at=ends_at,
+            value=value,
+            evidence=evidence,
+        )
+
+    def _sweep(self) -> list[tuple[AlertEvent, int]]:
+        """Resolve alerts of series that fell silent, and forget series that stay so."""
+        events: list[tuple[AlertEvent, int]] = []
+        if self._latest - self._swept < self._window:
+            return events
+        self._swept = self._latest
+        for series, watched in list(self._watched.items()):
+            quiet = self._latest - watched.seen
+            if watched.incident.firing and quiet >= self._settings.stale_after:
+                watched.incident.firing = False
+                ends_at = watched.seen + self._window
+                events.append((self._event(watched, "resolved", None, None, ends_at), self._latest))
+            if quiet >= self._settings.evict_after:
+                del self._watched[series]
+        return events
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data, with its version: a few numbers and two texts a series."""
+        return {
+            "version": _VERSION,
+            "detector": self._settings.detector,
+            "latest": self._latest,
+            "watched": {
+                series: (
+                    watched.detector.state,
+                    (watched.name, watched.labels, watched.tenant),
+                    (watched.learned, watched.seen),
+                    _plain(watched.incident),
+                )
+                for series, watched in self._watched.items()
+            },
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state["version"] != _VERSION or state["detector"] != self._settings.detector:
+            return  # another detector's numbers mean nothing to this one: it learns anew
+        self._latest = self._swept = state["latest"]
+        for series, (numbers, texts, (learned, seen), incident) in state["watched"].items():
+            detector = DETECTORS[self._settings.detector](**self._settings.options)
+            watched = _Watched(detector.resume(numbers), *texts, learned, seen)
+            *fields, recent = incident
+            watched.incident = Incident(*fields)
+            watched.incident.recent.extend(recent)
+            self._watched[series] = watched
+
+
+def _plain(incident: Incident) -> tuple[Any, ...]:
+    return (
+        incident.anomalous, incident.normal, incident.firing, incident.since, incident.until,
+        tuple(incident.recent),
+    )  # fmt: skip
+
+
+def _unscored(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.lit(None, dtype=dtype).alias(name) for name, dtype in SCORE_COLUMNS.items()
+    ).select(SCORES.names())
+
+
+def _summary(
+    watched: _Watched, status: Status, judgement: Judgement | None, value: float | None
+) -> str:
+    labels = orjson.loads(watched.labels)
+    where = labels.get("service.name") or labels.get("host.name")
+    subject = f"{watched.name} of {where}" if where else watched.name
+    if judgement is None or value is None:
+        return f"{subject}: no data any more"
+    expected = f"{judgement.lower:.4g} to {judgement.upper:.4g}"
+    if status == "resolved":
+        return f"{subject} is back to normal: {value:.4g}, expected {expected}"
+    side = "above" if value > judgement.expected else "below"
+    return f"{subject} is {value:.4g}, {side} the expected {expected}"
+
+
+def _event_frame(events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:
+    for event, _ in events:
+        EVENTS_MADE.labels(event["kind"], event["status"]).inc()
+    return pl.DataFrame(
+        {
+            "id": [event["id"] for event, _ in events],
+            "fingerprint": [event["fingerprint"] for event, _ in events],
+            "status": [event["status"] for event, _ in events],
+            "at": [at for _, at in events],
+            "event": [encode_event(event) for event, _ in events],
+        },
+        schema=ALERT_EVENTS,
+    )

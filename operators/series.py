@@ -1,0 +1,188 @@
+"""Naming series: from the bytes that identify a stream of points to labels and stable ids.
+
+This happens once for each identity that a worker has not met before. What a point carries from
+then on is a row number in the registry of its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from operators.decoders.base import Decoded, Description, UndecodableError
+from operators.enrichment import Enrichment
+from operators.frames import ATTRIBUTES, SERIES, empty
+from operators.hash_index import HashIndex
+
+__all__ = ["Resolved", "SeriesRegistry", "labels_json", "name_series"]
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"} | {
+    chr(code): f"\\u{code:04x}" for code in range(32) if chr(code) not in "\n\r\t"
+}
+
+
+class Resolved:
+    """Points with the registry's row of each, and what had to be learned for it."""
+
+    __slots__ = ("new", "points", "rejected", "rows")
+
+    def __init__(
+        self,
+        points: pl.DataFrame,
+        rows: NDArray[np.int32],
+        new: pl.DataFrame,
+        rejected: dict[int, str],
+    ) -> None:
+        self.points = points
+        self.rows = rows
+        self.new = new
+        self.rejected = rejected
+
+
+class SeriesRegistry:
+    """The identities that one worker has met in one topic.
+
+    Attributes:
+        identities, series, kinds: one element a row, in the order of meeting.
+    """
+
+    def __init__(
+        self, tenant: str, resource_attributes: Sequence[str], enrichment: Enrichment
+    ) -> None:
+        self._tenant = tenant
+        self._resource_attributes = list(resource_attributes)
+        self._enrichment = enrichment
+        self._index = HashIndex()
+        self.identities = np.empty(0, np.uint64)
+        self.series = np.empty(0, np.uint64)
+        self.kinds = np.empty(0, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    def resolve(self, decoded: Decoded) -> Resolved:
+        """Find the row of each point; name the series of identities that are new.
+
+        Messages with attributes that can't be decoded are rejected, and their points taken out.
+        """
+        points = decoded.points
+        raw = points["raw"].to_numpy()
+        rows = self._index.find(raw)
+        unknown = np.flatnonzero(rows < 0)
+        if not len(unknown):
+            return Resolved(points, rows, empty(SERIES), {})
+        fresh, first = np.unique(raw[unknown], return_index=True)
+        examples = unknown[first]
+        try:
+            description = decoded.describe(examples)
+        except UndecodableError:
+            return self._without_undecodable(decoded, examples)
+        new = name_series(self._tenant, description, self._resource_attributes, self._enrichment)
+        start = len(self)
+        self.identities = np.concatenate([self.identities, new["identity"].to_numpy()])
+        self.series = np.concatenate([self.series, new["series"].to_numpy()])
+        self.kinds = np.concatenate([self.kinds, new["kind"].to_numpy()])
+        self._index.insert(fresh, np.arange(start, len(self), dtype=np.int32))
+        rows[unknown] = self._index.find(raw[unknown])
+        return Resolved(points, rows, new, {})
+
+    def _without_undecodable(self, decoded: Decoded, examples: NDArray[np.intp]) -> Resolved:
+        """Resolve again without the messages to blame. One identity at a time: this is rare."""
+        messages = decoded.points["message"]
+        rejected: dict[int, str] = {}
+        for example in examples:
+            try:
+                decoded.describe(np.array([example]))
+            except UndecodableError as error:
+                rejected[int(messages[int(example)])] = str(error)
+        kept = np.flatnonzero(~np.isin(messages.to_numpy(), list(rejected)))
+        rest = Decoded(decoded.points[kept], lambda rows: decoded.describe(kept[rows]))
+        resolved = self.resolve(rest)
+        resolved.rejected.update(rejected)
+        return resolved
+
+
+def name_series(
+    tenant: str,
+    description: Description,
+    resource_attributes: Sequence[str],
+    enrichment: Enrichment,
+) -> pl.DataFrame:
+    """Return a SERIES frame with one row a stream of ``description``, in its order.
+
+    The identity is made of all that the producer says: name, unit, kind, scope, resource and
+    attributes, in whatever order they stood. The labels are the attributes of the points and the
+    chosen ones of the resource (the former win), enriched; empty ones are as good as absent.
+    A series is what shares tenant, name and labels.
+    """
+    streams = description.streams
+    attributes = _last_of_each(description.attributes)
+    resources = _last_of_each(description.resources)
+    chosen = streams.select(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("owner"), pl.col("resource")
+    ).join(
+        resources.filter(pl.col("key").is_in(list(resource_attributes))).rename(
+            {"owner": "resource"}
+        ),
+        on="resource",
+    )
+    labels = pl.concat([attributes, chosen.select(ATTRIBUTES.names())]).unique(
+        ["owner", "key"], keep="first", maintain_order=True
+    )
+    labels = enrichment.apply(labels, streams.height).filter(pl.col("value") != "")
+    named = streams.with_columns(
+        tenant=pl.lit(tenant),
+        labels=labels_json(labels, streams.height),
+        all_attributes=labels_json(attributes, streams.height),
+        all_resource=labels_json(resources, _count(streams["resource"])).gather(
+            streams["resource"]
+        ),
+    )
+    identity = pl.concat_str(
+        ["tenant", "name", "unit", pl.col("kind").cast(pl.String), "scope", "all_resource",
+         "all_attributes"],
+        separator="\x00",
+    )  # fmt: skip
+    series = pl.concat_str(["tenant", "name", "labels"], separator="\x00")
+    texts = named.select(identity=identity, series=series)
+    return named.with_columns(
+        identity=_stable_hashes(texts["identity"]), series=_stable_hashes(texts["series"])
+    ).select(SERIES.names())
+
+
+def labels_json(labels: pl.DataFrame, owners: int) -> pl.Series:
+    """Return for each owner its labels as a JSON object with sorted keys, ``{}`` for none."""
+    entry = pl.format(
+        '"{}":"{}"',
+        pl.col("key").str.replace_many(_ESCAPES),
+        pl.col("value").str.replace_many(_ESCAPES),
+    )
+    objects = (
+        labels.sort("owner", "key")
+        .select("owner", entry=entry)
+        .group_by("owner", maintain_order=True)
+        .agg(pl.col("entry").str.join(",").alias("object"))
+        .with_columns(object=pl.concat_str(pl.lit("{"), "object", pl.lit("}")))
+    )
+    everyone = pl.DataFrame({"owner": pl.int_range(owners, dtype=pl.UInt32, eager=True)})
+    joined = everyone.join(objects, on="owner", how="left", maintain_order="left")
+    return joined["object"].fill_null("{}")
+
+
+def _last_of_each(attributes: pl.DataFrame) -> pl.DataFrame:
+    """Of a key that stands twice, keep the last, as protobuf maps do."""
+    return attributes.unique(["owner", "key"], keep="last", maintain_order=True)
+
+
+def _count(indexes: pl.Series) -> int:
+    return int(indexes.max() or 0) + 1 if len(indexes) else 0  # type: ignore[arg-type]
+
+
+def _stable_hashes(texts: pl.Series) -> pl.Series:
+    """Return 64 bits of BLAKE2b each: the same on every machine and in every version."""
+    digests = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return pl.Series(np.frombuffer(digests, np.dtype("<u8")).copy(), dtype=pl.UInt64)

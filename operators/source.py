@@ -1,0 +1,430 @@
+"""The Kafka source: one item is one poll of many messages of one topic.
+
+The partitions of all input topics are spread over a fixed number of *readers*, which are what
+Bytewax distributes over its workers and snapshots. A reader owns a partition by a rule that does
+not depend on how many partitions there are, so a partition added later is simply picked up.
+
+Each reader also says how its partitions are doing (``Mark``): windows need to know which
+partition may still hold back time, and only the reader can tell an idle producer from a flow that
+was itself held up. A partition is idle when it was *polled at its end* for the idle timeout.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Final, TypedDict
+
+import numpy as np
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from numpy.typing import NDArray
+
+from operators.clock import Clock, SystemClock
+from operators.kafka import KafkaSettings, consumer
+from operators.monitoring import MESSAGES, SOURCE_ERRORS, SOURCE_LAG
+
+__all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
+
+_log = logging.getLogger(__name__)
+
+_METADATA_SECONDS: Final = 10.0
+_LAG_SECONDS: Final = 2.0
+_CONNECT_SECONDS: Final = 60.0
+
+
+class SourceError(RuntimeError):
+    """The input can't be read; the message names the broker or topic and the way out."""
+
+
+class Mark(Enum):
+    """What a reader knows of the future of a partition."""
+
+    LIVE = "live"  # more may come at any time
+    IDLE = "idle"  # at its end, and nothing came for the idle timeout
+    ENDED = "ended"  # nothing more will be read from it in this run
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll of one topic gave.
+
+    ``values``, ``partitions`` and ``offsets`` have one element a message. ``marks`` tells of
+    partitions, named ``topic/partition``, whose state changed; the first item of each reader
+    names all that it owns.
+    """
+
+    reader: int
+    topic: str
+    values: list[bytes]
+    partitions: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+
+
+class ReaderState(TypedDict):
+    """Snapshot of a reader: the next offset to read, by topic and partition."""
+
+    version: int
+    offsets: dict[str, dict[int, int]]
+
+
+class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
+    """Reads topics from where recovery, the consumer group or ``since`` says.
+
+    Args:
+        settings: the ``kafka`` section; ``group`` is the consumer group that offsets are
+            committed to, so that ordinary lag tools see progress.
+        topics: topics to read.
+        flow: name of the flow, the last part of the group's name.
+        until_end: stop at the end offsets that are found at the start.
+        since: where to begin a partition that recovery knows nothing of: ``committed`` (what is
+            not committed is read from its beginning), ``earliest`` or ``latest``.
+        idle_timeout: nanoseconds at the end of a partition after which it is idle.
+        clock: tells the time that the idle timeout is measured by.
+
+    Raises:
+        SourceError: by its readers, if the broker can't be reached for a minute at the start, or
+            a topic that is to be read to its end does not exist.
+    """
+
+    def __init__(
+        self,
+        settings: Any,
+        topics: Sequence[str],
+        *,
+        flow: str,
+        until_end: bool,
+        since: str,
+        idle_timeout: int,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._topics = tuple(topics)
+        self._group = f"{settings.group}.{flow}"
+        self._until_end = until_end
+        self._since = since
+        self._idle_seconds = idle_timeout / 1e9
+        self._clock = clock or SystemClock()
+
+    def list_parts(self) -> list[str]:
+        """Name the readers; every worker can run each."""
+        return [f"reader-{index}" for index in range(self._settings.readers)]
+
+    def build_part(self, _step_id: str, for_part: str, resume_state: ReaderState | None) -> _Reader:
+        """Make a reader, or resume one where its snapshot stood."""
+        return _Reader(
+            int(for_part.removeprefix("reader-")),
+            self._settings,
+            self._topics,
+            self._group,
+            until_end=self._until_end,
+            since=self._since,
+            idle_seconds=self._idle_seconds,
+            clock=self._clock,
+            resume=resume_state,
+        )
+
+
+@dataclass(slots=True)
+class _Partition:
+    """A partition that a reader owns."""
+
+    topic: str
+    number: int
+    next_offset: int
+    end: int | None
+    quiet_since: float | None = None  # when its end was reached, on the monotonic clock
+    mark: Mark = Mark.LIVE
+
+    @property
+    def name(self) -> str:
+        return f"{self.topic}/{self.number}"
+
+    @property
+    def position(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.number, self.next_offset)
+
+
+class _Reader(StatefulSourcePartition[Polled, ReaderState]):
+    def __init__(
+        self,
+        index: int,
+        settings: Any,
+        topics: tuple[str, ...],
+        group: str,
+        *,
+        until_end: bool,
+        since: str,
+        idle_seconds: float,
+        clock: Clock,
+        resume: ReaderState | None,
+    ) -> None:
+        self._index = index
+        self._readers = settings.readers
+        self._kafka: KafkaSettings = settings
+        self._topics = topics
+        self._until_end = until_end
+        self._since = since
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._resume = resume["offsets"] if resume else {}
+        self._poll_bytes = settings.poll_bytes
+        self._poll_messages = settings.poll_messages
+        self._poll_wait = timedelta(microseconds=settings.poll_time / 1000)
+        self._message_size = 16 << 10  # a first guess, corrected by every poll
+        self._awake: datetime | None = None
+        self._announced = False
+        self._partitions: dict[tuple[str, int], _Partition] = {}
+        self._committable: list[TopicPartition] = []
+        self._consumer = consumer(settings, group, self._on_error)
+        self._next_metadata = 0.0
+        self._next_lag = 0.0
+        if until_end:
+            atexit.register(self._commit_if_all_went_well)
+
+    # Bytewax calls these.
+
+    def next_batch(self) -> list[Polled]:
+        """Return what one poll gives: an item a topic, or one with marks alone."""
+        now = self._clock.monotonic()
+        first = not self._announced
+        marks: dict[str, Mark] = {}
+        if now >= self._next_metadata and (first or not self._until_end):
+            marks.update(self._find_partitions(first))
+            self._next_metadata = now + _METADATA_SECONDS
+        self._announced = True
+
+        limit = max(1, min(self._poll_messages, self._poll_bytes // self._message_size))
+        messages = self._consumer.consume(limit, 0) if self._partitions else []
+        by_topic, full = self._sort_out(messages, now, marks)
+        self._mark_idle(now, marks)
+        self._awake = None if full else datetime.now(UTC) + self._poll_wait
+        if now >= self._next_lag:
+            self._report_lag()
+            self._next_lag = now + _LAG_SECONDS
+
+        items = [self._item(topic, batch, marks) for topic, batch in by_topic.items()]
+        if (marks or first) and not items:
+            items = [self._item("", [], marks)]
+        if self._until_end and not items and self._all_ended():
+            raise StopIteration
+        return items
+
+    def next_awake(self) -> datetime | None:
+        """Poll again at once while there is much to read, else after the poll time."""
+        return self._awake
+
+    def snapshot(self) -> ReaderState:
+        """Return the next offsets, and commit those of the snapshot before.
+
+        One snapshot later they have been through the sinks: Bytewax holds an epoch back until
+        the one before it is done.
+        """
+        if not self._until_end:
+            self._commit(self._committable)
+            self._committable = [entry.position for entry in self._partitions.values()]
+        offsets: dict[str, dict[int, int]] = {
+            topic: dict(known) for topic, known in self._resume.items()
+        }
+        for (topic, number), entry in self._partitions.items():
+            offsets.setdefault(topic, {})[number] = entry.next_offset
+        return {"version": 1, "offsets": offsets}
+
+    def close(self) -> None:
+        """Leave the broker. With ``until_end`` the consumer is kept for the commit at exit."""
+        if not self._until_end:
+            self._consumer.close()
+
+    # Which partitions there are, and where they begin.
+
+    def _owns(self, topic: str, number: int) -> bool:
+        return (zlib.crc32(topic.encode()) + number) % self._readers == self._index
+
+    def _find_partitions(self, first: bool) -> dict[str, Mark]:
+        """Take up partitions that are new; return their marks."""
+        found = []
+        for topic in self._topics:
+            for number in self._numbers(topic, first):
+                if self._owns(topic, number) and (topic, number) not in self._partitions:
+                    found.append((topic, number))
+        for (topic, number), start in self._starts(found, first).items():
+            end = self._end(topic, number) if self._until_end else None
+            self._partitions[topic, number] = entry = _Partition(topic, number, start, end)
+            if end is not None and (start >= end or end == 0):
+                entry.mark = Mark.ENDED
+        if found:
+            wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
+            self._consumer.assign(wanted)
+        return {self._partitions[key].name: self._partitions[key].mark for key in found}
+
+    def _numbers(self, topic: str, first: bool) -> list[int]:
+        """Return the numbers of a topic's partitions; none if it does not exist (yet)."""
+        deadline = time.monotonic() + (_CONNECT_SECONDS if first else 0.0)
+        while True:
+            try:
+                described = self._consumer.list_topics(topic, timeout=5.0).topics[topic]
+            except KafkaException as error:
+                if not first:
+                    _log.warning("cannot list the partitions of %s: %s", topic, error)
+                    return []
+                if time.monotonic() > deadline:
+                    raise SourceError(
+                        f"Kafka at {self._kafka.bootstrap_servers} can't be reached "
+                        f"({error.args[0].str()}): check kafka.bootstrap_servers and kafka.options"
+                    ) from None
+                _log.warning("Kafka at %s can't be reached yet", self._kafka.bootstrap_servers)
+                continue
+            if described.error is None:
+                return sorted(described.partitions)
+            if self._until_end:
+                raise SourceError(
+                    f"{topic}: {described.error.str()} (run `headrace setup`, or correct inputs)"
+                )
+            if first:
+                _log.warning("%s: %s; waiting for it", topic, described.error.str())
+            return []
+
+    def _starts(self, found: Sequence[tuple[str, int]], first: bool) -> dict[tuple[str, int], int]:
+        """Return where to begin reading each partition, as an absolute offset."""
+        starts = {
+            (topic, number): self._resume[topic][number]
+            for topic, number in found
+            if number in self._resume.get(topic, {})
+        }
+        rest = [key for key in found if key not in starts]
+        # A partition that appears while we run is new: all of it is wanted.
+        since = self._since if first else "earliest"
+        if since == "committed" and rest:
+            for known in self._consumer.committed([TopicPartition(*key) for key in rest], 30.0):
+                if known.offset >= 0:
+                    starts[known.topic, known.partition] = known.offset
+        for topic, number in rest:
+            if (topic, number) not in starts:
+                low, high = self._consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=30.0
+                )
+                starts[topic, number] = high if since == "latest" else low
+        return starts
+
+    def _end(self, topic: str, number: int) -> int:
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30.0)
+        return int(high)
+
+    # What a poll brings.
+
+    def _sort_out(
+        self, messages: list[Message], now: float, marks: dict[str, Mark]
+    ) -> tuple[dict[str, list[Message]], bool]:
+        """Split a poll by topic; follow offsets, ends and errors. Also: was the poll full?"""
+        by_topic: dict[str, list[Message]] = {}
+        at_end: list[Message] = []
+        for message in messages:
+            if message.error() is None:
+                by_topic.setdefault(message.topic() or "", []).append(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.append(message)
+            else:
+                self._on_error(message.error())
+        size = 0
+        for topic, batch in by_topic.items():
+            size += self._advance(topic, batch, marks)
+        count = sum(map(len, by_topic.values()))
+        if count:
+            self._message_size = max(1, size // count)
+        for message in at_end:
+            entry = self._partitions[message.topic() or "", message.partition() or 0]
+            entry.quiet_since = now
+            self._end_if_reached(entry, message.offset() or 0, marks)
+        return {topic: batch for topic, batch in by_topic.items() if batch}, count > 0
+
+    def _advance(self, topic: str, batch: list[Message], marks: dict[str, Mark]) -> int:
+        """Follow the offsets of ``batch``, cut off what is past the end; return its bytes."""
+        last = {message.partition(): message.offset() for message in batch}
+        cut = False
+        for number, offset in last.items():
+            entry = self._partitions[topic, number or 0]
+            entry.quiet_since = None
+            if entry.mark is Mark.IDLE:
+                entry.mark = marks[entry.name] = Mark.LIVE
+            entry.next_offset = (offset or 0) + 1
+            if entry.end is not None and entry.next_offset > entry.end:
+                entry.next_offset, cut = entry.end, True
+            self._end_if_reached(entry, entry.next_offset, marks)
+        if cut:
+            ends = {n: e.end for (t, n), e in self._partitions.items() if t == topic}
+            batch[:] = [m for m in batch if (m.offset() or 0) < (ends[m.partition() or 0] or 0)]
+        MESSAGES.labels(topic).inc(len(batch))
+        return sum(map(len, batch))
+
+    def _end_if_reached(self, entry: _Partition, position: int, marks: dict[str, Mark]) -> None:
+        """With an end to reach, mark the partition once it is there and stop fetching it."""
+        if entry.end is None or position < entry.end or entry.mark is Mark.ENDED:
+            return
+        entry.mark = marks[entry.name] = Mark.ENDED
+        self._consumer.pause([entry.position])
+
+    def _mark_idle(self, now: float, marks: dict[str, Mark]) -> None:
+        for entry in self._partitions.values():
+            quiet = entry.quiet_since is not None and now - entry.quiet_since >= self._idle_seconds
+            if quiet and entry.mark is Mark.LIVE:
+                entry.mark = marks[entry.name] = Mark.IDLE
+
+    def _all_ended(self) -> bool:
+        return all(entry.mark is Mark.ENDED for entry in self._partitions.values())
+
+    def _item(self, topic: str, batch: list[Message], marks: dict[str, Mark]) -> Polled:
+        size = len(batch)
+        # Marks go with the last item of a poll at the latest; repeating them does no harm.
+        return Polled(
+            self._index,
+            topic,
+            [message.value() or b"" for message in batch],
+            np.fromiter((message.partition() for message in batch), np.int32, size),
+            np.fromiter((message.offset() for message in batch), np.int64, size),
+            dict(marks),
+        )
+
+    # What it tells others.
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def _commit_if_all_went_well(self) -> None:
+        """Commit a finished backfill; one that failed is to be read again from its start."""
+        if getattr(sys, "last_value", None) is None and self._announced and self._all_ended():
+            offsets = [entry.position for entry in self._partitions.values()]
+            if offsets:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+        self._consumer.close()
+
+    def _report_lag(self) -> None:
+        for entry in self._partitions.values():
+            _, high = self._consumer.get_watermark_offsets(
+                TopicPartition(entry.topic, entry.number), cached=True
+            )
+            if high not in (OFFSET_INVALID, OFFSET_BEGINNING, OFFSET_END):
+                lag = max(0, high - entry.next_offset)
+                SOURCE_LAG.labels(entry.topic, str(entry.number)).set(lag)
+
+    def _on_error(self, error: KafkaError) -> None:
+        SOURCE_ERRORS.labels(",".join(self._topics), error.name()).inc()
+        if error.fatal():
+            raise SourceError(f"Kafka at {self._kafka.bootstrap_servers}: {error.str()}")
+        _log.warning("Kafka at %s: %s", self._kafka.bootstrap_servers, error.str())

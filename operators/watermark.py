@@ -1,0 +1,77 @@
+"""The watermark: up to when event time is complete, as far as can be known.
+
+Each Kafka partition has its own: the largest event time seen in it, minus the allowed disorder.
+The minimum over the partitions that may still bring something closes windows. Which partitions
+those are is not guessed from the system clock here, but told by the reader (``source.Mark``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypedDict
+
+from operators.source import Mark
+
+__all__ = ["UNKNOWN", "Watermark", "WatermarkState"]
+
+UNKNOWN: Final = -(2**62)
+"""No event time is known to be complete."""
+
+
+class WatermarkState(TypedDict):
+    """Snapshot: largest event time by partition, and the watermark reached."""
+
+    largest: dict[str, int]
+    reached: int
+
+
+class Watermark:
+    """Follows the partitions of all readers.
+
+    Args:
+        readers: number of readers; time does not advance before each has named its partitions,
+            since one not heard of yet may bring older data.
+        disorder: nanoseconds that a point may lag behind a later one of its partition.
+    """
+
+    def __init__(self, readers: int, disorder: int, state: WatermarkState | None = None) -> None:
+        self._disorder = disorder
+        self._awaited = set(range(readers)) if state is None else set()
+        self._largest: dict[str, int] = dict(state["largest"]) if state else {}
+        # After a restart, what was idle may have a backlog by now: the readers tell again.
+        self._marks: dict[str, Mark] = dict.fromkeys(self._largest, Mark.LIVE)
+        self._reached = state["reached"] if state else UNKNOWN
+
+    @property
+    def value(self) -> int:
+        """Nanoseconds since the epoch up to which event time is complete; it never falls."""
+        return self._reached
+
+    @property
+    def silent(self) -> bool:
+        """Whether no partition may bring anything soon: what is open can be shown as it stands."""
+        return not self._awaited and bool(self._marks) and Mark.LIVE not in self._marks.values()
+
+    def update(self, reader: int, largest: Mapping[str, int], marks: Mapping[str, Mark]) -> None:
+        """Take in what an item of ``reader`` brought: event times first, then its marks."""
+        self._awaited.discard(reader)
+        for partition, ts in largest.items():
+            self._largest[partition] = max(ts, self._largest.get(partition, UNKNOWN))
+            self._marks[partition] = Mark.LIVE
+        for partition, mark in marks.items():
+            self._marks[partition] = mark
+            self._largest.setdefault(partition, UNKNOWN)
+        self._reached = max(self._reached, self._current())
+
+    def _current(self) -> int:
+        if self._awaited or not self._marks:
+            return UNKNOWN
+        live = [self._largest[name] for name, mark in self._marks.items() if mark is Mark.LIVE]
+        if live:
+            return min(live) - self._disorder
+        # All are idle or at their end: time stands where the furthest partition left it.
+        return max(self._largest.values()) - self._disorder
+
+    def snapshot(self) -> WatermarkState:
+        """Return plain data to resume from."""
+        return {"largest": dict(self._largest), "reached": self._reached}
