@@ -39,5 +39,6 @@ def metrics_decoding(settings: Settings) -> Decoding:
         window=settings.rollups.windows[0],
         shards=settings.rollups.shards,
         future=settings.rollups.future,
+        evict_after=settings.rollups.evict_after,
         clock=SystemClock(),
     )

@@ -8,6 +8,7 @@ A secret may be left out of both and read from a file: ``token_file`` instead of
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -98,7 +99,7 @@ class Kafka(Section):
     readers: int = Field(default=4, ge=1, le=1024)
     """Readers of input partitions; fixed, as shards are. At most this many workers read."""
     poll_messages: int = Field(default=50_000, ge=1)
-    poll_bytes: int = Field(default=16 << 20, ge=1)
+    poll_bytes: int = Field(default=8 << 20, ge=1)
     poll_time: PositiveDuration = "100ms"  # type: ignore[assignment]
 
 
@@ -152,6 +153,8 @@ class Rollups(Section):
     idle_timeout: PositiveDuration = "30s"  # type: ignore[assignment]
     future: PositiveDuration = "10m"  # type: ignore[assignment]
     """How far a timestamp may be ahead of this machine's clock."""
+    evict_after: PositiveDuration = "1h"  # type: ignore[assignment]
+    """Event time without a point after which a series is forgotten."""
     counter_horizon: Duration = "5m"  # type: ignore[assignment]
     """A counter seen for the first time counts from zero if it started at most this long ago."""
     shards: int = Field(default=16, ge=1, le=4096)
@@ -186,6 +189,8 @@ class Scoring(Section):
     """Anomalous rollups in a row before an alert fires."""
     resolve_after: int = Field(default=3, ge=1)
     """Normal rollups in a row before it resolves."""
+    stale_after: PositiveDuration = "5m"  # type: ignore[assignment]
+    """Event time without a rollup after which a firing alert resolves."""
     evict_after: PositiveDuration = "1h"  # type: ignore[assignment]
     """Event time without a rollup after which a series' detector is forgotten."""
     severity: str = "warning"
@@ -202,7 +207,18 @@ class InfluxDB(WithSecretFiles):
     """Empty for a server that asks for none."""
     retention: dict[str, PositiveDuration] = {}
     """By window, as ``{10s: 7d}``; used by ``headrace setup``. Without one, for ever."""
+    ca_certs: Path | None = None
     timeout: PositiveDuration = "10s"  # type: ignore[assignment]
+    batch_lines: int = Field(default=5_000, ge=1)
+    """Points in one request."""
+    requests: int = Field(default=2, ge=1, le=16)
+    """Requests under way at the same time, on each worker."""
+    gzip: bool = True
+
+    @field_validator("retention")
+    @classmethod
+    def _by_window(cls, retention: dict[str, int]) -> dict[str, int]:
+        return {format_duration(parse_duration(window)): kept for window, kept in retention.items()}
 
     @field_validator("bucket")
     @classmethod
@@ -217,13 +233,32 @@ class Elasticsearch(WithSecretFiles):
 
     secrets = ("api_key", "password")
     hosts: tuple[str, ...] = Field(min_length=1)
-    namespace: str = "default"
+    namespace: str = Field(default="default", pattern=r"^[a-z0-9_.]{1,100}$")
     api_key: SecretStr | None = None
     username: str | None = None
     password: SecretStr | None = None
     ca_certs: Path | None = None
     retention: PositiveDuration = "30d"  # type: ignore[assignment]
     timeout: PositiveDuration = "10s"  # type: ignore[assignment]
+    batch_bytes: int = Field(default=5_000_000, ge=1)
+    """Documents in one request."""
+    gzip: bool = False
+    """Worth its time only where the network is slow."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _complete(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"https?://[^/]+:\d+(/.*)?", host):
+                place = host.rpartition("@")[2]
+                raise ValueError(f'"{place}": write it whole, as https://elastic.example:9200')
+        return hosts
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> Self:
+        if self.api_key is not None and self.username is not None:
+            raise ValueError("give either api_key or username and password")
+        return self
 
 
 class Lake(Section):
@@ -268,16 +303,27 @@ class Topics(Section):
     """Used by ``headrace setup``; -1 takes the broker's default."""
 
 
+def _http_address(url: SecretStr) -> SecretStr:
+    """Refuse what is no address, without repeating it: addresses of webhooks are secrets."""
+    if not url.get_secret_value().startswith(("http://", "https://")):
+        raise ValueError("must be an address that begins with http:// or https://")
+    return url
+
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_http_address)]
+
+
 class Webhook(WithSecretFiles):
     """A receiver of Alertmanager's webhook body, version 4."""
 
     type: Literal["webhook"]
     secrets = ("url", "bearer_token")
-    url: SecretStr
+    url: SecretUrl
     bearer_token: SecretStr | None = None
     max_alerts: int = Field(default=0, ge=0)
     """At most so many alerts a message; 0 is all."""
     send_resolved: bool = True
+    timeout: PositiveDuration = "10s"  # type: ignore[assignment]
 
 
 class Slack(WithSecretFiles):
@@ -285,10 +331,11 @@ class Slack(WithSecretFiles):
 
     type: Literal["slack"]
     secrets = ("url",)
-    url: SecretStr
+    url: SecretUrl
     channel: str | None = None
     username: str = "Headrace"
     send_resolved: bool = True
+    timeout: PositiveDuration = "10s"  # type: ignore[assignment]
 
 
 class Console(Section):
@@ -313,9 +360,17 @@ class Route(Section):
 
     receiver: str = "console"
     group_by: tuple[str, ...] = ("alertname", "service.name")
+    """Labels whose values tell groups apart; ``...`` makes each alert a group of its own."""
     group_wait: Duration = "30s"  # type: ignore[assignment]
     group_interval: PositiveDuration = "5m"  # type: ignore[assignment]
     repeat_interval: PositiveDuration = "4h"  # type: ignore[assignment]
+
+    @field_validator("group_by")
+    @classmethod
+    def _all_or_some(cls, group_by: tuple[str, ...]) -> tuple[str, ...]:
+        if "..." in group_by and len(group_by) > 1:
+            raise ValueError('"..." stands for all labels: write no others beside it')
+        return group_by
 
 
 class Notifier(Section):
@@ -383,6 +438,11 @@ class Settings(BaseSettings):
         if len(set(topics)) != len(topics):
             raise ValueError("inputs: two have the same topic")
         return self
+
+    @property
+    def judged(self) -> int:
+        """Length in nanoseconds of the windows whose rollups are scored."""
+        return self.scoring.window or self.rollups.windows[0]
 
     @classmethod
     def settings_customise_sources(

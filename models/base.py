@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable
 from typing import Any, ClassVar, NamedTuple, Self
 
 from river.base import AnomalyDetector
@@ -23,7 +24,7 @@ class Judgement(NamedTuple):
     upper: float
 
 
-class Detector(AnomalyDetector):  # type: ignore[misc]
+class Detector(AnomalyDetector):
     """An online detector of one series: first ``judge`` a value, then ``learn`` it.
 
     It is a River anomaly detector too (``score_one``, ``learn_one`` on ``{"value": x}``), so it
@@ -51,10 +52,10 @@ class Detector(AnomalyDetector):  # type: ignore[misc]
     def resume(self, state: tuple[float, ...]) -> Self:
         """Take up a state that ``state`` gave, and return the detector itself."""
 
-    def score_one(self, x: dict[str, Any]) -> float:
+    def score_one(self, x: dict[Hashable, Any]) -> float:
         """Return the score of ``x["value"]``."""
-        return self.judge(x["value"]).score
+        return self.judge(float(x["value"])).score
 
-    def learn_one(self, x: dict[str, Any]) -> None:
+    def learn_one(self, x: dict[Hashable, Any]) -> None:
         """Learn ``x["value"]``."""
-        self.learn(x["value"])
+        self.learn(float(x["value"]))

@@ -72,6 +72,8 @@ class Decoding:
         window: length of the finest window, in nanoseconds.
         shards: number of shards.
         future: nanoseconds that a timestamp may be ahead of ``clock``.
+        evict_after: nanoseconds of event time after which a shard forgets a quiet series. All are
+            named to it again twice in that time, and after a silence.
         clock: tells what "ahead" means.
     """
 
@@ -83,6 +85,7 @@ class Decoding:
         window: int,
         shards: int,
         future: int,
+        evict_after: int,
         clock: Clock,
     ) -> None:
         self._topics = topics
@@ -90,11 +93,15 @@ class Decoding:
         self._window = window
         self._shards = shards
         self._future = future
+        self._evict_after = evict_after
         self._clock = clock
-        self._local = threading.local()
+        self._registries: dict[tuple[int, str], SeriesRegistry] = {}
+        self._forget_after: dict[int, int] = {}
 
     def __call__(self, polled: Polled) -> list[ShardBatch | Rejected]:
         """Decode a poll."""
+        if Mark.IDLE in polled.marks.values():
+            self._name_again()
         if not polled.values:
             return list(self._spread(polled, {}, [], []))
         started = perf_counter()
@@ -113,12 +120,25 @@ class Decoding:
         return out
 
     def _registry(self, topic: str) -> SeriesRegistry:
-        registries: dict[str, SeriesRegistry] | None = getattr(self._local, "registries", None)
-        if registries is None:
-            registries = self._local.registries = {}
-        if topic not in registries:
-            registries[topic] = self._new_registry(self._topics[topic].tenant)
-        return registries[topic]
+        # Bytewax gives its threads a new Python state at each activation, which would empty a
+        # threading.local; the thread's number stays.
+        key = (threading.get_ident(), topic)
+        registry = self._registries.get(key)
+        if registry is None:
+            registry = self._registries[key] = self._new_registry(self._topics[topic].tenant)
+        return registry
+
+    def _follow(self, now: int) -> None:
+        """Name all series again now and then, so that no shard has forgotten one in use."""
+        thread = threading.get_ident()
+        if now >= self._forget_after.setdefault(thread, now + self._evict_after // 2):
+            self._name_again()
+            self._forget_after[thread] = now + self._evict_after // 2
+
+    def _name_again(self) -> None:
+        thread = threading.get_ident()
+        for key in [key for key in self._registries if key[0] == thread]:
+            del self._registries[key]
 
     def _aggregate(
         self, polled: Polled, resolved: Resolved, registry: SeriesRegistry
@@ -132,6 +152,8 @@ class Decoding:
             future = self._by_shard(points.filter(ahead), rows[ahead], registry)
             points, rows = points.filter(~ahead), rows[~ahead]
         largest = _largest(polled, points)
+        if largest:
+            self._follow(max(largest.values()))
         partials = self._by_shard(points, rows, registry)
         named = resolved.new
         series = list(split_by_shard(named, named["series"].to_numpy(), self._shards))

@@ -21,18 +21,44 @@ class EnrichmentError(ValueError):
 class LookupSettings(Protocol):
     """What a lookup needs to know; ``flows.settings.Lookup`` is one."""
 
-    path: Path
-    on: str
-    labels: tuple[str, ...]
+    @property
+    def path(self) -> Path:
+        """The table: CSV, or Parquet."""
+        ...
+
+    @property
+    def on(self) -> str:
+        """The label that is looked up, and the column it is looked up in."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Columns that become labels; all others if empty."""
+        ...
 
 
 class EnrichmentSettings(Protocol):
     """What enrichment needs to know; ``flows.settings.Enrichment`` is one."""
 
-    lookups: Sequence[LookupSettings]
-    static: Mapping[str, str]
-    drop: Sequence[str]
-    rename: Mapping[str, str]
+    @property
+    def lookups(self) -> Sequence[LookupSettings]:
+        """Tables."""
+        ...
+
+    @property
+    def static(self) -> Mapping[str, str]:
+        """Labels that every series gets."""
+        ...
+
+    @property
+    def drop(self) -> Sequence[str]:
+        """Labels that no series keeps."""
+        ...
+
+    @property
+    def rename(self) -> Mapping[str, str]:
+        """New name by old."""
+        ...
 
 
 class Enrichment:

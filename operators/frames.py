@@ -130,7 +130,7 @@ ROLLUPS: Final = pl.Schema(
 )
 """One closed window of one series a row."""
 
-SCORES: Final = pl.Schema({**ROLLUPS, **SCORE_COLUMNS})
+SCORES: Final = pl.Schema([*ROLLUPS.items(), *SCORE_COLUMNS.items()])
 """Rollups with the judgement of a detector; its columns are null where none applied."""
 
 REJECTS: Final = pl.Schema(

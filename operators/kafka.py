@@ -51,7 +51,7 @@ def consumer(
 
     ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
     """
-    defaults = {"fetch.message.max.bytes": 16 << 20, "queued.max.messages.kbytes": 64 << 10}
+    defaults = {"fetch.message.max.bytes": 16 << 20, "queued.max.messages.kbytes": 32 << 10}
     return Consumer(
         {
             **defaults,
@@ -84,9 +84,15 @@ def producer(settings: KafkaSettings) -> Producer:
     return Producer({**defaults, **_configuration(settings, own)})
 
 
-def admin_client(settings: KafkaSettings) -> AdminClient:
-    """Return a client that creates and describes topics."""
-    return AdminClient(_configuration(settings, {}))
+def admin_client(
+    settings: KafkaSettings, on_error: Callable[[KafkaError], None] | None = None
+) -> AdminClient:
+    """Return a client that creates and describes topics.
+
+    ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
+    """
+    own = {"error_cb": on_error} if on_error else {}
+    return AdminClient(_configuration(settings, own))
 
 
 def redact(options: Mapping[str, Any]) -> dict[str, Any]:

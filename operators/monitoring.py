@@ -13,6 +13,7 @@ __all__ = [
     "ALERT_GROUPS",
     "BATCH_SECONDS",
     "DEAD_LETTERS",
+    "LAST_POLL",
     "LATE_POINTS",
     "MESSAGES",
     "NOTIFICATIONS",
@@ -47,6 +48,11 @@ SOURCE_LAG = Gauge(
     "headrace_source_lag_messages",
     "Messages in the partition that are not read yet. Growing for minutes: add workers.",
     ["topic", "partition"],
+)
+LAST_POLL = Gauge(
+    "headrace_last_poll_timestamp_seconds",
+    "When a worker of the process last asked Kafka for messages, in Unix time. More than a minute "
+    "ago: a sink blocks, or the process is stuck; ask /health.",
 )
 POINTS_DECODED = Counter("headrace_points_decoded", "Data points decoded.", ["topic"])
 POINTS_SKIPPED = Counter(

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import SERIES, empty
+from operators.frames import KINDS, SERIES, empty
 
 __all__ = ["Names"]
 
-_KEPT = pl.Schema({**SERIES, "seen": pl.Int64})
+_KEPT = pl.Schema([*SERIES.items(), ("seen", pl.Int64)])
 
 
 class Names:
@@ -25,6 +25,10 @@ class Names:
 
     def _set(self, frame: pl.DataFrame) -> None:
         self._frame = frame
+        self._described = frame.select(
+            "tenant", "name", "labels", "unit",
+            pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),
+        )  # fmt: skip
         self.identities = frame["identity"].to_numpy()
         self.series = frame["series"].to_numpy()
         self.kinds = frame["kind"].to_numpy()
@@ -55,9 +59,9 @@ class Names:
         np.maximum.at(self._seen, rows, ts)
 
     def describe(self, series: NDArray[np.uint64]) -> dict[str, pl.Series]:
-        """Return tenant, name, labels, unit and kind of each series."""
+        """Return tenant, name, labels, unit and the name of the kind of each series."""
         at = self._series_row[np.searchsorted(self._series_sorted, series)]
-        found = self._frame.select("tenant", "name", "labels", "unit", "kind")[at]
+        found = self._described[at]
         return {column.name: column for column in found}
 
     def quiet(self, before: int) -> NDArray[np.uint64]:

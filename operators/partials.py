@@ -76,9 +76,20 @@ def split_by_shard(
 
     Shards without rows are left out.
     """
+    if not frame.height:
+        return
     shard = (series % np.uint64(shards)).astype(np.uint16)
     order = np.argsort(shard, kind="stable")
-    sorted_frame = frame[order]
+    # NumPy gathers small columns without a round trip through Polars' thread pool.
+    sorted_frame = pl.DataFrame(
+        [
+            pl.Series(column.name, column.to_numpy()[order])
+            if column.dtype.is_numeric()
+            else column.gather(order)
+            for column in frame
+        ],
+        schema=frame.schema,
+    )
     counts = np.bincount(shard, minlength=shards)
     ends = np.cumsum(counts)
     for index in np.flatnonzero(counts):

@@ -7,13 +7,13 @@ windows keep them between batches, where the overhead of a frame would outweigh 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, DELTA, KINDS, ROLLUPS
+from operators.frames import CUMULATIVE, DELTA, ROLLUPS
 
 __all__ = [
     "AGGREGATES",
@@ -23,18 +23,19 @@ __all__ = [
     "merge",
     "rollup_frame",
     "take",
+    "with_increase",
 ]
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
 
 AGGREGATES: Final = {
-    "count": np.int64,
-    "sum": np.float64,
-    "min": np.float64,
-    "max": np.float64,
-    "last_ts": np.int64,
-    "last": np.float64,
-    "increase": np.float64,  # NaN where the kind has none
+    "count": pl.Int64,
+    "sum": pl.Float64,
+    "min": pl.Float64,
+    "max": pl.Float64,
+    "last_ts": pl.Int64,
+    "last": pl.Float64,
+    "increase": pl.Float64,  # NaN where the kind has none
 }
 """What merges, whatever the order."""
 
@@ -96,11 +97,15 @@ def increases(runs: Columns, horizon: int) -> NDArray[np.float64]:
 
 def _running_maximum(values: NDArray[np.float64], begins: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the largest value so far, afresh wherever ``begins``."""
-    falls = (values[1:] < values[:-1]) & ~begins[1:]
-    if not falls.any():
+    if not ((values[1:] < values[:-1]) & ~begins[1:]).any():
         return values
-    frame = pl.DataFrame({"value": values, "segment": np.cumsum(begins)})
-    return frame.select(pl.col("value").cum_max().over("segment"))["value"].to_numpy()
+    # A later segment outranks every earlier one, so one running maximum of ranks does for all.
+    order = np.argsort(values, kind="stable")
+    rank = np.empty(len(values), np.int64)
+    rank[order] = np.arange(len(values))
+    rank += np.cumsum(begins) * len(values)
+    highest: NDArray[np.float64] = values[order[np.maximum.accumulate(rank) % len(values)]]
+    return highest
 
 
 def merge(rows: Columns, owner: str, window: int | None = None) -> Columns:
@@ -169,31 +174,29 @@ def rollup_frame(merged: Columns, names: Mapping[str, pl.Series], window: int) -
 
     Args:
         merged: what ``merge`` gives, by series.
-        names: ``tenant``, ``name``, ``labels``, ``unit``, ``kind`` (a number) for each row.
+        names: ``tenant``, ``name``, ``labels``, ``unit``, ``kind`` (its name) for each row.
         window: length in nanoseconds.
     """
-    increase = pl.Series("increase", merged["increase"]).fill_nan(None)
+    increase = merged["increase"]
     return pl.DataFrame(
-        {
-            "tenant": names["tenant"],
-            "series": merged["series"],
-            "name": names["name"],
-            "labels": names["labels"],
-            "unit": names["unit"],
-            "kind": names["kind"].replace_strict(
-                list(range(len(KINDS))), list(KINDS), return_dtype=pl.String
-            ),
-            "window": pl.repeat(window, len(merged["count"]), dtype=pl.Int64, eager=True),
-            "window_start": merged["window_start"],
-            "count": merged["count"],
-            "sum": merged["sum"],
-            "min": merged["min"],
-            "max": merged["max"],
-            "mean": merged["sum"] / merged["count"],
-            "last": merged["last"],
-            "increase": increase,
-            "rate": increase / (window / 1e9),
-            "revision": merged["revision"],
-        },
+        [
+            names["tenant"],
+            pl.Series("series", merged["series"]),
+            names["name"],
+            names["labels"],
+            names["unit"],
+            names["kind"],
+            pl.Series("window", np.full(len(increase), window)),
+            pl.Series("window_start", merged["window_start"]),
+            pl.Series("count", merged["count"]),
+            pl.Series("sum", merged["sum"]),
+            pl.Series("min", merged["min"]),
+            pl.Series("max", merged["max"]),
+            pl.Series("mean", merged["sum"] / merged["count"]),
+            pl.Series("last", merged["last"]),
+            pl.Series("increase", increase, nan_to_null=True),
+            pl.Series("rate", increase / (window / 1e9), nan_to_null=True),
+            pl.Series("revision", merged["revision"]),
+        ],
         schema=ROLLUPS,
     )

@@ -37,16 +37,55 @@ _GAUGE: Final = KINDS[0]
 class ScoringSettings(Protocol):
     """What scoring needs to know; ``flows.settings.Scoring`` is one. Times in nanoseconds."""
 
-    enabled: bool
-    metrics: str
-    detector: str
-    options: Mapping[str, float]
-    warm_up: int
-    fire_after: int
-    resolve_after: int
-    stale_after: int
-    evict_after: int
-    severity: str
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is judged."""
+        ...
+
+    @property
+    def metrics(self) -> str:
+        """Regular expression of the names of the judged metrics."""
+        ...
+
+    @property
+    def detector(self) -> str:
+        """Name in ``models.DETECTORS``."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, float]:
+        """Arguments of the detector."""
+        ...
+
+    @property
+    def warm_up(self) -> int:
+        """Rollups that are learned before one is judged."""
+        ...
+
+    @property
+    def fire_after(self) -> int:
+        """Anomalous rollups in a row that make an alert fire."""
+        ...
+
+    @property
+    def resolve_after(self) -> int:
+        """Normal ones in a row that resolve it."""
+        ...
+
+    @property
+    def stale_after(self) -> int:
+        """Silence after which a firing alert resolves."""
+        ...
+
+    @property
+    def evict_after(self) -> int:
+        """Silence after which a series is forgotten."""
+        ...
+
+    @property
+    def severity(self) -> str:
+        """Label of the alerts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +289,11 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         if state["version"] != _VERSION or state["detector"] != self._settings.detector:
             return  # another detector's numbers mean nothing to this one: it learns anew
         self._latest = self._swept = state["latest"]
-        for series, (numbers, texts, (learned, seen), incident) in state["watched"].items():
+        for series, (numbers, texts, counts, incident) in state["watched"].items():
             detector = DETECTORS[self._settings.detector](**self._settings.options)
-            watched = _Watched(detector.resume(numbers), *texts, learned, seen)
+            name, labels, tenant = texts
+            learned, seen = counts
+            watched = _Watched(detector.resume(numbers), name, labels, tenant, learned, seen)
             *fields, recent = incident
             watched.incident = Incident(*fields)
             watched.incident.recent.extend(recent)

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from operators.clock import Clock, SystemClock
 from operators.kafka import KafkaSettings, consumer
-from operators.monitoring import MESSAGES, SOURCE_ERRORS, SOURCE_LAG
+from operators.monitoring import LAST_POLL, MESSAGES, SOURCE_ERRORS, SOURCE_LAG
 
 __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
@@ -202,6 +202,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def next_batch(self) -> list[Polled]:
         """Return what one poll gives: an item a topic, or one with marks alone."""
+        LAST_POLL.set_to_current_time()
         now = self._clock.monotonic()
         first = not self._announced
         marks: dict[str, Mark] = {}
@@ -254,7 +255,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
     # Which partitions there are, and where they begin.
 
     def _owns(self, topic: str, number: int) -> bool:
-        return (zlib.crc32(topic.encode()) + number) % self._readers == self._index
+        owner: int = (zlib.crc32(topic.encode()) + number) % self._readers
+        return owner == self._index
 
     def _find_partitions(self, first: bool) -> dict[str, Mark]:
         """Take up partitions that are new; return their marks."""
@@ -286,7 +288,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
                 if time.monotonic() > deadline:
                     raise SourceError(
                         f"Kafka at {self._kafka.bootstrap_servers} can't be reached "
-                        f"({error.args[0].str()}): check kafka.bootstrap_servers and kafka.options"
+                        f"({error}): check kafka.bootstrap_servers and kafka.options"
                     ) from None
                 _log.warning("Kafka at %s can't be reached yet", self._kafka.bootstrap_servers)
                 continue
@@ -335,12 +337,13 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         by_topic: dict[str, list[Message]] = {}
         at_end: list[Message] = []
         for message in messages:
-            if message.error() is None:
+            error = message.error()
+            if error is None:
                 by_topic.setdefault(message.topic() or "", []).append(message)
-            elif message.error().code() == KafkaError._PARTITION_EOF:
+            elif error.code() == KafkaError._PARTITION_EOF:
                 at_end.append(message)
             else:
-                self._on_error(message.error())
+                self._on_error(error)
         size = 0
         for topic, batch in by_topic.items():
             size += self._advance(topic, batch, marks)

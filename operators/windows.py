@@ -30,18 +30,40 @@ __all__ = ["Closed", "Late", "RollupSettings", "windows"]
 
 _VERSION: Final = 1
 _GATHER: Final = 0.25
-"""Seconds between two closings of a shard. In a backlog, watermarks pass many windows a second;
-closing several at once costs little more than closing one."""
+"""Seconds between two closings of a shard."""
+_BACKLOG: Final = 60.0
+_GATHER_BACKLOG: Final = 1.0
+"""In a backlog, when event time is a minute behind, watermarks pass many windows a second; closing
+several at once costs little more than closing one, and nobody waits for them."""
 
 
 class RollupSettings(Protocol):
     """What windows need to know; ``flows.settings.Rollups`` is one. Times in nanoseconds."""
 
-    windows: tuple[int, ...]
-    disorder: int
-    lateness: int
-    counter_horizon: int
-    evict_after: int
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Lengths, from fine to coarse."""
+        ...
+
+    @property
+    def disorder(self) -> int:
+        """How far a point may lag behind a later one of its partition."""
+        ...
+
+    @property
+    def lateness(self) -> int:
+        """How long after its end a window can still change."""
+        ...
+
+    @property
+    def counter_horizon(self) -> int:
+        """See ``rollups.increases``."""
+        ...
+
+    @property
+    def evict_after(self) -> int:
+        """Silence after which a series is forgotten."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +165,13 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
             wait = timedelta(seconds=self._not_before - began)
             self._wake = datetime.now(UTC) + wait
             return []
-        self._not_before = began + _GATHER
+        lag = (self._clock.now() - self._watermark.value) / 1e9
+        self._not_before = began + (_GATHER if lag < _BACKLOG else _GATHER_BACKLOG)
         started = perf_counter()
         frames = self._shard.close(self._watermark.value, show_open=show_open)
         BATCH_SECONDS.labels("windows").observe(perf_counter() - started)
         OPEN_SERIES.labels(self._name).set(self._shard.series)
         if self._watermark.value > UNKNOWN:
-            lag = (self._clock.now() - self._watermark.value) / 1e9
             WATERMARK_LAG.labels(self._name).set(lag)
         for frame in frames:
             revised = int((frame["revision"] > 0).sum())

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import Final
+from urllib.parse import urlsplit
 
 import polars as pl
 import tenacity
@@ -20,19 +22,30 @@ from operators.clock import Clock, SystemClock
 from operators.frames import REJECTS
 from operators.monitoring import DEAD_LETTERS, SINK_BLOCKED, SINK_RETRIES, SINK_ROWS, SINK_SECONDS
 
-__all__ = ["Destination", "Sink", "Unavailable", "rejects"]
+__all__ = ["Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "rejects"]
 
 _log = logging.getLogger(__name__)
 
-FIRST_WAIT = 0.2
-LONGEST_WAIT = 15.0
+FIRST_WAIT: Final = 0.2
+LONGEST_WAIT: Final = 15.0
+LONGEST_RETRY_AFTER: Final = 120.0
+_BACKOFF: Final = tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, 1)
 
 
 class Unavailable(Exception):
     """The backend can't take the write now, and may later: refused connections, 429, 5xx.
 
-    The message names the backend, its address and what it answered; never a secret.
+    Also what an operator can put right while the flow waits: a wrong token, a missing bucket, a
+    full disk. The message names the backend, its address, what it answered and the way out;
+    never a secret.
+
+    Attributes:
+        retry_after: seconds that the backend asks to be left alone, if it says so.
     """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Destination(ABC):
@@ -57,8 +70,65 @@ class Destination(ABC):
             Unavailable: nothing or not everything was confirmed; the same call may work later.
         """
 
+    def restore(self, payloads: Sequence[bytes]) -> pl.DataFrame:
+        """Return the rows, for ``write``, that the payloads of this sink's REJECTS stand for.
+
+        Raises:
+            ValueError: a payload is not one of this sink's.
+        """
+        raise ValueError(f"{self.name} refuses nothing: {len(payloads)} payloads are not its own")
+
     def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Release the connection. Everything written is confirmed already."""
+
+
+class Remainder:
+    """What of a frame is still to be written, when the write before this was interrupted.
+
+    A backend that confirms a part and then asks to wait would otherwise get that part again with
+    every try, for as long as it is overloaded.
+    """
+
+    def __init__(self) -> None:
+        self._frame: pl.DataFrame | None = None
+        self._rest: pl.DataFrame | None = None
+
+    def of(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of ``frame`` to write: all, if it is not the one that was interrupted."""
+        rest = self._rest if self._frame is frame else None
+        self._frame = self._rest = None
+        return frame if rest is None else rest
+
+    def keep(self, frame: pl.DataFrame, rest: pl.DataFrame) -> None:
+        """Note that of ``frame`` only ``rest`` is not confirmed."""
+        self._frame, self._rest = frame, rest
+
+
+def address(url: str) -> str:
+    """Return ``url`` without what may be secret in it, for messages.
+
+    >>> address("https://me:secret@db.example:8086/path?token=x")
+    'https://db.example:8086/path'
+    """
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def cause(error: BaseException) -> str:
+    """Return the innermost reason of a failed request in a few words, as "Connection refused"."""
+    seen: set[int] = set()
+    inner: BaseException | None = error
+    while inner is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        error = inner
+        if isinstance(error, OSError) and error.strerror:
+            break
+        reason = getattr(error, "reason", None)
+        nested = [reason, error.__cause__, error.__context__, *getattr(error, "errors", ())]
+        inner = next((item for item in nested if isinstance(item, BaseException)), None)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def rejects(origin: str, reasons: list[str], payloads: list[bytes]) -> pl.DataFrame:
@@ -75,6 +145,13 @@ def rejects(origin: str, reasons: list[str], payloads: list[bytes]) -> pl.DataFr
         },
         schema=REJECTS,
     )
+
+
+def _wait(attempt: tenacity.RetryCallState) -> float:
+    """Return the seconds until the next try: the backoff, or longer if the backend asks for it."""
+    error = attempt.outcome.exception() if attempt.outcome else None
+    asked = error.retry_after if isinstance(error, Unavailable) else None
+    return max(_BACKOFF(attempt), min(asked or 0.0, LONGEST_RETRY_AFTER))
 
 
 class _Partition(StatelessSinkPartition[pl.DataFrame]):
@@ -104,7 +181,12 @@ class _Partition(StatelessSinkPartition[pl.DataFrame]):
                 refused.height,
                 refused["reason"][0],
             )
-            self._persist(self._dead_letter, refused)
+            lost = self._persist(self._dead_letter, refused)
+            if lost is not None and lost.height:
+                raise RuntimeError(
+                    f"{self._dead_letter.name}: refused {lost.height} dead letters: "
+                    f"{lost['reason'][0]}"
+                )
 
     def _persist(self, destination: Destination, frame: pl.DataFrame) -> pl.DataFrame | None:
         """Write until it is written."""
@@ -119,7 +201,7 @@ class _Partition(StatelessSinkPartition[pl.DataFrame]):
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unavailable),
-            wait=tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT),
+            wait=_wait,
             sleep=self._clock.sleep,
             before_sleep=before_sleep,
         )

@@ -86,4 +86,4 @@ def decode_or_reject(
         except UndecodableError as error:
             rejected[index] = str(error)
     kept = np.delete(indexes, list(rejected))
-    return parse([values[index] for index in kept]), kept, rejected
+    return parse([values[int(index)] for index in kept]), kept, rejected

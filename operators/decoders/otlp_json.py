@@ -248,7 +248,7 @@ def _long(lists: pa.ListArray) -> pl.DataFrame:
             )
         ),
     )
-    return entry.select("owner", "key", text.fill_null("").alias("value")).cast(dict(ATTRIBUTES))
+    return entry.select("owner", "key", text.fill_null("").alias("value")).cast(ATTRIBUTES)
 
 
 def _describe(

@@ -98,20 +98,25 @@ def points_of(
         A POINTS frame; the row in ``columns`` of each of its rows; the others, by reason.
     """
     stale = (columns.flags & _NO_RECORDED_VALUE) != 0
-    empty = ~columns.has_value & ~stale
-    odd = ~np.isfinite(columns.value) & ~stale & ~empty
-    reasons = {"stale": stale, "no_value": empty, "not_finite": odd}
-    skipped = {name: int(count) for name, rows in reasons.items() if (count := rows.sum())}
-    kept = np.flatnonzero(~(stale | empty | odd)) if skipped else np.arange(len(columns.metric))
+    finite = np.isfinite(columns.value)
+    usable = finite & columns.has_value & ~stale
+    skipped: dict[str, int] = {}
+    kept: NDArray[np.intp] | slice = slice(None)
+    if not usable.all():
+        empty = ~columns.has_value & ~stale
+        odd = ~finite & ~stale & ~empty
+        reasons = {"stale": stale, "no_value": empty, "not_finite": odd}
+        skipped = {name: int(count) for name, rows in reasons.items() if (count := rows.sum())}
+        kept = np.flatnonzero(usable)
 
-    metric = columns.metric[kept] if skipped else columns.metric
-    hashes = columns.hashes[kept] if skipped else columns.hashes
+    metric = columns.metric[kept]
     points = {
         "message": metrics.message[metric],
-        "raw": combine_hashes(hashes, metrics.hashes[metric]),
+        "raw": combine_hashes(columns.hashes[kept], metrics.hashes[metric]),
         # Past 2262 an int64 would turn negative; such a time is refused as future all the same.
-        "ts": np.minimum(columns.ts, _LATEST).view(np.int64)[kept],
-        "start": np.minimum(columns.start, _LATEST).view(np.int64)[kept],
+        "ts": np.minimum(columns.ts[kept], _LATEST).view(np.int64),
+        "start": np.minimum(columns.start[kept], _LATEST).view(np.int64),
         "value": columns.value[kept],
     }
-    return pl.DataFrame(points, schema=POINTS), kept, skipped
+    rows = np.arange(len(columns.metric))[kept]
+    return pl.DataFrame(points, schema=POINTS), rows, skipped

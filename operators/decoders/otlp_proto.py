@@ -181,4 +181,4 @@ def _attributes(lists: pa.ListArray) -> pl.DataFrame:
         pl.col("double_value").cast(pl.String),
         composite.bin.encode("base64"),
     )
-    return frame.select("owner", "key", texts.fill_null("").alias("value")).cast(dict(ATTRIBUTES))
+    return frame.select("owner", "key", texts.fill_null("").alias("value")).cast(ATTRIBUTES)

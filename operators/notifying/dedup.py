@@ -6,7 +6,7 @@ The rules are Alertmanager's (``DedupStage``), each with its name.
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 __all__ = ["LogEntry", "Reason", "reason_to_notify"]
@@ -41,11 +41,26 @@ class LogEntry:
     """What an integration was last told of a group: when, and which fingerprints.
 
     ``at`` is in nanoseconds since the Unix epoch: the flush that the notification came from.
+    ``perhaps`` are those of which nobody knows what it believes, since a delivery was not
+    confirmed. They are told again while they fire, and are told to be over when they are.
     """
 
     at: int
-    firing: frozenset[str]
+    firing: frozenset[str] = frozenset()
     resolved: frozenset[str] = frozenset()
+    perhaps: frozenset[str] = frozenset()
+
+    @property
+    def believed(self) -> frozenset[str]:
+        """The fingerprints of the alerts that the integration may believe to fire."""
+        return self.firing | self.perhaps if self.perhaps else self.firing
+
+    def perhaps_told(self, entry: LogEntry) -> LogEntry:
+        """Return the entry after ``entry`` was sent, and nobody knows whether it arrived."""
+        over = self.firing & entry.resolved
+        if not over and entry.firing <= self.perhaps:
+            return self
+        return replace(self, firing=self.firing - over, perhaps=self.perhaps | over | entry.firing)
 
 
 def reason_to_notify(
@@ -65,9 +80,10 @@ def reason_to_notify(
     told: Set[str] = entry.firing if entry else frozenset()
     if not firing <= told:
         return Reason.NEW_ALERTS if told else Reason.FIRST
+    if entry is None or not (firing or entry.believed):
+        return Reason.NEVER_TOLD
     if not firing:
-        return Reason.ALL_RESOLVED if told else Reason.NEVER_TOLD
-    assert entry is not None
+        return Reason.ALL_RESOLVED
     if send_resolved and not resolved <= entry.resolved:
         return Reason.SOME_RESOLVED
     # Flushes come at multiples of the group interval, so an interval that is a multiple of it

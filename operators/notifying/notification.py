@@ -48,11 +48,15 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a delivery ended: ``failure`` says why it was given up, None that it was confirmed."""
+    """How a delivery ended: ``failure`` says why it was given up, None that it was confirmed.
+
+    ``perhaps`` tells that it may have arrived though it was not confirmed.
+    """
 
     group: GroupId
     integration: str
     failure: str | None = None
+    perhaps: bool = False
 
 
 class Courier(Protocol):

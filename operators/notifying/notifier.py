@@ -7,12 +7,16 @@ group whose first alert started longer than ``group_wait`` ago, since it forgets
 it restarts. Ours come back from the snapshot, and ``startsAt`` is event time, some windows old
 as a rule: nothing would ever wait for its group.
 
-**Nothing here blocks.** Notifications are handed to a ``Courier`` and the log is written when its
-report comes in. Until then the group counts as not told, in snapshots too: a crash repeats what
-was under way (delivery is at least once) and nothing else. A group has at most one delivery per
-integration under way; one that is given up is made anew, from what is true then, at the group's
-next flush. So a receiver that is slow or down delays nobody else, and loses nothing but what has
-both fired and resolved while it was down.
+**Nothing here blocks.** Notifications are handed to a ``Courier``, and the log is written when its
+report comes in. A group has at most one delivery per integration under way; one that is given up
+is made anew, from what is true then, at the group's next flush. So a receiver that is slow or
+down delays nobody else, and misses nothing but what has both fired and resolved while it was down.
+
+**Told at least once.** What is not confirmed counts as not told, in snapshots too, so a crash
+repeats what was under way and nothing else. But it counts as *perhaps* told as well: when it is
+over the receiver is told so, or it might believe for ever that it fires. What no snapshot knows
+of, since it came and was sent within the snapshot interval, can't be: keep that below
+``group_wait``.
 """
 
 from __future__ import annotations
@@ -64,7 +68,8 @@ class Notifier:
         clock: tells when groups are due.
         stages: what a group passes on its way to an integration.
         resume: a snapshot to go on from. If routes have changed since, its alerts are grouped
-            anew, and what receivers were told of them is kept.
+            anew, and what receivers were told of them is kept. Groups that should have been told
+            meanwhile are after ``group_wait``.
 
     Raises:
         ValueError: ``resume`` was written by a newer version.
@@ -127,6 +132,8 @@ class Notifier:
             entry = group.under_way.pop(report.integration)
             if report.failure is None:
                 group.told(report.integration, entry)
+            elif report.perhaps:
+                group.perhaps_told(report.integration, entry)
             if report.integration in group.missed:
                 group.missed.remove(report.integration)
                 for integration in group.route.integrations:
@@ -176,11 +183,17 @@ class Notifier:
                 f"the recovery store holds a notifier's state of version {state['version']}, this "
                 f"release reads version {VERSION}: run the release that wrote it"
             )
+        now = self._clock.now()
         for group in regroup(state["groups"], self._routing):
             self._groups[group.id] = group
-            self._schedule(group, group.next_flush)
-        firing = [a for g in self._groups.values() for a in g.alerts.values() if not a.resolved]
-        self._arrivals = Arrivals(firing, state["ended"])
+            if group.next_flush > now:
+                self._schedule(group, group.next_flush)
+                continue
+            # What came due while we were away waits again: the topic may hold its end already.
+            self._schedule(group, now + group.route.group_wait)
+            group.doubt()
+        alerts = [alert for group in self._groups.values() for alert in group.alerts.values()]
+        self._arrivals = Arrivals([a for a in alerts if not a.resolved], state["ended"])
         self._count()
 
     def _group_of(self, alert: Alert, route: Route, now: int) -> Group:
@@ -200,6 +213,7 @@ class Notifier:
     def _flush(self, group: Group, now: int) -> None:
         for alert in group.expired(now):
             self._arrivals.expire(alert)
+        group.doubtful = False
         self._schedule(group, now + group.route.group_interval)
         for integration in group.route.integrations:
             if integration.name in group.under_way:

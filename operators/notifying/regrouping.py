@@ -21,6 +21,7 @@ class _Told:
     at: int
     firing: set[str] = field(default_factory=set)
     resolved: set[str] = field(default_factory=set)
+    perhaps: set[str] = field(default_factory=set)
 
 
 def regroup(states: Iterable[GroupState], routing: Routing) -> list[Group]:
@@ -34,8 +35,13 @@ def regroup(states: Iterable[GroupState], routing: Routing) -> list[Group]:
     told: dict[tuple[GroupId, str], _Told] = {}
     for state in states:
         before = {
-            name: LogEntry(at, frozenset(firing), frozenset(resolved))
-            for name, (at, firing, resolved) in state["log"].items()
+            name: LogEntry(
+                logged["at"],
+                frozenset(logged["firing"]),
+                frozenset(logged["resolved"]),
+                frozenset(logged["perhaps"]),
+            )
+            for name, logged in state["log"].items()
         }
         copied: set[str] = set()
         for event, resolved in state["alerts"]:
@@ -50,14 +56,16 @@ def regroup(states: Iterable[GroupState], routing: Routing) -> list[Group]:
                     log.at = min(log.at, entry.at)
                     if group.id != (state["route"], state["key"]):
                         log.firing |= {alert.fingerprint} & entry.firing
+                        log.perhaps |= {alert.fingerprint} & entry.perhaps
                     elif integration.name not in copied:
                         copied.add(integration.name)
                         log.firing |= entry.firing
                         log.resolved |= entry.resolved
+                        log.perhaps |= entry.perhaps
     for (group_id, name), log in told.items():
-        if log.firing or log.resolved:
+        if log.firing or log.resolved or log.perhaps:
             groups[group_id].log[name] = LogEntry(
-                log.at, frozenset(log.firing), frozenset(log.resolved)
+                log.at, frozenset(log.firing), frozenset(log.resolved), frozenset(log.perhaps)
             )
     return list(groups.values())
 

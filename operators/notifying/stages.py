@@ -48,8 +48,8 @@ def drop_never_told(passage: Passage) -> Reason | None:
     So an alert that comes and goes between two notifications is not told, and none is told to
     have resolved twice. (Alertmanager does so only while nothing of the group fires.)
     """
-    told = passage.entry.firing if passage.entry else frozenset()
-    passage.resolved = [alert for alert in passage.resolved if alert.fingerprint in told]
+    believed = passage.entry.believed if passage.entry else frozenset()
+    passage.resolved = [alert for alert in passage.resolved if alert.fingerprint in believed]
     return None
 
 

@@ -1,0 +1,123 @@
+"""``headrace setup``: whatever the flows need to exist, and does not yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from confluent_kafka.admin import NewTopic, TopicDescription
+
+from flows.commands.broker import Broker
+from flows.commands.failure import CommandFailed
+from flows.commands.terminal import console, say_outcome
+from flows.commands.topics import PlannedTopic, planned_topics
+from flows.settings import Elasticsearch, InfluxDB, Settings
+from sinks import elasticsearch_setup, influxdb_setup
+from sinks.base import Unavailable
+from sinks.influxdb import bucket_name
+
+__all__ = ["setup"]
+
+
+class Outcome(NamedTuple):
+    """What became of a thing: created, changed, already there, or failed."""
+
+    outcome: str
+    thing: str
+
+
+def setup(settings: Settings) -> None:
+    """Create topics, buckets and index templates, saying one line for each.
+
+    Raises:
+        CommandFailed: something could not be made; all that could be was, and a line said so.
+    """
+    out = console()
+    failed = 0
+    for step in _steps(settings):
+        try:
+            for outcome, thing in step():
+                say_outcome(out, outcome, thing)
+        except (CommandFailed, Unavailable) as error:
+            say_outcome(out, "failed", str(error))
+            failed += 1
+    if failed:
+        raise CommandFailed(
+            "not everything is there: see the lines that say failed, then run this again"
+        )
+
+
+def _steps(settings: Settings) -> list[Callable[[], Iterator[Outcome]]]:
+    steps = [lambda: _topics(settings)]
+    if (influxdb := settings.sinks.influxdb) is not None:
+        steps.append(lambda: _influxdb(influxdb, settings.rollups.windows))
+    if (elastic := settings.sinks.elasticsearch) is not None:
+        steps.append(lambda: _elasticsearch(elastic))
+    return steps
+
+
+def _topics(settings: Settings) -> Iterator[Outcome]:
+    broker = Broker(settings.kafka)
+    plan = planned_topics(settings)
+    known = broker.describe([planned.name for planned in plan])
+    for planned in plan:
+        there = known[planned.name]
+        if there is None:
+            new = NewTopic(
+                planned.name,
+                num_partitions=planned.partitions,
+                replication_factor=settings.topics.replication_factor,
+                config=planned.configuration,
+            )
+            if broker.create(new):
+                yield Outcome("created", f"{_name(planned)}, {_partitions(planned.partitions)}")
+                continue
+            there = broker.describe([planned.name])[planned.name]
+        yield Outcome("already there", f"{_name(planned)}{_differences(broker, planned, there)}")
+
+
+def _differences(broker: Broker, planned: PlannedTopic, there: TopicDescription | None) -> str:
+    """Say what of a topic that exists is not as it would have been made; it is left as it is."""
+    if there is None:
+        return ""
+    number = len(there.partitions)
+    differences = [f", {_partitions(number)}"]
+    if number != planned.partitions and planned.role != "status":
+        differences.append(f" (topics.partitions says {planned.partitions})")
+    if planned.configuration:
+        actual = broker.configuration(planned.name)
+        differences += [
+            f"; {name}={actual.get(name)}, better {value}"
+            for name, value in planned.configuration.items()
+            if name in {"cleanup.policy", "max.message.bytes"} and actual.get(name) != value
+        ]
+    return "".join(differences)
+
+
+def _name(planned: PlannedTopic) -> str:
+    return f"topic {planned.name} ({planned.role})"
+
+
+def _partitions(number: int) -> str:
+    return f"{number} partition{'s' if number != 1 else ''}"
+
+
+def _influxdb(settings: InfluxDB, windows: tuple[int, ...]) -> Iterator[Outcome]:
+    for window in windows:
+        done = influxdb_setup.ensure(settings, [window])
+        yield from _done(done, f"influxdb: bucket {bucket_name(settings, window)}")
+
+
+def _elasticsearch(settings: Elasticsearch) -> Iterator[Outcome]:
+    yield from _done(
+        elasticsearch_setup.ensure(settings),
+        f"elasticsearch: index templates of namespace {settings.namespace}",
+    )
+
+
+def _done(done: list[str], otherwise: str) -> Iterator[Outcome]:
+    for line in done:
+        made = any(word in line for word in ("created", "installed"))
+        yield Outcome("created" if made else "changed", line)
+    if not done:
+        yield Outcome("already there", otherwise)

@@ -1,0 +1,82 @@
+"""A webhook with Alertmanager's body, version 4: what receivers written for it understand."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from operators.notifying.alert import Alert
+from operators.notifying.notification import Notification, common_pairs, status_of
+from operators.notifying.times import NEVER, format_instant
+from sinks.channels.base import Channel, Outcome
+from sinks.channels.http import Endpoint
+
+__all__ = ["WebhookChannel", "webhook_body"]
+
+_GO_META: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+class WebhookChannel(Channel):
+    """Posts notifications to an address; 2xx is success.
+
+    Args:
+        name: of the integration.
+        endpoint: where to.
+        external_url: sent as ``externalURL``, for links back.
+        max_alerts: at most so many alerts a message, 0 for all.
+    """
+
+    def __init__(
+        self, name: str, endpoint: Endpoint, *, external_url: str, max_alerts: int = 0
+    ) -> None:
+        self.name = name
+        self.timeout = endpoint.timeout
+        self._endpoint = endpoint
+        self._external_url = external_url
+        self._max_alerts = max_alerts
+
+    async def send(self, notification: Notification) -> Outcome:
+        """Post once."""
+        body = webhook_body(notification, self._external_url, self._max_alerts)
+        outcome, _ = await self._endpoint.post(body)
+        return outcome
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._endpoint.close()
+
+
+def webhook_body(
+    notification: Notification, external_url: str, max_alerts: int = 0
+) -> dict[str, Any]:
+    """Return the message.
+
+    As in Alertmanager, ``status`` and the common labels are those of the alerts that are left
+    after truncation, and ``receiver`` is quoted as a regular expression.
+    """
+    kept = notification.alerts[: max_alerts or None]
+    return {
+        "receiver": _GO_META.sub(r"\\\g<0>", notification.receiver),
+        "status": status_of(kept),
+        "alerts": [_alert(alert) for alert in kept],
+        "groupLabels": dict(notification.group_labels),
+        "commonLabels": common_pairs(alert.labels for alert in kept),
+        "commonAnnotations": common_pairs(alert.annotations for alert in kept),
+        "externalURL": external_url,
+        "version": "4",
+        "groupKey": notification.group_key,
+        "truncatedAlerts": len(notification.alerts) - len(kept),
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    ended = alert.resolved and alert.ends_at is not None
+    return {
+        "status": "resolved" if alert.resolved else "firing",
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "startsAt": format_instant(alert.starts_at),
+        "endsAt": format_instant(alert.ends_at) if ended and alert.ends_at is not None else NEVER,
+        "generatorURL": alert.generator_url,
+        "fingerprint": alert.fingerprint,
+    }

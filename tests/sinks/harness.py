@@ -1,0 +1,247 @@
+"""One harness a sink: how to make it, what to write, how to read it back, how to take it away."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import orjson
+import polars as pl
+from confluent_kafka import Consumer, TopicPartition
+
+from flows.demo.kafka import KafkaServer
+from flows.demo.process import Server
+from flows.settings import Elasticsearch as ElasticsearchSettings
+from flows.settings import InfluxDB as InfluxDBSettings
+from flows.settings import Kafka as KafkaSettings
+from flows.settings import Lake as LakeSettings
+from operators.frames import DOCUMENTS, MESSAGES, REJECTS
+from sinks import elasticsearch_setup, influxdb_setup
+from sinks.base import Destination
+from sinks.dead_letter import DeadLetter
+from sinks.dead_letter_reader import read_dead_letters
+from sinks.elasticsearch import Elasticsearch
+from sinks.influxdb import InfluxDB, bucket_name
+from sinks.kafka import KafkaDestination
+from sinks.lake import Lake, read_rollups
+from tests.backends.elasticsearch import ElasticsearchServer
+from tests.backends.influxdb import InfluxdbServer
+from tests.sinks.samples import SECOND, points, scores
+
+SECRET = "a-secret-that-nobody-may-see"
+
+
+class Harness(ABC):
+    """A sink under test, with its backend; a row is known by its number."""
+
+    fixture: ClassVar[str | None] = None
+    """The fixture with the sink's own server, which is what the harness is made of."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """What a message must name: the address or path of the backend."""
+
+    @abstractmethod
+    def make(self) -> Destination:
+        """Connect the sink."""
+
+    @abstractmethod
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        """Return good rows."""
+
+    def bad(self) -> tuple[pl.DataFrame, str] | None:
+        """Return a row that the backend refuses for good and a word of why; None if it can't."""
+        return None
+
+    @abstractmethod
+    def found(self) -> Counter[int]:
+        """Return how often each row is there for those who read the backend."""
+
+    @abstractmethod
+    def take_away(self) -> None:
+        """Make the backend unavailable."""
+
+    @abstractmethod
+    def bring_back(self) -> None:
+        """Make it available again."""
+
+
+class WithServer(Harness):
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def take_away(self) -> None:
+        self.server.stop()
+
+    def bring_back(self) -> None:
+        self.server.start()
+
+
+class InfluxDBHarness(WithServer):
+    fixture = "influxdb_server"
+
+    def __init__(self, server: InfluxdbServer) -> None:
+        super().__init__(server)
+        access = server.access
+        bucket = f"{uuid.uuid4().hex[:12]}_{{window}}"
+        url = access.url.replace("http://", f"http://user:{SECRET}@")
+        self.settings = InfluxDBSettings(
+            url=url, org=access.org, token=access.token, bucket=bucket, batch_lines=3
+        )
+        influxdb_setup.ensure(self.settings, [10 * SECOND])
+        self.read = (access.url, access.token, bucket_name(self.settings, 10 * SECOND))
+
+    @property
+    def place(self) -> str:
+        return self.read[0]
+
+    def make(self) -> Destination:
+        return InfluxDB(self.settings)
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        return scores(*({"series": n, "labels": {"n": str(n)}} for n in numbers))
+
+    def bad(self) -> tuple[pl.DataFrame, str] | None:
+        return scores({"series": 2**63, "name": ""}), "missing measurement"
+
+    def found(self) -> Counter[int]:
+        return Counter(int(point["tags"]["n"]) for point in points(*self.read))
+
+
+class ElasticsearchHarness(WithServer):
+    fixture = "elasticsearch_server"
+
+    def __init__(self, server: ElasticsearchServer) -> None:
+        super().__init__(server)
+        self.url = server.url
+        self.settings = ElasticsearchSettings(
+            hosts=(server.url,), namespace=uuid.uuid4().hex[:12], batch_bytes=200,
+            username="headrace", password=SECRET,
+        )  # fmt: skip
+        self.stream = f"anomalies-headrace-{self.settings.namespace}"
+        elasticsearch_setup.ensure(self.settings)
+
+    @property
+    def place(self) -> str:
+        return self.url
+
+    def make(self) -> Destination:
+        return Elasticsearch(self.settings)
+
+    def document(self, number: int, **fields: Any) -> tuple[str, str, str]:
+        document = {"@timestamp": "2026-11-23T00:00:00Z", "count": number} | fields
+        return self.stream, f"document-{number}", orjson.dumps(document).decode()
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        return pl.DataFrame([self.document(n) for n in numbers], schema=DOCUMENTS, orient="row")
+
+    def bad(self) -> tuple[pl.DataFrame, str] | None:
+        row = self.document(-1, value="no number")
+        return pl.DataFrame([row], schema=DOCUMENTS, orient="row"), "document_parsing_exception"
+
+    def found(self) -> Counter[int]:
+        httpx.post(f"{self.url}/{self.stream}/_refresh")
+        answer = httpx.get(f"{self.url}/{self.stream}/_search", params={"size": 1000})
+        return Counter(hit["_source"]["count"] for hit in answer.json()["hits"]["hits"])
+
+
+class KafkaHarness(WithServer):
+    fixture = "kafka_server"
+
+    def __init__(self, server: KafkaServer) -> None:
+        super().__init__(server)
+        self.topic = f"test-{uuid.uuid4().hex[:12]}"
+        self.settings = KafkaSettings(
+            bootstrap_servers=server.bootstrap_servers,
+            options={"message.timeout.ms": 3000, "sasl.username": "me", "sasl.password": SECRET},
+        )
+
+    @property
+    def place(self) -> str:
+        return self.settings.bootstrap_servers
+
+    def make(self) -> Destination:
+        return KafkaDestination(self.settings)
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        rows = [(self.topic, b"key", str(n).encode()) for n in numbers]
+        return pl.DataFrame(rows, schema=MESSAGES, orient="row")
+
+    def bad(self) -> tuple[pl.DataFrame, str] | None:
+        row = (self.topic, b"key", os.urandom(2_000_000))
+        return pl.DataFrame([row], schema=MESSAGES, orient="row"), "MSG_SIZE_TOO_LARGE"
+
+    def found(self) -> Counter[int]:
+        """Count as who reads a topic does: a message that came twice counts once."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.place, "group.id": "t", "enable.partition.eof": True}
+        )
+        consumer.assign([TopicPartition(self.topic, 0, 0)])
+        values: set[int] = set()
+        while (message := consumer.poll(15)) is not None and not message.error():
+            values.add(int(message.value() or b""))
+        consumer.close()
+        return Counter(values)
+
+
+class DeadLetterHarness(KafkaHarness):
+    def make(self) -> Destination:
+        return DeadLetter(self.settings, self.topic)
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        rows = [("input", "source", 0, n, "broken", b"\xff\x00") for n in numbers]
+        return pl.DataFrame(rows, schema=REJECTS, orient="row")
+
+    def bad(self) -> tuple[pl.DataFrame, str] | None:
+        return None
+
+    def found(self) -> Counter[int]:
+        letters = {letter.id: letter for letter in read_dead_letters(self.settings, self.topic)}
+        return Counter(letter.offset for letter in letters.values())
+
+
+class LakeHarness(Harness):
+    """Its backend is a disk; it goes away by a file standing where its directory should be."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "mounted"
+        self.away = directory / "away"
+        self.directory.mkdir()
+
+    @property
+    def place(self) -> str:
+        return str(self.directory / "lake")
+
+    def make(self) -> Destination:
+        return Lake(LakeSettings(path=self.directory / "lake", compact_files=2))
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        return scores(*({"series": n} for n in numbers))
+
+    def found(self) -> Counter[int]:
+        return Counter(read_rollups(Path(self.place)).collect()["series"])
+
+    def take_away(self) -> None:
+        self.directory.rename(self.away)
+        self.directory.touch()
+
+    def bring_back(self) -> None:
+        self.directory.unlink()
+        self.away.rename(self.directory)
+
+
+HARNESSES: dict[str, type[WithServer] | type[LakeHarness]] = {
+    "influxdb": InfluxDBHarness,
+    "elasticsearch": ElasticsearchHarness,
+    "kafka": KafkaHarness,
+    "dead-letter": DeadLetterHarness,
+    "lake": LakeHarness,
+}
+"""Every sink. Adding one is writing its harness, and a line here."""
