@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from models.base import Detector, Judgement
 
 __all__ = ["RobustEwma"]
+
+_LEAST: Final = 1e-12
+"""Least standard deviation, so that a series that is always zero has a band at all."""
 
 
 class RobustEwma(Detector):
@@ -37,7 +40,7 @@ class RobustEwma(Detector):
     >>> round(detector.judge(10.4).score, 2)
     0.12
     >>> round(detector.judge(20.0).score, 2)
-    2.55
+    2.83
 
     References
     ----------
@@ -58,14 +61,11 @@ class RobustEwma(Detector):
         self._mean = 0.0
         self._variance = 0.0
         self._seen = 0.0
-
-    def _deviation(self) -> float:
-        return max(sqrt(self._variance), self.floor * abs(self._mean), 1e-12)
+        self._deviation = _LEAST
 
     def judge(self, value: float) -> Judgement:
         """Judge a value; its score is the distance from the mean in half widths of the band."""
-        half = self.width * self._deviation()
-        mean = self._mean
+        mean, half = self._mean, self.width * self._deviation
         return Judgement(abs(value - mean) / half, mean, mean - half, mean + half)
 
     def learn(self, value: float) -> None:
@@ -73,14 +73,17 @@ class RobustEwma(Detector):
         self._seen += 1.0
         if self._seen == 1.0:
             self._mean = value
-            return
-        weight = max(self.fading, 1.0 / self._seen)
-        step = value - self._mean
-        if self._seen * self.fading > 1.0:  # the band means something by now
-            limit = self.clip * self._deviation()
-            step = min(max(step, -limit), limit)
-        self._mean += weight * step
-        self._variance = (1.0 - weight) * (self._variance + weight * step * step)
+        else:
+            step = value - self._mean
+            weight = 1.0 / self._seen
+            if weight < self.fading:  # the band means something by now
+                weight = self.fading
+                limit = self.clip * self._deviation
+                step = limit if step > limit else -limit if step < -limit else step
+            self._mean += weight * step
+            self._variance = (1.0 - weight) * (self._variance + weight * step * step)
+        # Once for learning it and for judging the next.
+        self._deviation = max(sqrt(self._variance), self.floor * abs(self._mean), _LEAST)
 
     @property
     def state(self) -> tuple[float, ...]:
@@ -90,4 +93,5 @@ class RobustEwma(Detector):
     def resume(self, state: tuple[float, ...]) -> Self:
         """Take up mean, variance and number."""
         self._mean, self._variance, self._seen = state
+        self._deviation = max(sqrt(self._variance), self.floor * abs(self._mean), _LEAST)
         return self

@@ -34,6 +34,11 @@ class Incident:
     until: int = 0
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
+    @property
+    def active(self) -> bool:
+        """Whether a normal rollup would change anything."""
+        return self.firing or self.anomalous > 0
+
     def step(
         self, *, anomaly: bool, window_start: int, fire_after: int, resolve_after: int
     ) -> Transition | None:

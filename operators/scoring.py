@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 import bytewax.operators as op
+import numpy as np
 import orjson
 import polars as pl
 from bytewax.operators import KeyedStream, StatefulBatchLogic
@@ -32,6 +34,7 @@ __all__ = ["Events", "Scored", "ScoringSettings", "scoring"]
 _VERSION: Final = 1
 _ALERT_NAME: Final = "MetricAnomaly"
 _GAUGE: Final = KINDS[0]
+_NO_JUDGEMENT: Final = Judgement(nan, nan, nan, nan)
 
 
 class ScoringSettings(Protocol):
@@ -142,6 +145,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         self._settings = settings
         self._window = window
         self._judged = re.compile(settings.metrics)
+        self._names: dict[str, bool] = {}  # whether the metric of this name is judged
         self._watched: dict[int, _Watched] = {}
         self._latest = 0
         self._swept = 0
@@ -163,59 +167,83 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         return out, StatefulBatchLogic.RETAIN
 
     def _score(self, frame: pl.DataFrame, events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:
-        # A revision is not judged again: the detector has learned what came first.
         frame = frame.sort("window_start")
+        self._latest = max(self._latest, int(frame["window_start"][-1]))
         value = pl.when(pl.col("kind") == _GAUGE).then("mean").otherwise("rate")
-        columns = frame.select("series", "window_start", "revision", value=value)
-        judgements: list[tuple[Any, ...]] = []
-        detector = self._settings.detector
-        for row, (series, start, revision, number) in enumerate(columns.iter_rows()):
-            judgement = None
-            if revision == 0 and number is not None:
-                watched = self._watched.get(series) or self._watch(series, frame, row)
-                if watched is not None:
-                    judgement = self._judge(watched, number, start, events)
-            judgements.append((None,) * 5 if judgement is None else (*judgement, detector))
-        if judgements:
-            self._latest = max(self._latest, int(columns["window_start"][-1]))
-        scores = pl.DataFrame(judgements, schema=SCORE_COLUMNS, orient="row")
-        known = scores["score"].drop_nulls()
-        anomalous = int((known >= 1).sum())
-        SCORES_MADE.labels("normal").inc(len(known) - anomalous)
+        rows = (
+            frame.with_row_index("row")
+            .select("row", "series", "window_start", "revision", "name", value=value)
+            # A revision is not judged again: the detector has learned what came first.
+            .filter(pl.col("revision") == 0, pl.col("value").is_finite(), self._is_judged(frame))
+        )
+        verdicts = np.full((frame.height, len(Judgement._fields)), np.nan)
+        if rows.height:
+            verdicts[rows["row"].to_numpy()] = self._judge(rows, frame, events)
+        scores = {
+            name: pl.Series(name, verdicts[:, number], nan_to_null=True)
+            for number, name in enumerate(Judgement._fields)
+        }
+        anomalous = int((scores["score"] >= 1).sum())
         SCORES_MADE.labels("anomalous").inc(anomalous)
-        return frame.hstack(scores).select(SCORES.names())
+        SCORES_MADE.labels("normal").inc(scores["score"].count() - anomalous)
+        detector = pl.when(scores["score"].is_not_null()).then(pl.lit(self._settings.detector))
+        return frame.with_columns(scores.values()).with_columns(detector=detector)
 
-    def _watch(self, series: int, frame: pl.DataFrame, row: int) -> _Watched | None:
-        name = frame["name"][row]
-        if not self._judged.fullmatch(name):
-            return None
-        detector = DETECTORS[self._settings.detector](**self._settings.options)
-        watched = _Watched(detector, name, frame["labels"][row], frame["tenant"][row])
-        self._watched[series] = watched
-        return watched
+    def _is_judged(self, frame: pl.DataFrame) -> pl.Expr:
+        for name in frame["name"].unique():
+            if name not in self._names:
+                self._names[name] = self._judged.fullmatch(name) is not None
+        refused = [name for name, judged in self._names.items() if not judged]
+        return ~pl.col("name").is_in(refused) if refused else pl.lit(True)
 
     def _judge(
-        self, watched: _Watched, value: float, start: int, events: list[tuple[AlertEvent, int]]
-    ) -> Judgement | None:
-        judgement = None
-        settings = self._settings
-        if watched.learned >= settings.warm_up:
-            judgement = watched.detector.judge(value)
-            change = watched.incident.step(
-                anomaly=judgement.score >= 1,
-                window_start=start,
-                fire_after=settings.fire_after,
-                resolve_after=settings.resolve_after,
-            )
-            if change is not None:
-                status: Status = "firing" if change == "fire" else "resolved"
-                end = start + self._window
-                events.append((self._event(watched, status, judgement, value), end))
-        watched.incident.recent.append(value)
-        watched.detector.learn(value)
-        watched.learned += 1
-        watched.seen = start
-        return judgement
+        self, rows: pl.DataFrame, frame: pl.DataFrame, events: list[tuple[AlertEvent, int]]
+    ) -> list[Judgement]:
+        """Score, then learn, each value in its order."""
+        warm_up = self._settings.warm_up
+        watched_series = self._watched
+        verdicts: list[Judgement] = []
+        columns = (rows[name].to_list() for name in ("row", "series", "window_start", "value"))
+        for row, series, start, value in zip(*columns, strict=True):
+            watched = watched_series.get(series)
+            if watched is None:
+                watched = watched_series[series] = self._watch(frame, row)
+            detector, incident = watched.detector, watched.incident
+            if watched.learned < warm_up:
+                verdicts.append(_NO_JUDGEMENT)
+            else:
+                judgement = detector.judge(value)
+                verdicts.append(judgement)
+                if judgement.score >= 1 or incident.active:
+                    self._follow(watched, judgement, value, start, events)
+            incident.recent.append(value)
+            detector.learn(value)
+            watched.learned += 1
+            watched.seen = start
+        return verdicts
+
+    def _watch(self, frame: pl.DataFrame, row: int) -> _Watched:
+        detector = DETECTORS[self._settings.detector](**self._settings.options)
+        return _Watched(detector, frame["name"][row], frame["labels"][row], frame["tenant"][row])
+
+    def _follow(
+        self,
+        watched: _Watched,
+        judgement: Judgement,
+        value: float,
+        start: int,
+        events: list[tuple[AlertEvent, int]],
+    ) -> None:
+        change = watched.incident.step(
+            anomaly=judgement.score >= 1,
+            window_start=start,
+            fire_after=self._settings.fire_after,
+            resolve_after=self._settings.resolve_after,
+        )
+        if change is not None:
+            status: Status = "firing" if change == "fire" else "resolved"
+            event = self._event(watched, status, judgement, value)
+            events.append((event, start + self._window))
 
     def _event(
         self,
