@@ -23,11 +23,12 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""
     Telemetry from Kafka becomes rollups, anomaly scores and alerts before it is stored.
 
-    The flows themselves are run by Bytewax: [bold]python -m bytewax.run flows.metrics[/]. These
+    The flows themselves are run by Bytewax: `python -m bytewax.run flows.metrics`. These
     commands prepare what they need, and look after them.
     """,
     epilog="""
@@ -94,7 +95,9 @@ def setup(context: typer.Context) -> None:
     Safe to repeat: what exists is left as it is (buckets get the retention of the settings), and
     each thing is one line, created or already there. Exit code 1 if something could not be made.
 
-    Example: [bold]headrace setup[/]
+    Examples:
+
+    - `headrace setup`
     """
     from flows.commands.setup import setup as command
 
@@ -114,7 +117,10 @@ def check(
     nothing is sent. Takes at most half a minute. Exit code 1 if something is wrong, 2 if the
     settings can't be read.
 
-    Examples: [bold]headrace check[/]; in CI: [bold]headrace -c prod.yaml check --settings-only[/]
+    Examples:
+
+    - `headrace check`
+    - `headrace -c prod.yaml check --settings-only`
     """
     from flows.commands.check import check as command
     from flows.commands.configuration import source_of_settings
@@ -135,13 +141,16 @@ def status(
 ) -> None:
     """Show what each flow is doing, has done, and has left to do.
 
-    Every process of a flow reports on the status topic. [bold]silent[/] is one that has not for
-    three intervals; [bold]blocked[/], one that waits for a sink's backend; [bold]stuck[/], one in
+    Every process of a flow reports on the status topic. **silent** is one that has not for
+    three intervals; **blocked**, one that waits for a sink's backend; **stuck**, one in
     which nothing moves for another reason. LAG is what the flow has not committed of its input.
 
     Exit code 1 if a process is silent, blocked, stuck or has failed, or if none ever reported.
 
-    Examples: [bold]headrace status --watch[/]; [bold]headrace status --json | jq .flows[].lag[/]
+    Examples:
+
+    - `headrace status --watch`
+    - `headrace status --json | jq '.flows[].lag'`
     """
     from flows.commands.status import status as command
 
@@ -162,8 +171,10 @@ def list_letters(
 ) -> None:
     """Show the newest dead letters, a line each.
 
-    Examples: [bold]headrace dead-letter list --origin influxdb[/];
-    [bold]headrace dead-letter list -n 1000 --json | jq -r .reason | sort | uniq -c[/]
+    Examples:
+
+    - `headrace dead-letter list --origin influxdb`
+    - `headrace dead-letter list -n 1000 --json | jq -r .reason | sort | uniq -c`
     """
     from flows.commands.dead_letter import list_letters as command
     from flows.commands.letters import Choice
@@ -182,8 +193,10 @@ def show_letter(
 ) -> None:
     """Show one dead letter: where it came from, why it was refused, and what is in it.
 
-    Examples: [bold]headrace dead-letter show 0:42[/];
-    [bold]headrace dead-letter show 0:42 --raw > payload.bin[/]
+    Examples:
+
+    - `headrace dead-letter show 0:42`
+    - `headrace dead-letter show 0:42 --raw > payload.bin`
     """
     from flows.commands.dead_letter import show_letter as command
 
@@ -195,7 +208,7 @@ def redrive_letters(
     context: typer.Context,
     places: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PARTITION:OFFSET]...", help="These; else all that are pending."),
+        typer.Argument(metavar="PARTITION:OFFSET", help="These; else all that are pending."),
     ] = None,
     reason: Reason = "",
     origin: Origin = "",
@@ -214,8 +227,10 @@ def redrive_letters(
     Without a choice all that are pending are sent, and are pending no more. Letters that are
     chosen, by place or by an option, stay pending: sending inputs twice counts their points twice.
 
-    Examples: [bold]headrace dead-letter redrive --dry-run[/];
-    [bold]headrace dead-letter redrive 0:42 3:7 --yes[/]
+    Examples:
+
+    - `headrace dead-letter redrive --dry-run`
+    - `headrace dead-letter redrive 0:42 3:7 --yes`
     """
     from flows.commands.dead_letter import redrive_letters as command
     from flows.commands.letters import Choice
@@ -237,7 +252,10 @@ def redrive_letters(
 def demo(context: typer.Context) -> None:
     """Start Headrace with a broker, a collector and a service to observe, on this machine.
 
-    Examples: [bold]headrace demo[/]; [bold]headrace demo --help[/]
+    Examples:
+
+    - `headrace demo`
+    - `headrace demo --help`
     """
     from flows.commands.demo import demo as command
 

@@ -39,6 +39,11 @@ class Incident:
         """Whether a normal rollup would change anything."""
         return self.firing or self.anomalous > 0
 
+    def end(self) -> None:
+        """Resolve because nothing more is heard: what comes later is another incident."""
+        self.firing = False
+        self.anomalous = self.normal = 0
+
     def step(
         self, *, anomaly: bool, window_start: int, fire_after: int, resolve_after: int
     ) -> Transition | None:

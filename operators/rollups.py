@@ -74,8 +74,8 @@ def increases(runs: Columns, horizon: int) -> NDArray[np.float64]:
         return np.empty(0)
     new = np.ones(size, np.bool_)
     new[1:] = identity[1:] != identity[:-1]
-    fell = np.zeros(size, np.bool_)
-    fell[1:] = ~new[1:] & (first[1:] < last[:-1]) & (first_ts[1:] > last_ts[:-1])
+    before_it = _latest_before(last_ts, new)
+    fell = ~new & (first < last[before_it]) & (first_ts > last_ts[before_it])
     restarted = np.zeros(size, np.bool_)
     # A start time before the point we have already is no reset but one that jitters.
     restarted[1:] = ~new[1:] & (start[1:] != start[:-1]) & (start[1:] >= last_ts[:-1])
@@ -87,7 +87,7 @@ def increases(runs: Columns, horizon: int) -> NDArray[np.float64]:
         known & (first_ts - start <= horizon),
         np.where(restarted, known, fell),
     )
-    highest = _running_maximum(last, begins)
+    highest = last[_row_of_maximum(last, begins)]
     before = np.empty(size)
     before[0] = 0.0
     before[1:] = highest[:-1]
@@ -95,17 +95,25 @@ def increases(runs: Columns, horizon: int) -> NDArray[np.float64]:
     return np.where(begins, np.where(from_zero, last, last - first), rise)
 
 
-def _running_maximum(values: NDArray[np.float64], begins: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the largest value so far, afresh wherever ``begins``."""
+def _latest_before(last_ts: NDArray[np.int64], new: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each run the earlier one of its identity that ends last.
+
+    That is the row before it, unless runs overlap. The first run of an identity gets any row.
+    """
+    return np.concatenate((np.zeros(1, np.intp), _row_of_maximum(last_ts, new)[:-1]))
+
+
+def _row_of_maximum(values: NDArray[Any], begins: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each row the one with the largest value so far, afresh wherever ``begins``."""
+    size = len(values)
     if not ((values[1:] < values[:-1]) & ~begins[1:]).any():
-        return values
+        return np.arange(size)
     # A later segment outranks every earlier one, so one running maximum of ranks does for all.
     order = np.argsort(values, kind="stable")
-    rank = np.empty(len(values), np.int64)
-    rank[order] = np.arange(len(values))
-    rank += np.cumsum(begins) * len(values)
-    highest: NDArray[np.float64] = values[order[np.maximum.accumulate(rank) % len(values)]]
-    return highest
+    rank = np.empty(size, np.int64)
+    rank[order] = np.arange(size)
+    rank += np.cumsum(begins) * size
+    return order[np.maximum.accumulate(rank) % size]
 
 
 def merge(rows: Columns, owner: str, window: int | None = None) -> Columns:

@@ -219,7 +219,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
             incident.recent.append(value)
             detector.learn(value)
             watched.learned += 1
-            watched.seen = start
+            watched.seen = max(watched.seen, start)
         return verdicts
 
     def _watch(self, frame: pl.DataFrame, row: int) -> _Watched:
@@ -286,13 +286,15 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         if self._latest - self._swept < self._window:
             return events
         self._swept = self._latest
+        stale_after, evict_after = self._settings.stale_after, self._settings.evict_after
         for series, watched in list(self._watched.items()):
             quiet = self._latest - watched.seen
-            if watched.incident.firing and quiet >= self._settings.stale_after:
-                watched.incident.firing = False
+            # An alert never outlives what would resolve it.
+            if watched.incident.firing and quiet >= min(stale_after, evict_after):
                 ends_at = watched.seen + self._window
                 events.append((self._event(watched, "resolved", None, None, ends_at), self._latest))
-            if quiet >= self._settings.evict_after:
+                watched.incident.end()
+            if quiet >= evict_after:
                 del self._watched[series]
         return events
 
@@ -302,6 +304,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
             "version": _VERSION,
             "detector": self._settings.detector,
             "latest": self._latest,
+            "swept": self._swept,
             "watched": {
                 series: (
                     watched.detector.state,
@@ -314,14 +317,19 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state["version"] != _VERSION or state["detector"] != self._settings.detector:
-            return  # another detector's numbers mean nothing to this one: it learns anew
-        self._latest = self._swept = state["latest"]
+        if state["version"] != _VERSION:
+            return
+        # Another detector's numbers mean nothing to this one: it learns anew, but what is firing
+        # must still resolve.
+        same = state["detector"] == self._settings.detector
+        self._latest, self._swept = state["latest"], state["swept"]
         for series, (numbers, texts, counts, incident) in state["watched"].items():
             detector = DETECTORS[self._settings.detector](**self._settings.options)
             name, labels, tenant = texts
             learned, seen = counts
-            watched = _Watched(detector.resume(numbers), name, labels, tenant, learned, seen)
+            if same:
+                detector.resume(numbers)
+            watched = _Watched(detector, name, labels, tenant, learned if same else 0, seen)
             *fields, recent = incident
             watched.incident = Incident(*fields)
             watched.incident.recent.extend(recent)

@@ -80,7 +80,7 @@ class Shard:
         lateness: nanoseconds after its end that a window can still change.
         horizon: see ``rollups.increases``.
         evict_after: nanoseconds of event time after which a quiet series is forgotten, and so is
-            the last point of its counter.
+            the last point of its counter; at least until its coarsest window can't change.
         state: what ``snapshot`` gave.
     """
 
@@ -95,7 +95,8 @@ class Shard:
         self._window = windows[0]
         self._lateness = lateness
         self._horizon = horizon
-        self._evict_after = evict_after
+        # What an open window of any length holds must keep its name.
+        self._evict_after = max(evict_after, windows[-1] + windows[0] + lateness)
         self._names = Names()
         self._pending: list[Columns] = []
         self._settled: list[Columns] = []  # closed runs that late ones can join

@@ -192,6 +192,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._announced = False
         self._partitions: dict[tuple[str, int], _Partition] = {}
         self._committable: list[TopicPartition] = []
+        self._group = group
         self._consumer = consumer(settings, group, self._on_error)
         self._next_metadata = 0.0
         self._next_lag = 0.0
@@ -220,7 +221,12 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             self._report_lag()
             self._next_lag = now + _LAG_SECONDS
 
-        items = [self._item(topic, batch, marks) for topic, batch in by_topic.items()]
+        # That a partition has no more to bring is true only after the last item of this poll.
+        live = {name: mark for name, mark in marks.items() if mark is Mark.LIVE}
+        items = [
+            self._item(topic, batch, marks if number == len(by_topic) else live)
+            for number, (topic, batch) in enumerate(by_topic.items(), start=1)
+        ]
         if (marks or first) and not items:
             items = [self._item("", [], marks)]
         if self._until_end and not items and self._all_ended():
@@ -265,8 +271,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             for number in self._numbers(topic, first):
                 if self._owns(topic, number) and (topic, number) not in self._partitions:
                     found.append((topic, number))
-        for (topic, number), start in self._starts(found, first).items():
-            end = self._end(topic, number) if self._until_end else None
+        places = self._places(found, first)
+        found = [key for key in found if key in places]
+        for (topic, number), (start, end) in places.items():
             self._partitions[topic, number] = entry = _Partition(topic, number, start, end)
             if end is not None and (start >= end or end == 0):
                 entry.mark = Mark.ENDED
@@ -301,6 +308,34 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             if first:
                 _log.warning("%s: %s; waiting for it", topic, described.error.str())
             return []
+
+    def _places(
+        self, found: Sequence[tuple[str, int]], first: bool
+    ) -> dict[tuple[str, int], tuple[int, int | None]]:
+        """Return where each partition begins and ends; nothing if the broker can't tell now.
+
+        At the start it is asked for a minute: one that has just come up answers before it knows
+        who keeps the offsets of a group, or who leads a partition.
+        """
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while True:
+            try:
+                return {
+                    key: (start, self._end(*key) if self._until_end else None)
+                    for key, start in self._starts(found, first).items()
+                }
+            except KafkaException as error:
+                where = f"Kafka at {self._kafka.bootstrap_servers}"
+                if not first:
+                    _log.warning("%s can't tell where new partitions begin: %s", where, error)
+                    return {}
+                if time.monotonic() > deadline:
+                    raise SourceError(
+                        f"{where} can't tell where to begin in {', '.join(self._topics)} ({error}): "
+                        f"check that group {self._group} may read and commit there"
+                    ) from None
+                _log.warning("%s can't tell yet where to begin: %s", where, error)
+                time.sleep(1.0)
 
     def _starts(self, found: Sequence[tuple[str, int]], first: bool) -> dict[tuple[str, int], int]:
         """Return where to begin reading each partition, as an absolute offset."""
@@ -393,7 +428,6 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _item(self, topic: str, batch: list[Message], marks: dict[str, Mark]) -> Polled:
         size = len(batch)
-        # Marks go with the last item of a poll at the latest; repeating them does no harm.
         return Polled(
             self._index,
             topic,

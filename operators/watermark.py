@@ -36,10 +36,11 @@ class Watermark:
 
     def __init__(self, readers: int, disorder: int, state: WatermarkState | None = None) -> None:
         self._disorder = disorder
-        self._awaited = set(range(readers)) if state is None else set()
+        # Also after a restart: what was idle may have a backlog by now, and a partition of a topic
+        # that is not read any more must not hold time back for ever.
+        self._awaited = set(range(readers))
         self._largest: dict[str, int] = dict(state["largest"]) if state else {}
-        # After a restart, what was idle may have a backlog by now: the readers tell again.
-        self._marks: dict[str, Mark] = dict.fromkeys(self._largest, Mark.LIVE)
+        self._marks: dict[str, Mark] = {}
         self._reached = state["reached"] if state else UNKNOWN
 
     @property

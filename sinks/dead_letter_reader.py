@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 10.0
 _POLLED: Final = 100
+_POLL_SECONDS: Final = 0.1
 
 
 class GroupSettings(KafkaSettings, Protocol):
@@ -149,9 +150,9 @@ def _read(
     client.assign([TopicPartition(topic, number, begin.get(number, 0)) for number in assemblies])
     silent = 0
     while assemblies:
-        messages = client.consume(_POLLED, timeout=1.0)
+        messages = client.consume(_POLLED, timeout=_POLL_SECONDS)
         silent = 0 if messages else silent + 1
-        if silent > _TIMEOUT:
+        if silent * _POLL_SECONDS > _TIMEOUT:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         for message in messages:
             number, offset, error = message.partition(), message.offset(), message.error()

@@ -11,7 +11,6 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError
 from elasticsearch import Elasticsearch as Client
 
-from operators.durations import format_duration
 from sinks.documents import ALERTS, ANOMALIES, data_stream
 from sinks.elasticsearch import ElasticsearchSettings, connect, unavailable
 
@@ -61,7 +60,7 @@ def _ensure_stream(client: Client, settings: ElasticsearchSettings, kind: str) -
     """Return what had to be done, in words."""
     name = _template_name(settings, kind)
     stream = data_stream(kind, settings.namespace)
-    retention = format_duration(settings.retention)
+    retention = _time_value(settings.retention)
     mappings = json.loads(
         resources.files(__package__).joinpath("templates", f"{kind}.json").read_text("utf-8")
     )
@@ -100,6 +99,12 @@ def _set_retention(client: Client, stream: str, retention: str) -> None:
         if "no handler found" not in str(error):
             raise
         _log.info("%s: its retention can't be changed here", stream)
+
+
+def _time_value(nanoseconds: int) -> str:
+    """Return a duration in the units that Elasticsearch knows, which has no weeks."""
+    days, rest = divmod(nanoseconds, 86_400_000_000_000)
+    return f"{nanoseconds // 1_000_000_000}s" if rest else f"{days}d"
 
 
 def _template_name(settings: ElasticsearchSettings, kind: str) -> str:

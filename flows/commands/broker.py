@@ -151,7 +151,7 @@ class Broker:
 
     def _failure(self, what: str, error: KafkaError | None) -> CommandFailed:
         """Return the failure: of what the broker answered, else of the connection."""
-        place = f"kafka at {self._settings.bootstrap_servers}"
+        place = f"kafka: {self._settings.bootstrap_servers}"
         helpful = [fault for fault in self._faults if fault.code() not in _UNHELPFUL]
         timed_out = error is None or error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
         if error is not None and not (timed_out and helpful):

@@ -17,6 +17,7 @@ from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
 from flows.commands.terminal import console, say_outcome
 from flows.commands.topics import PlannedTopic, planned_topics
+from flows.serving.redaction import Redaction
 from flows.settings import (
     Console,
     Elasticsearch,
@@ -64,7 +65,7 @@ def check(settings: Settings, source: str, *, settings_only: bool = False) -> No
     Raises:
         CommandFailed: something is wrong.
     """
-    out = console()
+    out, redact = console(), Redaction(settings)
     say_outcome(out, "ok", f"settings: {source}")
     checks = _of_settings(settings) + ([] if settings_only else _of_servers(settings))
     answers = [_begin(each) for each in checks]
@@ -74,7 +75,7 @@ def check(settings: Settings, source: str, *, settings_only: bool = False) -> No
             fault, text = answer.get(timeout=_SECONDS)
         except Empty:
             fault, text = True, f"no answer in {_SECONDS:.0f} s"
-        say_outcome(out, "failed" if fault else "ok", f"{each.name}: {text}")
+        say_outcome(out, "failed" if fault else "ok", redact(f"{each.name}: {text}"))
         failed += fault
     if failed:
         raise CommandFailed(f"{failed} of {len(checks) + 1} checks failed")

@@ -79,8 +79,10 @@ def show_letter(settings: Settings, place: str, *, raw: bool, whole: bool) -> No
         sys.stdout.buffer.flush()
         return
     out = console()
-    for name, value in describe(letter, progress(settings)).items():
-        out.print(f"{name:<10} {printable(str(value))}", soft_wrap=True)
+    described = describe(letter, progress(settings))
+    described["pending"] = "yes" if described["pending"] else "no, it was sent again"
+    for name, value in described.items():
+        out.print(f"{name:<10} {printable(str(value))}".rstrip(), soft_wrap=True)
     out.print()
     for line in lines_of_payload(letter.payload, whole=whole):
         out.print(line, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
 from flows.commands.terminal import console, say_outcome
 from flows.commands.topics import PlannedTopic, planned_topics
+from flows.serving.redaction import Redaction
 from flows.settings import Elasticsearch, InfluxDB, Settings
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.base import Unavailable
@@ -32,14 +34,14 @@ def setup(settings: Settings) -> None:
     Raises:
         CommandFailed: something could not be made; all that could be was, and a line said so.
     """
-    out = console()
+    out, redact = console(), Redaction(settings)
     failed = 0
     for step in _steps(settings):
         try:
             for outcome, thing in step():
                 say_outcome(out, outcome, thing)
         except (CommandFailed, Unavailable) as error:
-            say_outcome(out, "failed", str(error))
+            say_outcome(out, "failed", redact(str(error)))
             failed += 1
     if failed:
         raise CommandFailed(
@@ -116,8 +118,9 @@ def _elasticsearch(settings: Elasticsearch) -> Iterator[Outcome]:
 
 
 def _done(done: list[str], otherwise: str) -> Iterator[Outcome]:
+    """Yield what ``ensure`` says that it did; its verb becomes the outcome."""
     for line in done:
-        made = any(word in line for word in ("created", "installed"))
-        yield Outcome("created" if made else "changed", line)
+        made = re.sub(r"\b(created|installed) ", "", line)
+        yield Outcome("created" if made != line else "changed", made)
     if not done:
         yield Outcome("already there", otherwise)

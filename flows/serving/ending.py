@@ -83,7 +83,9 @@ def _report(
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    return any(isinstance(link, KeyboardInterrupt) for link in _chain(error))
+    # A signal that arrives while confluent-kafka calls back comes out of it as a SystemError.
+    kinds = (KeyboardInterrupt, SystemError) if _received else KeyboardInterrupt
+    return any(isinstance(link, kinds) for link in _chain(error))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

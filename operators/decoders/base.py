@@ -73,12 +73,12 @@ def decode_or_reject(
     indexes = np.arange(len(values), dtype=np.uint32)
     rejected: dict[int, str] = {}
     try:
-        if all(values):
+        if not any(map(_blank, values)):
             return parse(values), indexes, rejected
     except UndecodableError:
         pass
     for index, value in enumerate(values):
-        if not value:
+        if _blank(value):
             rejected[index] = "empty message"
             continue
         try:
@@ -87,3 +87,7 @@ def decode_or_reject(
             rejected[index] = str(error)
     kept = np.delete(indexes, list(rejected))
     return parse([values[int(index)] for index in kept]), kept, rejected
+
+
+def _blank(value: bytes) -> bool:
+    return not value or value.isspace()

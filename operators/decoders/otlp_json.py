@@ -157,6 +157,9 @@ def _parse(values: Sequence[bytes]) -> pa.ListArray:
         parsed = texts.str.json_decode(_MESSAGE).struct.field("resourceMetrics")
     except pl.exceptions.PolarsError as error:
         raise UndecodableError(f"not OTLP metrics in JSON: {_cause(error)}") from None
+    # Polars parses all texts as one list, so what is blank, or several, shifts those behind it.
+    if len(parsed) != len(values):
+        raise UndecodableError("not OTLP metrics in JSON: not one document")
     if len(parsed) and (parsed.is_null() | (parsed.list.len() == 0)).any():
         raise UndecodableError("not OTLP metrics in JSON: no resourceMetrics in it")
     return _lists(parsed.to_arrow())
@@ -235,7 +238,8 @@ def _long(lists: pa.ListArray) -> pl.DataFrame:
         value.field("stringValue"),
         value.field("boolValue").cast(pl.String),
         value.field("intValue"),
-        value.field("doubleValue"),
+        # As the decoder of protobuf writes it, whatever way JSON did.
+        value.field("doubleValue").cast(pl.Float64, strict=False).cast(pl.String),
         value.field("bytesValue"),
         pl.when(array.list.len() > 0).then(
             pl.format(

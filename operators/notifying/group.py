@@ -91,7 +91,8 @@ class Group:
         self._all_perhaps_told(self.alerts.values())
 
     def _all_perhaps_told(self, alerts: Iterable[Alert]) -> None:
-        firing, resolved = set(), set()
+        firing: set[str] = set()
+        resolved: set[str] = set()
         for alert in alerts:
             (resolved if alert.resolved else firing).add(alert.fingerprint)
         entry = LogEntry(0, frozenset(firing), frozenset(resolved))

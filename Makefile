@@ -1,0 +1,77 @@
+# What there is to do with a checkout. Everything runs in an environment of its own, outside of the
+# checkout, made on the first use from requirements.lock.
+
+ARGS ?=
+
+CACHE := $(if $(HEADRACE_CACHE),$(HEADRACE_CACHE),$(if $(filter /%,$(XDG_CACHE_HOME)),$(XDG_CACHE_HOME),$(HOME)/.cache)/headrace)
+# Two checkouts must not share one: the project itself is installed from the place where it is.
+HASH := $(shell { cat requirements.lock; pwd; } | cksum | tr -s ' ' '-')
+VENV := $(CACHE)/venv-$(HASH)
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# The first that is there and runs: a shim of a version manager may be there and not run.
+FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& { command -v "$$python"; break; }; done
+
+.PHONY: help demo test bench check lock clean env
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'ARGS="..." is passed on, as in make demo ARGS="--seconds 90 --keep".'
+
+demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minutes, then demo.html
+	@$(PY) -m flows.cli demo $(ARGS)
+
+test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
+	@$(PY) -m tests.backends prepare
+	@$(PY) -m pytest --durations=15 $(ARGS)
+
+bench: $(READY) ## measure throughput on this machine
+	@$(PY) -m bench $(ARGS)
+
+check: $(READY) ## formatting, lint and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy $(ARGS)
+
+lock: $(READY) ## write requirements.lock anew from pyproject.toml
+	@$(call uv,) pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock $(ARGS)
+
+clean: ## remove what was made here, and the environment; downloads stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis dist demo.html "$(VENV)"
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env: $(READY) ## make the environment, and say where it is
+	@echo "$(VENV)"
+
+# uv: the one on the PATH, else one of our own.
+uv = $$(command -v uv || echo "$(CACHE)/uv/bin/uv")
+
+# The mark comes last, so what was interrupted is done again, and what is done takes no time.
+$(READY): requirements.lock pyproject.toml
+	@set -e; mkdir -p "$(CACHE)"; \
+	python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ] && ! command -v uv >/dev/null; then \
+		echo "Headrace needs Python 3.11 or 3.12, and neither was found." >&2; \
+		echo "Install one of them, or uv, or say where it is: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	if ! command -v uv >/dev/null && ! "$(CACHE)/uv/bin/uv" --version >/dev/null 2>&1; then \
+		echo "preparing uv in $(CACHE)/uv"; \
+		rm -rf "$(CACHE)/uv"; \
+		"$$python" -m venv "$(CACHE)/uv" || { \
+			echo "$$python cannot make environments: install its venv (Debian: python3-venv), or uv" >&2; \
+			exit 1; \
+		}; \
+		"$(CACHE)/uv/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+	fi; \
+	echo "preparing $(VENV)"; \
+	[ -x "$(PY)" ] || $(uv) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
+	$(uv) pip sync --quiet --python "$(PY)" requirements.lock; \
+	$(uv) pip install --quiet --no-deps --python "$(PY)" -e .; \
+	touch "$@"

@@ -1,0 +1,53 @@
+"""The flow killed again and again, and started with other numbers of workers: nothing is lost."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from bench.load import Load
+from tests.backends.influxdb import InfluxdbAccess
+from tests.flows.conftest import FlowFactory
+from tests.flows.expectation import differences, from_load
+from tests.flows.telemetry import SECOND, Feeder
+
+PARTITIONS = 4
+LOAD = Load(series=800, seconds=900)
+PACE = 45.0
+"""Messages a second, each with a second of event time: 20 s in all."""
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param(["1", "1", "1", "1", "1"], id="one worker"),
+        pytest.param(["1", "2", "1", "2", "2"], id="one worker, then two, then one"),
+    ],
+)
+def test_what_survives_kill_9_equals_an_undisturbed_run(
+    new_flow: FlowFactory, influxdb: InfluxdbAccess, workers: list[str]
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    flow = new_flow(partitions=PARTITIONS)
+    flow.settings["rollups"]["windows"] = ["10s", "1m"]
+    flow.write_to_influxdb(influxdb)
+    recovery = flow.recovery()
+    feeder = Feeder(flow.kafka, flow.topic, LOAD.messages(), partitions=PARTITIONS, pace=PACE)
+    feeder.start()
+    *killed, last = workers
+    for number in killed:
+        process = flow.start(*recovery, "-w", number)
+        time.sleep(moments.uniform(2.0, 6.0))
+        assert process.poll() is None, flow.log_tail()
+        process.kill()
+        process.wait()
+    feeder.finish()
+
+    flow.run_to_the_end(*recovery, "-w", last)
+
+    for window, length in {"10s": 10 * SECOND, "1m": 60 * SECOND}.items():
+        assert not differences(flow.rollups(window), from_load(LOAD, length)), window

@@ -1,0 +1,96 @@
+"""From an instrumented service to InfluxDB: OpenTelemetry's SDK, a collector, Kafka, the flow."""
+
+from __future__ import annotations
+
+import time
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from tests.backends.influxdb import InfluxdbAccess
+from tests.conftest import RotelFactory
+from tests.flows.conftest import FlowFactory
+from tests.flows.expectation import differences, from_points
+from tests.flows.telemetry import SECOND, points_in, records
+
+SERVICES = {
+    "checkout": {"service.namespace": "shop", "host.name": "web-1", "process.pid": 17},
+    "catalogue": {"service.namespace": "shop", "host.name": "web-2"},
+    "search": {"deployment.environment.name": "staging"},
+}
+ROUNDS = 12
+NEVER = 10**9
+
+
+class Service:
+    """An instrumented service, which exports when it is told to."""
+
+    def __init__(self, name: str, number: int, endpoint: str) -> None:
+        reader = PeriodicExportingMetricReader(
+            OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics"), export_interval_millis=NEVER
+        )
+        self.provider = MeterProvider(
+            [reader], Resource({"service.name": name, **SERVICES[name]}), shutdown_on_exit=False
+        )
+        meter = self.provider.get_meter("shop.instrumentation", "1.2")
+        self._number = number
+        self._round = 0
+        self._requests = meter.create_counter("http.requests", "{request}")
+        self._bytes = meter.create_counter("http.bytes", "By")
+        self._active = meter.create_up_down_counter("http.active", "{request}")
+        self._latency = meter.create_histogram("http.duration", "s")
+        self._load = meter.create_gauge("cpu.load", "1")
+        meter.create_observable_gauge("memory.used", [self._memory], "By")
+
+    def _memory(self, _: CallbackOptions) -> list[Observation]:
+        used = 1e6 * (self._number + 1) + 1234.5 * self._round
+        return [Observation(used, {"pool": "heap"}), Observation(used / 3, {"pool": "stack, näh"})]
+
+    def work(self, number: int) -> None:
+        self._round = number
+        for route in ("/", "/cart", "/search?q=a b"):
+            attributes = {"route": route, "cached": number % 2 == 0, "status": 200 + number % 3}
+            self._requests.add(1 + number + self._number, attributes)
+            self._bytes.add(0.1 * number, attributes)
+            self._active.add((-1) ** number * self._number, {"route": route})
+            self._latency.record(0.01 * number, {"route": route})
+        self._load.set(0.3 * number + self._number)
+        self.provider.force_flush()
+
+
+def test_what_services_measure_is_what_influxdb_holds(
+    new_flow: FlowFactory, rotel: RotelFactory, influxdb: InfluxdbAccess
+) -> None:
+    flow = new_flow(partitions=2)
+    flow.settings["rollups"] = {"windows": ["1s", "10s"]}
+    flow.write_to_influxdb(influxdb)
+    collector = rotel(topics=(flow.topic, f"{flow.name}-logs", f"{flow.name}-spans"))
+    services = [
+        Service(name, number, collector.http_endpoint) for number, name in enumerate(SERVICES)
+    ]
+    for number in range(ROUNDS):
+        for service in services:
+            service.work(number)
+        time.sleep(0.25)
+    for service in services:
+        service.provider.shutdown()
+
+    # What the collector has not written yet comes in at most its batch time.
+    written: list[int] = []
+    while len(written) < 2 or written[-1] > written[-2]:
+        time.sleep(1)
+        written.append(len(records(flow.kafka, flow.topic)))
+
+    flow.run_to_the_end()
+
+    points = points_in(records(flow.kafka, flow.topic))
+    assert {point.resource["service.name"] for point in points} == set(SERVICES)
+    assert {point.name for point in points} == {
+        "http.requests", "http.bytes", "http.active", "cpu.load", "memory.used"
+    }  # fmt: skip
+    assert {point.kind for point in points} == {"cumulative", "gauge"}
+    for window, length in {"1s": SECOND, "10s": 10 * SECOND}.items():
+        assert not differences(flow.rollups(window), from_points(points, length)), window

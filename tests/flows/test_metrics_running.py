@@ -1,0 +1,75 @@
+"""What a user sees of the running flow: its labels as configured, and a quick, quiet end."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.backends.influxdb import InfluxdbAccess
+from tests.flows.conftest import FlowFactory
+from tests.flows.expectation import differences, from_points
+from tests.flows.telemetry import SECOND, Point, encode, feed
+
+BEGIN = 1_700_000_000 * SECOND
+WINDOW = 10 * SECOND
+
+
+def requests(host: str, second: int, value: float) -> Point:
+    return Point(
+        name="requests",
+        ts=BEGIN + second * SECOND,
+        value=value,
+        kind="cumulative",
+        start=BEGIN - SECOND,
+        attributes={"route": "/pay"},
+        resource={"service.name": "shop", "host.name": host},
+    )
+
+
+def test_a_dropped_label_adds_up_what_each_producer_counted(
+    new_flow: FlowFactory, influxdb: InfluxdbAccess
+) -> None:
+    flow = new_flow()
+    flow.settings["enrichment"] = {"drop": ["host.name"]}
+    flow.write_to_influxdb(influxdb)
+    # Two hosts count side by side, and one of them starts anew: without their identities the
+    # larger counter would look like a rise, and the smaller like a reset, at every point.
+    a = [requests("a", second, 1000.0 + 5 * second) for second in range(40)]
+    b = [
+        requests("b", second, 3.0 * (second if second < 25 else second - 25))
+        for second in range(40)
+    ]
+    messages = [encode(pair) for pair in zip(a, b, strict=True)]
+    feed(flow.kafka, flow.topic, messages)
+
+    flow.run_to_the_end()
+
+    found = flow.rollups()
+    assert not differences(found, from_points(a + b, WINDOW, dropped=["host.name"]))
+    # By hand: 1000 at first, then 5 and 3 a second; b falls to 0 at 25 s and rises again.
+    assert found["increase"].to_list() == [1000 + 45 + 27, 80, 50 + 3 * (5 + 4), 80]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_ends_the_flow_at_once_and_without_noise(
+    new_flow: FlowFactory, influxdb: InfluxdbAccess, number: signal.Signals, workers: str
+) -> None:
+    flow = new_flow(partitions=2)
+    flow.write_to_influxdb(influxdb)
+    process = flow.start("-w", workers)
+    messages = [encode([requests(host, second, 1.0) for second in range(31)]) for host in "ab"]
+    feed(flow.kafka, flow.topic, messages, partitions=2)
+    flow.wait_until("two windows each", lambda: flow.rollups_there() >= 4, process)
+
+    status, seconds = flow.end(process, number)
+
+    assert status == -number, flow.log_tail()
+    assert seconds < 5
+    log = flow.log.read_text()
+    assert "Traceback" not in log
+    if workers == "2":  # with one, Bytewax itself says in four lines that it panicked
+        assert "panicked" not in log
+    assert len(log.splitlines()) <= 6, log
+    assert f"stopped by {number.name}" in log

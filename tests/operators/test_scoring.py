@@ -1,0 +1,269 @@
+"""Rollups are scored as they come; what stays anomalous becomes one alert."""
+
+import json
+import random
+
+import orjson
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.settings import Scoring
+from operators.alerts import AlertEvent, decode_event, fingerprint
+from operators.frames import ALERT_EVENTS, ROLLUPS, SCORES
+from operators.scoring import Events, Scored, ScoringLogic
+from operators.windows import Closed
+
+SECOND = 10**9
+WINDOW = 10 * SECOND
+BEGIN = 1_700_000_000 * SECOND
+
+
+def rollups(
+    values: dict[int, float], number: int, *, kind: str = "gauge", revision: int = 0,
+    window: int = WINDOW, tenant: str = "default", name: str = "cpu",
+) -> Closed:  # fmt: skip
+    """Return the rollups of some series of the window with this number."""
+    size = len(values)
+    numbers = list(values.values())
+    return Closed(
+        pl.DataFrame(
+            {
+                "tenant": [tenant] * size, "series": list(values), "name": [name] * size,
+                "labels": [json.dumps({"service.name": f"s{series}"}) for series in values],
+                "unit": ["1"] * size, "kind": [kind] * size, "window": [window] * size,
+                "window_start": [BEGIN + number * WINDOW] * size, "count": [1] * size,
+                "sum": numbers, "min": numbers, "max": numbers,
+                "mean": numbers if kind == "gauge" else [-1.0] * size, "last": numbers,
+                "increase": [None] * size if kind == "gauge" else [v * 10 for v in numbers],
+                "rate": [None] * size if kind == "gauge" else numbers, "revision": [revision] * size,
+            },
+            schema=ROLLUPS,
+        )
+    )  # fmt: skip
+
+
+def scoring(state: object = None, **changes: object) -> ScoringLogic:
+    usual = {"warm_up": 5, "fire_after": 2, "resolve_after": 3}
+    return ScoringLogic(Scoring(**(usual | changes)), WINDOW, state)
+
+
+class Watch:
+    """Feeds one series a value a window, and keeps what is said of it."""
+
+    def __init__(self, logic: ScoringLogic | None = None) -> None:
+        self.logic = logic or scoring()
+        self.number = 0
+        self.frames: list[pl.DataFrame] = []
+        self.events: list[AlertEvent] = []
+        self.at: list[int] = []
+
+    def see(self, *values: float, series: int = 1, **more: object) -> "Watch":
+        for value in values:
+            self.send(rollups({series: value}, self.number, **more))
+            self.number += 1
+        return self
+
+    def send(self, *closed: Closed) -> None:
+        for item in self.logic.on_batch(list(closed))[0]:
+            if isinstance(item, Events):
+                assert item.frame.schema == ALERT_EVENTS
+                self.events += [decode_event(payload) for payload in item.frame["event"]]
+                self.at += item.frame["at"].to_list()
+            else:
+                assert isinstance(item, Scored)
+                assert item.frame.schema == SCORES
+                self.frames.append(item.frame)
+
+    @property
+    def scores(self) -> list[float | None]:
+        return [score for frame in self.frames for score in frame["score"]]
+
+    @property
+    def statuses(self) -> list[str]:
+        return [event["status"] for event in self.events]
+
+
+STEADY = [10.0, 10.1, 9.9, 10.05, 9.95, 10.0, 10.1, 9.9]
+
+
+def time_of(number: int) -> str:
+    from operators.alerts import rfc3339
+
+    return rfc3339(BEGIN + number * WINDOW)
+
+
+def test_a_series_is_learned_before_it_is_judged():
+    watch = Watch().see(*STEADY)
+    assert watch.scores[:5] == [None] * 5
+    assert all(score is not None and score < 1 for score in watch.scores[5:])
+    assert watch.events == []
+
+
+def test_an_incident_fires_once_and_resolves_once():
+    watch = Watch().see(*STEADY, 90, 91, 92, 93, *STEADY)
+    assert watch.statuses == ["firing", "resolved"]
+    firing, resolved = watch.events
+    assert firing["startsAt"] == resolved["startsAt"] == time_of(8)
+    assert firing["endsAt"] is None
+    assert resolved["endsAt"] == time_of(12)
+    assert watch.at == [BEGIN + 10 * WINDOW, BEGIN + 15 * WINDOW]  # ends of the windows that told
+
+
+def test_one_outlier_makes_no_noise_and_neither_does_flapping():
+    watch = Watch().see(*STEADY, 90, *STEADY, 90, 10, 90, 10, 90, 10)
+    assert sum(score >= 1 for score in watch.scores if score is not None) == 4
+    assert watch.events == []
+
+
+def test_the_event_says_what_happened():
+    event = Watch().see(*STEADY, 90, 91).events[0]
+    labels = {"alertname": "MetricAnomaly", "metric": "cpu", "service.name": "s1", "severity": "warning"}
+    assert event["labels"] == labels
+    assert event["fingerprint"] == fingerprint(labels)
+    assert event["kind"] == "anomaly"
+    assert event["value"] == 91
+    assert event["annotations"]["summary"].startswith("cpu of s1 is 91, above the expected ")
+    evidence = event["evidence"]
+    assert (evidence["window"], evidence["detector"]) == ("10s", "robust_ewma")
+    assert evidence["lower"] < evidence["expected"] < evidence["upper"] < 91
+    assert evidence["recent"][-1] == 90
+
+
+def test_a_fall_is_said_to_be_below():
+    assert "below the expected" in Watch().see(*STEADY, 1, 1).events[0]["annotations"]["summary"]
+
+
+def test_a_tenant_other_than_the_default_is_a_label():
+    events = Watch().see(*STEADY, 90, 91, tenant="acme").events
+    assert events[0]["labels"]["tenant"] == "acme"
+
+
+def test_two_runs_over_the_same_rollups_give_the_same_events():
+    runs = [Watch().see(*STEADY, 90, 91, 92, *STEADY, 90, 91) for _ in range(2)]
+    assert runs[0].events == runs[1].events
+    assert len({event["id"] for event in runs[0].events}) == len(runs[0].events) == 3
+
+
+def test_a_revision_is_neither_judged_nor_learned():
+    plain = Watch().see(*STEADY)
+    revised = Watch().see(*STEADY[:6])
+    revised.send(rollups({1: 1000.0}, 5, revision=1))
+    assert revised.scores[-1] is None
+    revised.see(*STEADY[6:])
+    assert revised.scores[-2:] == plain.scores[-2:]
+    assert revised.events == []
+
+
+def test_counters_are_judged_by_their_rate():
+    watch = Watch().see(*STEADY, 90, 91, kind="cumulative")
+    assert watch.statuses == ["firing"]
+    assert watch.events[0]["value"] == 91
+
+
+def test_other_resolutions_and_metrics_that_are_not_chosen_pass_unscored():
+    watch = Watch(scoring(metrics="cpu")).see(*STEADY, 90, 91, window=60 * SECOND)
+    watch.see(*STEADY, 90, 91, name="cpu2")
+    assert watch.scores == [None] * 20
+    assert all(frame["detector"].null_count() == frame.height for frame in watch.frames)
+    assert watch.logic.snapshot()["watched"] == {}
+
+
+def test_nothing_is_scored_when_it_is_switched_off():
+    assert Watch(scoring(enabled=False)).see(*STEADY, 90, 91).scores == [None] * 10
+
+
+def test_a_frame_may_hold_several_windows_in_any_order():
+    watch = Watch()
+    frames = [rollups({1: value}, number).frame for number, value in enumerate([*STEADY, 90, 91])]
+    watch.send(Closed(pl.concat(reversed(frames))))
+    assert watch.statuses == ["firing"]
+    assert watch.frames[0]["window_start"].is_sorted()
+
+
+def test_an_alert_of_a_series_that_fell_silent_resolves():
+    watch = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
+    for number in range(10, 15):
+        watch.send(rollups({2: 1.0}, number))
+        assert watch.statuses == ["firing"]
+    watch.send(rollups({2: 1.0}, 15))
+    assert watch.statuses == ["firing", "resolved"]
+    assert watch.events[1]["endsAt"] == time_of(10)
+    assert watch.events[1]["annotations"]["summary"] == "cpu of s1: no data any more"
+    watch.send(rollups({2: 1.0}, 30))
+    assert len(watch.events) == 2
+
+
+def test_what_comes_after_a_silence_is_another_incident():
+    watch = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
+    watch.send(rollups({2: 1.0}, 20))
+    watch.number = 21
+    watch.see(92)
+    assert watch.statuses == ["firing", "resolved"]  # one anomalous rollup is not enough
+    watch.see(93)
+    assert watch.statuses == ["firing", "resolved", "firing"]
+    assert watch.events[2]["startsAt"] == time_of(21)
+    assert watch.events[2]["id"] != watch.events[0]["id"]
+
+
+def test_no_alert_is_forgotten_before_it_resolved():
+    watch = Watch(scoring(stale_after="1h", evict_after="1m")).see(*STEADY, 90, 91)
+    watch.send(rollups({2: 1.0}, 30))
+    assert watch.statuses == ["firing", "resolved"]
+    assert watch.logic.snapshot()["watched"].keys() == {2}
+
+
+def test_a_late_window_does_not_make_a_series_look_silent():
+    watch = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
+    watch.send(rollups({1: 92.0}, 2))
+    watch.send(rollups({2: 1.0}, 12))
+    assert watch.statuses == ["firing"]
+
+
+def test_another_detector_learns_anew_but_what_fires_still_resolves():
+    before = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
+    state = before.logic.snapshot() | {"detector": "the one before"}
+    after = Watch(scoring(state, stale_after="1m"))
+    after.number = 10
+    after.see(92, 93)
+    assert after.scores == [None, None]
+    after.send(rollups({2: 1.0}, 40))
+    assert after.statuses == ["resolved"]
+    assert after.events[0]["startsAt"] == before.events[0]["startsAt"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), cuts=st.sets(st.integers(0, 79), max_size=6))
+def test_stopping_and_resuming_anywhere_changes_nothing(seed, cuts):
+    source = random.Random(seed)
+    sent = []
+    for number in range(80):
+        present = [series for series in range(4) if source.random() < 0.8]
+        sent.append(
+            {series: source.choice([10.0, 10.0, 10.0, 11.0, 60.0]) for series in present}
+            if (number // 10) % 3 == 2
+            else {series: 10 + source.random() for series in present}
+        )
+    usual = {"stale_after": "40s", "evict_after": "5m"}
+    whole, parts = Watch(scoring(**usual)), Watch(scoring(**usual))
+    for number, values in enumerate(sent):
+        if number in cuts:
+            parts.logic = scoring(parts.logic.snapshot(), **usual)
+        if values:
+            whole.send(rollups(values, number))
+            parts.send(rollups(values, number))
+    assert parts.events == whole.events
+    assert parts.at == whole.at
+    assert parts.scores == whole.scores
+
+
+def test_every_event_is_what_the_schema_asks_for():
+    # decode_event validates; here it is told to refuse what is not.
+    from operators.alerts import InvalidAlertEvent
+
+    event = dict(Watch().see(*STEADY, 90, 91).events[0])
+    assert decode_event(orjson.dumps(event)) == event
+    event["status"] = "maybe"
+    with pytest.raises(InvalidAlertEvent, match="status"):
+        decode_event(orjson.dumps(event))

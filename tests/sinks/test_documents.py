@@ -1,0 +1,67 @@
+"""Anomalies and alerts as documents."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from operators.alerts import alert_event, encode_event
+from operators.frames import ALERT_EVENTS, DOCUMENTS
+from sinks.documents import alert_documents, anomaly_documents
+from tests.sinks.samples import MIDNIGHT, MINUTE, SECOND, scores
+
+ANOMALY = {
+    "series": 2**64 - 1, "name": "http.requests", "kind": "cumulative", "unit": "1",
+    "labels": {"service.name": 'a "b"', "ü": "\n"}, "window": MINUTE, "count": 6, "rate": 12.5,
+    "score": 2.5, "expected": 5.0, "lower": 2.0, "upper": 8.0, "detector": "robust_ewma",
+    "revision": 1,
+}  # fmt: skip
+
+
+def test_an_anomaly_says_what_was_seen_and_what_was_expected() -> None:
+    (row,) = anomaly_documents(scores(ANOMALY), "prod").iter_rows(named=True)
+    assert row["stream"] == "anomalies-headrace-prod"
+    assert json.loads(row["document"]) == {
+        "@timestamp": "2026-11-23T00:00:00.000Z", "window_end": "2026-11-23T00:01:00.000Z",
+        "tenant": "default", "series": "18446744073709551615", "metric": "http.requests",
+        "unit": "1", "kind": "cumulative", "window": "1m", "revision": 1, "count": 6,
+        "min": 0.25, "max": 0.75, "value": 12.5, "expected": 5.0, "lower": 2.0, "upper": 8.0,
+        "score": 2.5, "detector": "robust_ewma", "labels": {"service.name": 'a "b"', "ü": "\n"},
+    }  # fmt: skip
+
+
+def test_only_anomalies_are_documents_and_a_gauge_is_judged_by_its_mean() -> None:
+    frame = scores({"score": 0.99}, {"score": 1.0}, {"score": None}, {"score": 7.0, "rate": 3.0})
+    documents = anomaly_documents(frame, "default")
+    assert documents.schema == DOCUMENTS
+    assert [json.loads(text)["value"] for text in documents["document"]] == [0.5, 0.5]
+    assert anomaly_documents(frame[:1], "default").schema == DOCUMENTS
+    assert anomaly_documents(frame[:0], "default").schema == DOCUMENTS
+
+
+def test_the_same_anomaly_has_the_same_id_and_any_other_another() -> None:
+    others = [
+        {}, {"series": 2}, {"window": 10 * SECOND}, {"window_start": MIDNIGHT + MINUTE},
+        {"revision": 2},
+    ]  # fmt: skip
+    ids = anomaly_documents(scores(*(ANOMALY | other for other in others)), "x")["id"].to_list()
+    assert len(set(ids)) == len(ids)
+    assert anomaly_documents(scores(ANOMALY | {"score": 3.0}), "x")["id"].item() == ids[0]
+
+
+def test_an_alert_is_its_event_at_the_time_of_the_change() -> None:
+    event = alert_event(
+        status="firing", kind="anomaly", labels={"alertname": "HighRate", "service": "a,b"},
+        annotations={"summary": "x"}, starts_at=MIDNIGHT, ends_at=None, value=1.5,
+        evidence={"recent": [1, 2, 3]},
+    )  # fmt: skip
+    row = {
+        "id": event["id"], "fingerprint": event["fingerprint"], "status": "firing",
+        "at": MIDNIGHT + 1_500_000, "event": encode_event(event),
+    }  # fmt: skip
+    documents = alert_documents(pl.DataFrame([row], schema=ALERT_EVENTS), "prod")
+    assert documents.schema == DOCUMENTS
+    (document,) = documents.iter_rows(named=True)
+    assert (document["stream"], document["id"]) == ("alerts-headrace-prod", event["id"])
+    assert json.loads(document["document"]) == event | {"@timestamp": "2026-11-23T00:00:00.001Z"}
