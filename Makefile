@@ -27,7 +27,7 @@ demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minu
 	@$(PY) -m flows.cli demo $(ARGS)
 
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
-	@$(PY) -m tests.backends prepare
+	-@$(PY) -m tests.backends prepare
 	@$(PY) -m pytest --durations=15 $(ARGS)
 
 bench: $(READY) ## measure throughput on this machine
@@ -39,7 +39,7 @@ check: $(READY) ## formatting, lint and types
 	@$(PY) -m mypy $(ARGS)
 
 lock: $(READY) ## write requirements.lock anew from pyproject.toml
-	@$(call uv,) pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes \
+	@$(UV) pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock $(ARGS)
 
 clean: ## remove what was made here, and the environment; downloads stay
@@ -49,8 +49,8 @@ clean: ## remove what was made here, and the environment; downloads stay
 env: $(READY) ## make the environment, and say where it is
 	@echo "$(VENV)"
 
-# uv: the one on the PATH, else one of our own.
-uv = $$(command -v uv || echo "$(CACHE)/uv/bin/uv")
+# The one on the PATH, else one of our own.
+UV = $$(command -v uv || echo "$(CACHE)/bin/uv")
 
 # The mark comes last, so what was interrupted is done again, and what is done takes no time.
 $(READY): requirements.lock pyproject.toml
@@ -61,17 +61,18 @@ $(READY): requirements.lock pyproject.toml
 		echo "Install one of them, or uv, or say where it is: make PYTHON=/path/to/python3.12" >&2; \
 		exit 1; \
 	fi; \
-	if ! command -v uv >/dev/null && ! "$(CACHE)/uv/bin/uv" --version >/dev/null 2>&1; then \
-		echo "preparing uv in $(CACHE)/uv"; \
-		rm -rf "$(CACHE)/uv"; \
-		"$$python" -m venv "$(CACHE)/uv" || { \
+	if ! command -v uv >/dev/null && ! "$(CACHE)/bin/uv" --version >/dev/null 2>&1; then \
+		echo "preparing uv in $(CACHE)/bin"; \
+		making=$$(mktemp -d "$(CACHE)/uv.XXXXXX"); trap 'rm -rf "$$making"' EXIT; \
+		"$$python" -m venv "$$making" || { \
 			echo "$$python cannot make environments: install its venv (Debian: python3-venv), or uv" >&2; \
 			exit 1; \
 		}; \
-		"$(CACHE)/uv/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+		"$$making/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+		mkdir -p "$(CACHE)/bin"; mv "$$making/bin/uv" "$(CACHE)/bin/uv"; \
 	fi; \
 	echo "preparing $(VENV)"; \
-	[ -x "$(PY)" ] || $(uv) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
-	$(uv) pip sync --quiet --python "$(PY)" requirements.lock; \
-	$(uv) pip install --quiet --no-deps --python "$(PY)" -e .; \
+	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
+	$(UV) pip sync --quiet --python "$(PY)" requirements.lock; \
+	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
 	touch "$@"

@@ -17,8 +17,8 @@ from bytewax.dataflow import Dataflow
 from flows.inputs import kafka_source
 from flows.outputs import Outputs
 from flows.receivers import delivery, root_route
+from flows.serving import serve
 from flows.settings import Settings
-from flows.start import is_run_by_bytewax, start
 from operators.notifying.grouping import routing
 from operators.notifying.operator import notify
 
@@ -41,5 +41,8 @@ def build(settings: Settings) -> Dataflow:
     return flow
 
 
-if is_run_by_bytewax():
-    flow = build(start(NAME))
+def __getattr__(name: str) -> Dataflow:
+    """Make the flow when the Bytewax runner asks for it, not when this module is imported."""
+    if name == "flow":
+        return build(serve(NAME))
+    raise AttributeError(name)

@@ -200,8 +200,8 @@ class InfluxDB(WithSecretFiles):
     """InfluxDB, or what else takes its v2 write API."""
 
     secrets = ("token",)
-    url: str
-    org: str
+    url: str = Field(pattern=r"^https?://")
+    org: str = Field(min_length=1)
     bucket: str = "rollups_{window}"
     token: SecretStr
     """Empty for a server that asks for none."""

@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final, Literal, NotRequired, TypedDict, cast
 
-import jsonschema
+import jsonschema_rs
 import orjson
 
 __all__ = [
@@ -127,16 +127,15 @@ def decode_event(payload: bytes) -> AlertEvent:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
         raise InvalidAlertEvent(f"not JSON: {error}") from None
-    fault = jsonschema.exceptions.best_match(_validator().iter_errors(document))
-    if fault is not None:
-        raise InvalidAlertEvent(f"{fault.json_path}: {fault.message[:200]}")
+    try:
+        _validator().validate(document)
+    except jsonschema_rs.ValidationError as fault:
+        place = "".join(f".{part}" for part in fault.instance_path)
+        raise InvalidAlertEvent(f"${place}: {fault.message[:200]}") from None
     return cast(AlertEvent, document)
 
 
 @cache
-def _validator() -> jsonschema.protocols.Validator:
+def _validator() -> jsonschema_rs.Draft202012Validator:
     text = resources.files(__package__).joinpath("alert.schema.json").read_text(encoding="utf-8")
-    schema = json.loads(text)
-    return jsonschema.Draft202012Validator(
-        schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-    )
+    return jsonschema_rs.Draft202012Validator(json.loads(text))

@@ -153,7 +153,7 @@ class InfluxDB(Destination):
         """Send a batch, and return REJECTS frames of the lines that InfluxDB refuses for good."""
         try:
             self._post(batch)
-        except (ApiException, HTTPError, OSError) as error:
+        except (ApiException, HTTPError, OSError, UnicodeDecodeError) as error:
             refusal = _refusal(error)
             if refusal is None:
                 raise unavailable(self._settings, error, batch.bucket) from None

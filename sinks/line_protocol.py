@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -139,6 +140,7 @@ def escape_measurement(name: str) -> str:
     return _writable(name).replace(",", "\\,").replace(" ", "\\ ")
 
 
+@lru_cache(maxsize=1 << 16)
 def escape_tag(text: str) -> str:
     r"""Return ``text`` as a tag's key or value.
 

@@ -37,10 +37,23 @@ T = TypeVar("T")
 
 _SECONDS: Final = 10.0
 _SLICE: Final = 0.05
+_PAUSE: Final = 0.2
 _NO_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+_TOPIC_EXISTS: Final = frozenset({KafkaError.TOPIC_ALREADY_EXISTS})
+_NOT_READY: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
 _UNHELPFUL: Final = frozenset({KafkaError._ALL_BROKERS_DOWN})
 _DENIED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 _DETAIL: Final = re.compile(r"^\S+/\w+: |Connect to \S+ failed: | \(after \d+ms in state \w+\)")
+
+
+class _Expected(Exception):
+    """The answer to a request is an error that its caller knows what to do with."""
 
 
 class Broker:
@@ -72,8 +85,8 @@ class Broker:
         found: dict[str, TopicDescription | None] = {}
         for topic, future in asked.items():
             try:
-                found[topic] = self._wait(future, f"topic {topic}: ", missing=True)
-            except KeyError:
+                found[topic] = self._wait(future, f"topic {topic}: ", expected=_NO_TOPIC)
+            except _Expected:
                 found[topic] = None
         return found
 
@@ -88,17 +101,31 @@ class Broker:
         """Create a topic; return whether it was not there already."""
         (future,) = self._admin.create_topics([topic]).values()
         try:
-            self._wait(future, f"topic {topic.topic}: ")
-        except FileExistsError:
+            self._wait(future, f"topic {topic.topic}: ", expected=_TOPIC_EXISTS)
+        except _Expected:
             return False
         return True
 
     def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """Return the offsets that a consumer group has committed; empty if it never did."""
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-        (future,) = asked.values()
-        offsets = self._wait(future, f"consumer group {group}: ").topic_partitions or ()
-        return {(each.topic, each.partition): each.offset for each in offsets if each.offset >= 0}
+        """Return the offsets that a consumer group has committed; empty if it never did.
+
+        A broker that was started a moment ago does not know its groups yet; it is asked again.
+        """
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+            (future,) = asked.values()
+            expected = _NOT_READY if time.monotonic() < deadline else ()
+            try:
+                found = self._wait(future, f"consumer group {group}: ", expected=expected)
+            except _Expected:
+                time.sleep(_PAUSE)
+            else:
+                return {
+                    (each.topic, each.partition): each.offset
+                    for each in found.topic_partitions or ()
+                    if each.offset >= 0
+                }
 
     def begins(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Return the first offset that each partition still has."""
@@ -121,14 +148,19 @@ class Broker:
         }
 
     def _wait(
-        self, future: Future[T], what: str = "", *, hopeless: bool = False, missing: bool = False
+        self,
+        future: Future[T],
+        what: str = "",
+        *,
+        hopeless: bool = False,
+        expected: Collection[int] = (),
     ) -> T:
         """Return the result of a request.
 
         Args:
             what: is asked for; begins the message of an error.
             hopeless: give up when all brokers have been tried, or one refuses our credentials.
-            missing: raise KeyError for a topic that does not exist.
+            expected: codes of errors that are an answer too; they raise ``_Expected``.
         """
         deadline = time.monotonic() + _SECONDS
         while True:
@@ -143,10 +175,8 @@ class Broker:
                         raise self._failure(what, None) from None
             except KafkaException as failure:
                 error = reason(failure)
-                if error.code() in _NO_TOPIC and missing:
-                    raise KeyError(what) from None
-                if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise FileExistsError(what) from None
+                if error.code() in expected:
+                    raise _Expected from None
                 raise self._failure(what, error) from None
 
     def _failure(self, what: str, error: KafkaError | None) -> CommandFailed:

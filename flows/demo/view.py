@@ -121,6 +121,7 @@ class LiveView(View):
         self._entered = time.monotonic()
         self._seconds: float | None = None
         self._line = ""
+        self._is_done = False
         self._body: RenderableType = Text()
         self._live = Live(
             console=console, get_renderable=self._screen, refresh_per_second=4, transient=False
@@ -137,6 +138,7 @@ class LiveView(View):
         traceback: TracebackType | None,
     ) -> None:
         """Leave the last screen where it is."""
+        self._is_done = kind is None
         self._live.stop()
 
     def enter(self, phase: str, says: str, seconds: float | None = None) -> None:
@@ -156,10 +158,11 @@ class LiveView(View):
         )
 
     def _screen(self) -> RenderableType:
-        return Group(self._head(), self._bar(), self._body)
+        bar = Text() if self._is_done else self._bar()
+        return Group(self._head(), bar, self._body)
 
     def _head(self) -> RenderableType:
-        done = PHASES.index(self.phase)
+        done = len(PHASES) if self._is_done else PHASES.index(self.phase)
         head = Text("Headrace  ", style="bold")
         for number, phase in enumerate(PHASES):
             mark, style = (

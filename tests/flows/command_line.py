@@ -1,16 +1,21 @@
-"""The command line as a user runs it: a settings file, and a process of its own."""
+"""The command line as a user runs it: arguments, a settings file, and what is said in return."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
+
+from flows.cli import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -33,17 +38,34 @@ class CommandLine:
         }
 
     def __call__(
-        self, *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
+        self, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; its standard input is no terminal."""
+        """Run a command to its end, within this process: nothing has to be imported again."""
+        out, error, code = io.StringIO(), io.StringIO(), 0
+        with (
+            patch.dict(os.environ, self.environment(env or {}), clear=True),
+            patch.object(sys, "argv", ["headrace", *arguments]),
+            patch.object(sys, "stdin", io.StringIO(stdin)),
+            redirect_stdout(out),
+            redirect_stderr(error),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), error.getvalue())
+
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end, as a process; its standard input is no terminal."""
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=ROOT,
             env=self.environment(env or {}),
-            input=stdin or "",
+            stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            timeout=90,
+            timeout=120,
             check=False,
         )
 

@@ -183,6 +183,6 @@ def differences(found: pl.DataFrame, expected: pl.DataFrame) -> str:
             error.fill_null(value=False) | (is_value.is_null() != should.is_null())
         )
         if wrong.height:
-            rows = wrong.select("series", "time", name, f"{name}_expected").sort("time").rows()
-            said.append(f"{name} differs in {wrong.height} of {expected.height}: {rows[:3]}")
+            first = wrong.select("series", "time", name, f"{name}_expected").sort("time").rows()[:3]
+            said.append(f"{name} differs in {wrong.height} of {expected.height}: {first}")
     return "\n".join(said)

@@ -57,7 +57,7 @@ class MetricsFlow:
     def write_to_influxdb(self, access: InfluxdbAccess) -> None:
         """Add the sink, and make its buckets."""
         self.influxdb = access
-        sink = {"url": access.url, "org": access.org, "token": access.token}
+        sink: dict[str, Any] = {"url": access.url, "org": access.org, "token": access.token}
         sink["bucket"] = f"{self.name}_{{window}}"
         self.settings["sinks"]["influxdb"] = sink
         windows = [parse_duration(window) for window in self.settings["rollups"]["windows"]]
@@ -66,7 +66,7 @@ class MetricsFlow:
     def write_to_elasticsearch(self, url: str) -> None:
         """Add the sink, and install its templates."""
         self.elasticsearch = url
-        sink = {"hosts": [url], "namespace": self.name}
+        sink: dict[str, Any] = {"hosts": [url], "namespace": self.name}
         self.settings["sinks"]["elasticsearch"] = sink
         elasticsearch_setup.ensure(Elasticsearch(**sink))
 

@@ -6,18 +6,23 @@ finds is what the flow's results are compared with.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, MetricsData
 
 Kind = Literal["gauge", "delta", "cumulative"]
 SECOND = 1_000_000_000
+TEMPORALITY = {
+    "delta": AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA,
+    "cumulative": AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def encode(points: Iterable[Point]) -> bytes:
         if point.kind == "gauge":
             encoded = metric.gauge.data_points.add()
         else:
-            metric.sum.aggregation_temporality = 1 if point.kind == "delta" else 2
+            metric.sum.aggregation_temporality = TEMPORALITY[point.kind]
             metric.sum.is_monotonic = True
             encoded = metric.sum.data_points.add()
         encoded.time_unix_nano, encoded.start_time_unix_nano = point.ts, point.start
@@ -66,7 +71,7 @@ def decode(message: bytes) -> Iterator[Point]:
                 if which not in ("gauge", "sum"):
                     continue
                 kind: Kind = "gauge"
-                if which == "sum" and metric.sum.aggregation_temporality == 1:
+                if which == "sum" and metric.sum.aggregation_temporality == TEMPORALITY["delta"]:
                     kind = "delta"
                 elif which == "sum" and metric.sum.is_monotonic:
                     kind = "cumulative"
@@ -84,6 +89,42 @@ def decode(message: bytes) -> Iterator[Point]:
                         scope=scope.scope.name,
                         unit=metric.unit,
                     )
+
+
+def decode_json(message: bytes) -> Iterator[Point]:
+    """Yield the points of an OTLP message in JSON. Whole numbers may be texts there."""
+    document = json.loads(message)
+    # Rotel leaves the outer object away.
+    for resource in document if isinstance(document, list) else document["resourceMetrics"]:
+        resource_attributes = _json_texts(resource["resource"]["attributes"])
+        for scope in resource["scopeMetrics"]:
+            for metric in scope["metrics"]:
+                data = metric.get("sum") or metric.get("gauge") or {"dataPoints": []}
+                kind: Kind = "gauge"
+                if data.get("aggregationTemporality") == 1:
+                    kind = "delta"
+                elif data.get("aggregationTemporality") == 2 and data.get("isMonotonic"):
+                    kind = "cumulative"
+                for point in data["dataPoints"]:
+                    yield Point(
+                        name=metric["name"],
+                        ts=int(point["timeUnixNano"]),
+                        value=float(point["asInt"] if "asInt" in point else point["asDouble"]),
+                        kind=kind,
+                        start=int(point.get("startTimeUnixNano", 0)),
+                        attributes=_json_texts(point["attributes"]),
+                        resource=resource_attributes,
+                        scope=scope["scope"]["name"],
+                        unit=metric["unit"],
+                    )
+
+
+def _json_texts(attributes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    found = {}
+    for attribute in attributes:
+        ((_, value),) = attribute["value"].items()
+        found[attribute["key"]] = value if isinstance(value, str) else json.dumps(value)
+    return found
 
 
 def _attributes(values: Mapping[str, str]) -> list[KeyValue]:
@@ -208,8 +249,3 @@ def records(bootstrap_servers: str, topic: str) -> list[Record]:
         return found
     finally:
         consumer.close()
-
-
-def points_in(messages: Sequence[Record]) -> list[Point]:
-    """Return the points of OTLP messages."""
-    return [point for message in messages for point in decode(message.value)]

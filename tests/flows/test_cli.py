@@ -123,6 +123,13 @@ time.sleep(60)
 """
 
 
+def test_an_error_ends_the_process_with_its_exit_code(headrace: CommandLine) -> None:
+    done = headrace.run("status")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"headrace: kafka: 127.0.0.1:9: Connection refused")
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_a_reader_that_goes_away_is_no_error(headrace: CommandLine) -> None:
     command = f"{' '.join(COMMAND)} check --settings-only | true"
     done = subprocess.run(
@@ -148,9 +155,9 @@ def test_colours_on_a_terminal_unless_no_color(
 
 
 def test_no_colours_in_a_pipe(headrace: CommandLine) -> None:
-    done = headrace("check", "--settings-only", env={"TERM": "xterm-256color"})
-    assert done.stdout.startswith("ok             settings: ")
-    assert "\x1b" not in done.stdout
+    done = headrace.run("check", "--settings-only", env={"TERM": "xterm-256color"})
+    assert done.stdout.startswith(b"ok             settings: ")
+    assert b"\x1b" not in done.stdout
 
 
 def in_terminal(headrace: CommandLine, environment: dict[str, str], *arguments: str) -> str:

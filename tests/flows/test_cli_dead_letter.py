@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import pty
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.backends.influxdb import InfluxdbAccess
 from tests.flows.command_line import COMMAND, ROOT, CommandLine, lines
 from tests.sinks.samples import MINUTE, SECOND, points, scores
 
+HEADER = ["PLACE", "TIME", "ORIGIN", "FROM", "BYTES", "SENT", "AGAIN", "REASON"]
 HOSTILE = "not OTLP \x1b[31mred\x1b[0m\nsecond line"
 BINARY = bytes(range(256)) * 5
 DOCUMENT = b'{"resourceMetrics":[{"scopeMetrics":7}]}'
@@ -84,7 +84,7 @@ def test_the_list_has_a_line_a_letter(headrace: CommandLine) -> None:
     done = headrace("dead-letter", "list")
     assert done.returncode == 0
     header, *rows = lines(done.stdout)
-    assert header.split() == "PLACE TIME ORIGIN FROM BYTES SENT AGAIN REASON".split()
+    assert header.split() == HEADER
     # What the time is, only the broker knows.
     assert [row.split()[0] + " " + " ".join(row.split()[3:]) for row in rows] == [
         f"0:0 input {headrace.name}-input/0@41 1280 no truncated",
@@ -162,14 +162,8 @@ def test_show_has_json_in_lines_and_bytes_as_hexdump(headrace: CommandLine) -> N
 def test_raw_gives_the_very_bytes(headrace: CommandLine) -> None:
     large = gzip.compress(os.urandom(3_000_000))  # more than one message holds
     reject(headrace, {"offset": 1, "payload": large})
-    done = subprocess.run(
-        [*COMMAND, "dead-letter", "show", "0:0", "--raw"],
-        cwd=ROOT,
-        env=headrace.environment({}),
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
+    done = headrace.run("dead-letter", "show", "0:0", "--raw")
+    assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == large
 
 

@@ -19,11 +19,14 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "flows.cli", "demo"]
 
 
+PATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
 def start(directory: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        env={**os.environ, "PYTHONPATH": PATH, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -34,8 +37,11 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def directories() -> set[Path]:
-    return set(cache_directory().glob("demo-*"))
+def workplace(running: list[psutil.Process]) -> Path:
+    """The demo's directory, in which each program has one of its own."""
+    found = {Path(child.cwd()).parent for child in running}
+    assert len(found) == 1
+    return found.pop()
 
 
 def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
@@ -50,17 +56,18 @@ def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
 def test_a_real_fault_is_found_told_and_over_and_nothing_remains_but_the_report(
     tmp_path: Path,
 ) -> None:
-    before = directories()
     process = start(tmp_path, "--seconds", "45", HEADRACE__KAFKA__GROUP="not-the-demo's")
     wait_for_line(process, "fault: a batch job runs away")
     running = children(process)
+    directory = workplace(running)
+    assert directory.parent == cache_directory()
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, out + err
     assert re.search(r"The fault was found and told in \d+\.\d s, and its end in \d+\.\d s\.", out)
     # Kafka, the collector, two flows, and the demo's four programs but for the fault.
     assert len(running) >= 7
     assert not [child for child in running if child.is_running()]
-    assert directories() <= before
+    assert not directory.exists()
     html = (tmp_path / "demo.html").read_text(encoding="utf-8")
     assert re.search(r'<h1 class="good">The fault was found and told in ', html)
     assert "as many as on the topic" in html
@@ -70,17 +77,17 @@ def test_ctrl_c_stops_everything_and_leaves_a_shared_broker_as_it_was(
     tmp_path: Path, kafka: str
 ) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})
-    topics, before = set(admin.list_topics(timeout=10).topics), directories()
+    topics = set(admin.list_topics(timeout=10).topics)
     process = start(tmp_path, HEADRACE__KAFKA__BOOTSTRAP_SERVERS=kafka)
     wait_for_line(process, "learn: ")
     running = children(process)
+    directory = workplace(running)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
-    assert running
     assert not [child for child in running if child.is_running()]
-    assert directories() <= before
+    assert not directory.exists()
     deadline = time.monotonic() + 10
     while any(t.startswith("headrace-demo-") for t in admin.list_topics(timeout=10).topics):
         assert time.monotonic() < deadline, "its topics are still there"
@@ -91,7 +98,7 @@ def test_ctrl_c_stops_everything_and_leaves_a_shared_broker_as_it_was(
 
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*COMMAND, "--seconds", "5"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [*COMMAND, "--seconds", "5"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": PATH},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Literal
 
+import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,9 +16,9 @@ from tests.backends.influxdb import InfluxdbAccess
 from tests.conftest import RotelFactory
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_points
-from tests.flows.telemetry import SECOND, points_in, records
+from tests.flows.telemetry import SECOND, decode, decode_json, records
 
-SERVICES = {
+SERVICES: dict[str, dict[str, Any]] = {
     "checkout": {"service.namespace": "shop", "host.name": "web-1", "process.pid": 17},
     "catalogue": {"service.namespace": "shop", "host.name": "web-2"},
     "search": {"deployment.environment.name": "staging"},
@@ -61,13 +63,20 @@ class Service:
         self.provider.force_flush()
 
 
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
 def test_what_services_measure_is_what_influxdb_holds(
-    new_flow: FlowFactory, rotel: RotelFactory, influxdb: InfluxdbAccess
+    new_flow: FlowFactory,
+    rotel: RotelFactory,
+    influxdb: InfluxdbAccess,
+    encoding: Literal["protobuf", "json"],
 ) -> None:
     flow = new_flow(partitions=2)
+    name = {"protobuf": "otlp_proto", "json": "otlp_json"}[encoding]
+    flow.settings["inputs"] = [{"topic": flow.topic, "encoding": name}]
     flow.settings["rollups"] = {"windows": ["1s", "10s"]}
     flow.write_to_influxdb(influxdb)
-    collector = rotel(topics=(flow.topic, f"{flow.name}-logs", f"{flow.name}-spans"))
+    topics = (flow.topic, f"{flow.name}-logs", f"{flow.name}-spans")
+    collector = rotel(encoding=encoding, topics=topics)
     services = [
         Service(name, number, collector.http_endpoint) for number, name in enumerate(SERVICES)
     ]
@@ -86,7 +95,8 @@ def test_what_services_measure_is_what_influxdb_holds(
 
     flow.run_to_the_end()
 
-    points = points_in(records(flow.kafka, flow.topic))
+    read = {"protobuf": decode, "json": decode_json}[encoding]
+    points = [p for record in records(flow.kafka, flow.topic) for p in read(record.value)]
     assert {point.resource["service.name"] for point in points} == set(SERVICES)
     assert {point.name for point in points} == {
         "http.requests", "http.bytes", "http.active", "cpu.load", "memory.used"

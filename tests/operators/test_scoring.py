@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.settings import Scoring
-from operators.alerts import AlertEvent, decode_event, fingerprint
+from operators.alerts import (
+    AlertEvent,
+    InvalidAlertEvent,
+    decode_event,
+    fingerprint,
+    rfc3339,
+)
 from operators.frames import ALERT_EVENTS, ROLLUPS, SCORES
 from operators.scoring import Events, Scored, ScoringLogic
 from operators.windows import Closed
@@ -45,7 +51,7 @@ def rollups(
 
 
 def scoring(state: object = None, **changes: object) -> ScoringLogic:
-    usual = {"warm_up": 5, "fire_after": 2, "resolve_after": 3}
+    usual = {"warm_up": 20, "fire_after": 2, "resolve_after": 3}
     return ScoringLogic(Scoring(**(usual | changes)), WINDOW, state)
 
 
@@ -85,19 +91,18 @@ class Watch:
         return [event["status"] for event in self.events]
 
 
-STEADY = [10.0, 10.1, 9.9, 10.05, 9.95, 10.0, 10.1, 9.9]
+STEADY = [10.0, 10.1, 9.9, 10.05, 9.95, 10.0] * 4
+N = len(STEADY)
 
 
 def time_of(number: int) -> str:
-    from operators.alerts import rfc3339
-
     return rfc3339(BEGIN + number * WINDOW)
 
 
 def test_a_series_is_learned_before_it_is_judged():
     watch = Watch().see(*STEADY)
-    assert watch.scores[:5] == [None] * 5
-    assert all(score is not None and score < 1 for score in watch.scores[5:])
+    assert watch.scores[:20] == [None] * 20
+    assert all(score is not None and score < 1 for score in watch.scores[20:])
     assert watch.events == []
 
 
@@ -105,10 +110,10 @@ def test_an_incident_fires_once_and_resolves_once():
     watch = Watch().see(*STEADY, 90, 91, 92, 93, *STEADY)
     assert watch.statuses == ["firing", "resolved"]
     firing, resolved = watch.events
-    assert firing["startsAt"] == resolved["startsAt"] == time_of(8)
+    assert firing["startsAt"] == resolved["startsAt"] == time_of(N)
     assert firing["endsAt"] is None
-    assert resolved["endsAt"] == time_of(12)
-    assert watch.at == [BEGIN + 10 * WINDOW, BEGIN + 15 * WINDOW]  # ends of the windows that told
+    assert resolved["endsAt"] == time_of(N + 4)
+    assert watch.at == [BEGIN + (N + 2) * WINDOW, BEGIN + (N + 7) * WINDOW]  # ends of the windows that told
 
 
 def test_one_outlier_makes_no_noise_and_neither_does_flapping():
@@ -148,10 +153,10 @@ def test_two_runs_over_the_same_rollups_give_the_same_events():
 
 def test_a_revision_is_neither_judged_nor_learned():
     plain = Watch().see(*STEADY)
-    revised = Watch().see(*STEADY[:6])
-    revised.send(rollups({1: 1000.0}, 5, revision=1))
+    revised = Watch().see(*STEADY[:22])
+    revised.send(rollups({1: 1000.0}, 21, revision=1))
     assert revised.scores[-1] is None
-    revised.see(*STEADY[6:])
+    revised.see(*STEADY[22:])
     assert revised.scores[-2:] == plain.scores[-2:]
     assert revised.events == []
 
@@ -165,13 +170,13 @@ def test_counters_are_judged_by_their_rate():
 def test_other_resolutions_and_metrics_that_are_not_chosen_pass_unscored():
     watch = Watch(scoring(metrics="cpu")).see(*STEADY, 90, 91, window=60 * SECOND)
     watch.see(*STEADY, 90, 91, name="cpu2")
-    assert watch.scores == [None] * 20
+    assert watch.scores == [None] * 2 * (N + 2)
     assert all(frame["detector"].null_count() == frame.height for frame in watch.frames)
     assert watch.logic.snapshot()["watched"] == {}
 
 
 def test_nothing_is_scored_when_it_is_switched_off():
-    assert Watch(scoring(enabled=False)).see(*STEADY, 90, 91).scores == [None] * 10
+    assert Watch(scoring(enabled=False)).see(*STEADY, 90, 91).scores == [None] * (N + 2)
 
 
 def test_a_frame_may_hold_several_windows_in_any_order():
@@ -184,32 +189,32 @@ def test_a_frame_may_hold_several_windows_in_any_order():
 
 def test_an_alert_of_a_series_that_fell_silent_resolves():
     watch = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
-    for number in range(10, 15):
+    for number in range(N + 2, N + 7):
         watch.send(rollups({2: 1.0}, number))
         assert watch.statuses == ["firing"]
-    watch.send(rollups({2: 1.0}, 15))
+    watch.send(rollups({2: 1.0}, N + 7))
     assert watch.statuses == ["firing", "resolved"]
-    assert watch.events[1]["endsAt"] == time_of(10)
+    assert watch.events[1]["endsAt"] == time_of(N + 2)
     assert watch.events[1]["annotations"]["summary"] == "cpu of s1: no data any more"
-    watch.send(rollups({2: 1.0}, 30))
+    watch.send(rollups({2: 1.0}, N + 22))
     assert len(watch.events) == 2
 
 
 def test_what_comes_after_a_silence_is_another_incident():
     watch = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
-    watch.send(rollups({2: 1.0}, 20))
-    watch.number = 21
+    watch.send(rollups({2: 1.0}, N + 12))
+    watch.number = N + 13
     watch.see(92)
     assert watch.statuses == ["firing", "resolved"]  # one anomalous rollup is not enough
     watch.see(93)
     assert watch.statuses == ["firing", "resolved", "firing"]
-    assert watch.events[2]["startsAt"] == time_of(21)
+    assert watch.events[2]["startsAt"] == time_of(N + 13)
     assert watch.events[2]["id"] != watch.events[0]["id"]
 
 
 def test_no_alert_is_forgotten_before_it_resolved():
     watch = Watch(scoring(stale_after="1h", evict_after="1m")).see(*STEADY, 90, 91)
-    watch.send(rollups({2: 1.0}, 30))
+    watch.send(rollups({2: 1.0}, N + 22))
     assert watch.statuses == ["firing", "resolved"]
     assert watch.logic.snapshot()["watched"].keys() == {2}
 
@@ -217,7 +222,7 @@ def test_no_alert_is_forgotten_before_it_resolved():
 def test_a_late_window_does_not_make_a_series_look_silent():
     watch = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
     watch.send(rollups({1: 92.0}, 2))
-    watch.send(rollups({2: 1.0}, 12))
+    watch.send(rollups({2: 1.0}, N + 4))
     assert watch.statuses == ["firing"]
 
 
@@ -225,10 +230,10 @@ def test_another_detector_learns_anew_but_what_fires_still_resolves():
     before = Watch(scoring(stale_after="1m")).see(*STEADY, 90, 91)
     state = before.logic.snapshot() | {"detector": "the one before"}
     after = Watch(scoring(state, stale_after="1m"))
-    after.number = 10
+    after.number = N + 2
     after.see(92, 93)
     assert after.scores == [None, None]
-    after.send(rollups({2: 1.0}, 40))
+    after.send(rollups({2: 1.0}, N + 32))
     assert after.statuses == ["resolved"]
     assert after.events[0]["startsAt"] == before.events[0]["startsAt"]
 
@@ -260,8 +265,6 @@ def test_stopping_and_resuming_anywhere_changes_nothing(seed, cuts):
 
 def test_every_event_is_what_the_schema_asks_for():
     # decode_event validates; here it is told to refuse what is not.
-    from operators.alerts import InvalidAlertEvent
-
     event = dict(Watch().see(*STEADY, 90, 91).events[0])
     assert decode_event(orjson.dumps(event)) == event
     event["status"] = "maybe"

@@ -1,0 +1,156 @@
+"""One suite over all detectors: a score of one or more means anomalous, whichever it is."""
+
+import doctest
+import importlib
+import json
+import math
+import pkgutil
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from river.anomaly.base import AnomalyDetector
+
+import models
+from models import DETECTORS
+from models.base import Detector
+
+detectors = pytest.mark.parametrize("name", list(DETECTORS))
+finite = st.floats(-1e9, 1e9)
+
+
+def trained(name: str, values: list[float]) -> Detector:
+    detector = DETECTORS[name]()
+    for value in values:
+        detector.learn(value)
+    return detector
+
+
+def noise(seed: int, size: int) -> list[float]:
+    source = random.Random(seed)
+    return [source.gauss(100.0, 5.0) for _ in range(size)]
+
+
+@detectors
+@settings(deadline=None)
+@given(values=st.lists(finite, min_size=1, max_size=60), judged=finite)
+def test_inside_the_band_scores_less_than_one_and_outside_one_or_more(name, values, judged):
+    found = trained(name, values).judge(judged)
+    assert found.lower <= found.expected <= found.upper
+    assert found.score >= 0
+    # At the very edge the last digit may say either.
+    width = max(found.upper - found.lower, abs(found.upper), abs(found.lower)) * 1e-9
+    if found.lower + width < judged < found.upper - width:
+        assert found.score < 1
+    if judged < found.lower - width or judged > found.upper + width:
+        assert found.score >= 1
+
+
+@detectors
+@given(values=st.lists(finite, max_size=30), judged=finite)
+def test_judging_changes_nothing(name, values, judged):
+    detector = trained(name, values)
+    before = detector.state
+    assert detector.judge(judged) == detector.judge(judged)
+    assert detector.state == before
+
+
+@detectors
+@given(values=st.lists(finite, max_size=40), further=st.lists(finite, min_size=1, max_size=20))
+def test_a_detector_goes_on_from_its_state(name, values, further):
+    one = trained(name, values)
+    assert len(one.state) == DETECTORS[name].state_size
+    two = DETECTORS[name]().resume(tuple(json.loads(json.dumps(one.state))))
+    for value in further:
+        assert one.judge(value) == two.judge(value)
+        one.learn(value)
+        two.learn(value)
+    assert one.state == two.state
+
+
+@detectors
+def test_noise_does_not_fire_and_what_stands_out_does(name):
+    detector = trained(name, noise(1, 200))
+    scores = []
+    for value in noise(2, 500):
+        scores.append(detector.judge(value).score)
+        detector.learn(value)
+    assert max(scores) < 1
+    assert detector.judge(200.0).score >= 1
+    assert detector.judge(0.0).score >= 1
+
+
+FIRING = {
+    # A level of 100 and noise of 5; at 300 a spike, from 400 to 411 an incident of +60, from 600 on
+    # a new level of 160, and at 700 a fall back for one window.
+    "robust_ewma": {300, *range(400, 411), 600, 601, 602, 603, 604, 605, 606, 607, 608},
+}
+
+
+def story() -> list[float]:
+    values = noise(7, 800)
+    values[300] += 80
+    for at in range(400, 411):
+        values[at] += 60
+    for at in range(600, 800):
+        values[at] += 60
+    values[700] -= 120
+    return values
+
+
+@detectors
+def test_a_seeded_stream_fires_at_exactly_these_rows(name):
+    detector, fired = DETECTORS[name](), set()
+    for row, value in enumerate(story()):
+        if row >= 20 and detector.judge(value).score >= 1:
+            fired.add(row)
+        detector.learn(value)
+    assert fired == FIRING[name]
+
+
+@detectors
+def test_a_series_that_never_moved_is_not_anomalous_because_it_moves_a_little(name):
+    detector = trained(name, [50.0] * 100)
+    assert detector.judge(50.0).score == 0
+    assert detector.judge(50.5).score < 1
+    assert detector.judge(500.0).score >= 1
+
+
+@detectors
+@pytest.mark.parametrize("value", [0.0, 1e-300, 1e300, -1e300, 5e-324])
+def test_the_sizes_of_floats_do_no_harm(name, value):
+    detector = trained(name, [value] * 50)
+    found = detector.judge(value)
+    assert found.score == 0
+    assert math.isfinite(found.expected)
+
+
+@detectors
+def test_it_is_a_detector_of_river_too(name):
+    detector = DETECTORS[name]()
+    assert isinstance(detector, AnomalyDetector)
+    for value in noise(3, 50):
+        detector.learn_one({"value": value})
+    assert detector.score_one({"value": 200.0}) == detector.judge(200.0).score
+    # River's checks: parameters are attributes, so that it can be cloned and shown.
+    fresh = detector.clone()
+    assert fresh._get_params() == detector._get_params()
+    assert fresh.state == DETECTORS[name]().state
+    assert repr(detector)
+
+
+@detectors
+def test_its_docstring_says_when_not_to_use_it_and_its_example_runs(name):
+    module = importlib.import_module(DETECTORS[name].__module__)
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+    for section in ("Parameters", "Examples", "References"):
+        assert section in (DETECTORS[name].__doc__ or "")
+
+
+def test_every_detector_that_is_written_is_in_the_table():
+    for found in pkgutil.iter_modules(models.__path__, "models."):
+        importlib.import_module(found.name)
+    assert set(Detector.__subclasses__()) == set(DETECTORS.values())

@@ -1,0 +1,319 @@
+"""The Kafka source, read from a real broker as Bytewax reads it."""
+
+import atexit
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from flows.settings import Kafka
+from operators import source as module
+from operators.clock import ManualClock
+from operators.source import KafkaSource, Mark, Polled, ReaderState, SourceError
+
+IDLE = 30
+
+
+class Read:
+    """One reader, and what it gave."""
+
+    def __init__(
+        self, bootstrap: str, *topics: str, until_end: bool = True, since: str = "earliest",
+        state: ReaderState | None = None, reader: int = 0, **kafka: object,
+    ) -> None:  # fmt: skip
+        self.clock = ManualClock()
+        settings = {"bootstrap_servers": bootstrap, "readers": 1, "group": f"test-{topics[0]}"} | kafka
+        self.source = KafkaSource(
+            Kafka(**settings), topics, flow="metrics", until_end=until_end, since=since,
+            idle_timeout=IDLE * 10**9, clock=self.clock,
+        )  # fmt: skip
+        self.group = f"{settings['group']}.metrics"
+        self.reader = self.source.build_part("step", f"reader-{reader}", state)
+        self.items: list[Polled] = []
+        self.marks: dict[str, Mark] = {}
+
+    def poll(self) -> bool:
+        """Poll once; return whether there may be more."""
+        try:
+            items = self.reader.next_batch()
+        except StopIteration:
+            return False
+        for item in items:
+            self.items.append(item)
+            self.marks |= item.marks
+            assert len(item.values) == len(item.partitions) == len(item.offsets)
+        return True
+
+    def to_the_end(self, seconds: float = 30) -> "Read":
+        return self.until(lambda: False, seconds, ends=True)
+
+    def until(self, done: Callable[[], bool], seconds: float = 30, *, ends: bool = False) -> "Read":
+        deadline = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < deadline, f"only {self.values()} and {self.marks} came"
+            if not self.poll():
+                assert ends, "the reader ended by itself"
+                break
+            time.sleep(0.005)
+        return self
+
+    def values(self) -> list[str]:
+        return [value.decode() for item in self.items for value in item.values]
+
+    def state(self) -> ReaderState:
+        return self.reader.snapshot()
+
+
+def produce(bootstrap: str, topic: str, *values: str, partition: int = 0) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
+    for value in values:
+        producer.produce(topic, value.encode(), partition=partition)
+    assert producer.flush(30) == 0
+
+
+def numbers(begin: int, end: int) -> list[str]:
+    return [str(number) for number in range(begin, end)]
+
+
+@pytest.fixture
+def reading(kafka: str) -> Iterator[Callable[..., Read]]:
+    made: list[Read] = []
+
+    def read(*topics: str, **more: object) -> Read:
+        made.append(Read(more.pop("on", kafka), *topics, **more))
+        return made[-1]
+
+    yield read
+    for each in made:
+        # What a process does at its end is not for the end of the tests.
+        atexit.unregister(each.reader._commit_if_all_went_well)
+        each.reader._consumer.close()
+
+
+def test_one_poll_brings_many_messages_in_order_with_their_places(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 5000))
+    read = reading(name).to_the_end()
+    assert read.values() == numbers(0, 5000)
+    filled = [item for item in read.items if item.values]
+    assert len(filled) < 50
+    assert [offset for item in filled for offset in item.offsets] == list(range(5000))
+    assert {item.topic for item in filled} == {name}
+
+
+def test_a_poll_has_no_more_messages_than_asked_for(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 50))
+    read = reading(name, poll_messages=7).to_the_end()
+    assert read.values() == numbers(0, 50)
+    assert max(len(item.values) for item in read.items) <= 7
+
+
+def test_until_end_stops_at_the_ends_that_were_found_at_the_start(kafka, topic, reading):
+    name = topic(2)
+    produce(kafka, name, *numbers(0, 100), partition=0)
+    produce(kafka, name, *numbers(100, 150), partition=1)
+    read = reading(name, poll_messages=10)
+    read.poll()
+    produce(kafka, name, "later", partition=0)
+    produce(kafka, name, "later", partition=1)
+    read.to_the_end()
+    assert sorted(map(int, read.values())) == list(range(150))
+    assert read.marks == {f"{name}/0": Mark.ENDED, f"{name}/1": Mark.ENDED}
+    assert read.state()["offsets"] == {name: {0: 100, 1: 50}}
+
+
+def test_an_empty_topic_ends_at_once(kafka, topic, reading):
+    name = topic(2)
+    read = reading(name).to_the_end()
+    assert read.values() == []
+    assert set(read.marks.values()) == {Mark.ENDED}
+
+
+def test_the_first_item_names_all_partitions_that_the_reader_owns(kafka, topic, reading):
+    name = topic(3)
+    produce(kafka, name, "a", partition=1)
+    read = reading(name, until_end=False)
+    read.poll()
+    assert read.items[0].marks.keys() == {f"{name}/{number}" for number in range(3)}
+
+
+def test_no_partition_is_said_to_have_ended_before_all_it_brought_was_given(kafka, topic, reading):
+    """A poll of several topics is several items: the mark is in the last at the earliest."""
+    names = [topic() for _ in range(3)]
+    for name in names:
+        produce(kafka, name, *numbers(0, 20))
+    read = reading(*names)
+    time.sleep(1.0)  # so that one poll has it all
+    read.to_the_end()
+    ended: set[str] = set()
+    for item in read.items:
+        assert not (item.values and f"{item.topic}/0" in ended)
+        ended |= {name for name, mark in item.marks.items() if mark is Mark.ENDED}
+    assert ended == {f"{name}/0" for name in names}
+
+
+def test_every_partition_belongs_to_one_reader(kafka, topic, reading):
+    name = topic(5)
+    for partition in range(5):
+        produce(kafka, name, str(partition), partition=partition)
+    readers = [reading(name, readers=3, reader=index).to_the_end() for index in range(3)]
+    assert Counter(value for read in readers for value in read.values()) == Counter(numbers(0, 5))
+    assert readers[0].source.list_parts() == ["reader-0", "reader-1", "reader-2"]
+
+
+def test_a_reader_goes_on_where_its_snapshot_stood(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 100))
+    first = reading(name, poll_messages=30)
+    first.until(lambda: len(first.values()) >= 30)
+    state, seen = first.state(), len(first.values())
+    # Recovery wins over what `since` says.
+    second = reading(name, state=state, since="latest").to_the_end()
+    assert second.values() == numbers(seen, 100)
+
+
+def test_a_snapshot_keeps_what_it_knows_of_topics_that_are_not_there_now(kafka, topic, reading):
+    name = topic()
+    state: ReaderState = {"version": 1, "offsets": {"gone": {0: 7}, name: {0: 0}}}
+    assert reading(name, state=state).to_the_end().state()["offsets"] == {"gone": {0: 7}, name: {0: 0}}
+
+
+@pytest.mark.parametrize(("since", "first"), [("earliest", 0), ("committed", 4), ("latest", 10)])
+def test_since_says_where_a_partition_begins(kafka, topic, reading, since, first):
+    name = topic()
+    produce(kafka, name, *numbers(0, 10))
+    group = Consumer({"bootstrap.servers": kafka, "group.id": f"test-{name}.metrics"})
+    group.commit(offsets=[TopicPartition(name, 0, 4)], asynchronous=False)
+    group.close()
+    assert reading(name, since=since).to_the_end().values() == numbers(first, 10)
+
+
+def test_what_is_not_committed_is_read_from_its_beginning(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 10))
+    assert reading(name, since="committed").to_the_end().values() == numbers(0, 10)
+
+
+def test_offsets_are_committed_one_snapshot_later(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 10))
+    read = reading(name, until_end=False)
+    read.until(lambda: len(read.values()) == 10)
+    admin = Consumer({"bootstrap.servers": kafka, "group.id": read.group})
+
+    def committed() -> int:
+        return admin.committed([TopicPartition(name, 0)], 10)[0].offset
+
+    read.state()
+    assert committed() < 0  # what it had may not be through the sinks yet
+    read.state()
+    read.until(lambda: committed() == 10)
+    admin.close()
+
+
+def test_a_finished_backfill_is_committed_when_the_process_ends(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 10))
+    unfinished, finished = reading(name, poll_messages=1), reading(name)
+    unfinished.until(lambda: unfinished.values())
+    finished.to_the_end()
+    admin = Consumer({"bootstrap.servers": kafka, "group.id": finished.group})
+    place = [TopicPartition(name, 0)]
+    atexit.unregister(unfinished.reader._commit_if_all_went_well)
+    assert admin.committed(place, 10)[0].offset < 0
+    finished.reader._commit_if_all_went_well()
+    assert admin.committed(place, 10)[0].offset == 10
+    admin.close()
+
+
+def test_a_quiet_partition_is_idle_after_the_timeout_and_live_when_something_comes(
+    kafka, topic, reading
+):
+    name = topic()
+    produce(kafka, name, "a")
+    read = reading(name, until_end=False)
+    read.until(lambda: read.values() == ["a"])
+    place = f"{name}/0"
+    assert read.marks[place] is Mark.LIVE
+    deadline = time.monotonic() + 10
+    while read.marks[place] is Mark.LIVE and time.monotonic() < deadline:
+        read.clock.advance(IDLE / 2 - 1)  # two of these are less than the timeout
+        read.poll()
+        time.sleep(0.2)
+    assert read.marks[place] is Mark.IDLE
+    produce(kafka, name, "b")
+    read.until(lambda: read.values() == ["a", "b"])
+    assert read.marks[place] is Mark.LIVE
+
+
+def test_a_partition_that_is_not_read_to_its_end_is_not_idle(kafka, topic, reading):
+    """A flow that was held up finds a backlog: that is no silence."""
+    name = topic()
+    produce(kafka, name, *numbers(0, 100))
+    read = reading(name, until_end=False, poll_messages=10)
+    read.until(lambda: len(read.values()) >= 20)
+    read.clock.advance(10 * IDLE)
+    read.poll()
+    assert read.marks == {f"{name}/0": Mark.LIVE}
+
+
+def test_a_partition_that_is_added_is_read_from_its_beginning(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, "old")
+    read = reading(name, until_end=False, since="latest")
+    read.poll()
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions(name, 3)])[name].result(30)
+    deadline = time.monotonic() + 20
+    while len(admin.list_topics(name, timeout=5).topics[name].partitions) < 3:
+        assert time.monotonic() < deadline
+    produce(kafka, name, "new", partition=2)
+
+    def looked() -> bool:
+        read.clock.advance(module._METADATA_SECONDS + 1)
+        return read.values() == ["new"]
+
+    read.until(looked)
+    assert read.marks.keys() == {f"{name}/{number}" for number in range(3)}
+    assert read.state()["offsets"][name] == {0: 1, 1: 0, 2: 1}
+
+
+def test_a_backfill_of_a_topic_that_does_not_exist_says_what_to_do(kafka, reading):
+    read = reading("no-such-topic")
+    with pytest.raises(SourceError) as caught:
+        read.poll()
+    assert str(caught.value).startswith("no-such-topic: ")
+    assert "run `headrace setup`, or correct inputs" in str(caught.value)
+
+
+def test_a_topic_that_does_not_exist_yet_is_waited_for(kafka, topic, reading):
+    read = reading("not-yet-there", until_end=False)
+    assert read.poll()
+    assert [item.marks for item in read.items] == [{}]
+
+
+def test_a_broker_that_cannot_be_reached_is_named(reading, monkeypatch):
+    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
+    read = reading("any", on="127.0.0.1:9")
+    with pytest.raises(SourceError, match=r"Kafka at 127\.0\.0\.1:9 can't be reached .*check kafka\.bootstrap_servers"):
+        read.poll()
+
+
+def test_a_broker_that_restarts_is_read_on_without_loss_or_repetition(kafka_server, topic, reading):
+    address = kafka_server.bootstrap_servers
+    name = topic(on=address)
+    produce(address, name, *numbers(0, 100))
+    read = reading(name, on=address, until_end=False)
+    read.until(lambda: len(read.values()) == 100)
+    kafka_server.stop()
+    for _ in range(20):
+        assert read.poll()
+        time.sleep(0.02)
+    kafka_server.start()
+    produce(address, name, *numbers(100, 200))
+    read.until(lambda: len(read.values()) >= 200, 60)
+    assert read.values() == numbers(0, 200)
