@@ -55,7 +55,7 @@ UV = $$(command -v uv || echo "$(CACHE)/bin/uv")
 # The mark comes last, so what was interrupted is done again, and what is done takes no time.
 $(READY): requirements.lock pyproject.toml
 	@set -e; mkdir -p "$(CACHE)"; \
-	python=$$($(FIND_PYTHON)); \
+	python=$$($(FIND_PYTHON)) || true; \
 	if [ -z "$$python" ] && ! command -v uv >/dev/null; then \
 		echo "Headrace needs Python 3.11 or 3.12, and neither was found." >&2; \
 		echo "Install one of them, or uv, or say where it is: make PYTHON=/path/to/python3.12" >&2; \
@@ -63,7 +63,8 @@ $(READY): requirements.lock pyproject.toml
 	fi; \
 	if ! command -v uv >/dev/null && ! "$(CACHE)/bin/uv" --version >/dev/null 2>&1; then \
 		echo "preparing uv in $(CACHE)/bin"; \
-		making=$$(mktemp -d "$(CACHE)/uv.XXXXXX"); trap 'rm -rf "$$making"' EXIT; \
+		making=$$(mktemp -d "$(CACHE)/uv.XXXXXX"); \
+		trap 'rm -rf "$$making"' EXIT; trap 'exit 130' INT TERM; \
 		"$$python" -m venv "$$making" || { \
 			echo "$$python cannot make environments: install its venv (Debian: python3-venv), or uv" >&2; \
 			exit 1; \

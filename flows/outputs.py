@@ -10,11 +10,6 @@ from collections.abc import Callable
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream
-from sinks.dead_letter import DeadLetter
-from sinks.documents import alert_documents, anomaly_documents
-from sinks.elasticsearch import Elasticsearch
-from sinks.kafka import KafkaDestination, alert_messages, rollup_messages
-from sinks.lake import Lake
 
 from flows.settings import Settings
 from operators.decoding import Rejected
@@ -22,7 +17,12 @@ from operators.late import late_messages
 from operators.scoring import Events, Scored
 from operators.windows import Late
 from sinks.base import Destination, Sink
+from sinks.dead_letter import DeadLetter
+from sinks.documents import alert_documents, anomaly_documents
+from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB
+from sinks.kafka import KafkaDestination, alert_messages, rollup_messages
+from sinks.lake import Lake
 
 __all__ = ["Outputs"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -28,6 +29,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from operators.durations import format_duration, parse_duration
+from operators.frames import DEFAULT_TENANT
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
@@ -112,7 +114,7 @@ class Input(Section):
     topic: str = Field(min_length=1)
     signal: Literal["metrics"] = "metrics"
     encoding: Encoding = "otlp_proto"
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
 
 
 class Series(Section):
@@ -164,7 +166,7 @@ class Rollups(Section):
     def _nested(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
         if not windows:
             raise ValueError("at least one window is needed")
-        for finer, coarser in zip(windows, windows[1:], strict=False):
+        for finer, coarser in pairwise(windows):
             if coarser <= finer or coarser % finer:
                 raise ValueError(
                     f"{format_duration(coarser)} is not a multiple of {format_duration(finer)}, "
@@ -447,11 +449,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, which comes in as the initial values."""
         return env_settings, init_settings

@@ -9,6 +9,8 @@ from models.base import Detector, Judgement
 
 __all__ = ["RobustEwma"]
 
+_TRUSTED: Final = 8
+"""Values after which the band means something."""
 _LEAST: Final = 1e-12
 """Least standard deviation, so that a series that is always zero has a band at all."""
 
@@ -75,9 +77,8 @@ class RobustEwma(Detector):
             self._mean = value
         else:
             step = value - self._mean
-            weight = 1.0 / self._seen
-            if weight < self.fading:  # the band means something by now
-                weight = self.fading
+            weight = max(self.fading, 1.0 / self._seen)
+            if self._seen > _TRUSTED:
                 limit = self.clip * self._deviation
                 step = limit if step > limit else -limit if step < -limit else step
             self._mean += weight * step

@@ -5,7 +5,22 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "SystemClock"]
+__all__ = ["Clock", "ManualClock", "SystemClock", "interrupt_sleep"]
+
+_SLICE = 0.2
+"""Seconds after which a sleep looks whether it is to end."""
+
+_interrupted = False
+
+
+def interrupt_sleep() -> None:
+    """End every sleep of a ``SystemClock``, now and from now on, with ``KeyboardInterrupt``.
+
+    Signals reach the main thread only. A worker in another one, which waits for a backend, would
+    otherwise go on waiting when the process is asked to end. Safe in a signal handler.
+    """
+    global _interrupted  # noqa: PLW0603 - a lock could be held by the thread that the signal meets
+    _interrupted = True
 
 
 class Clock(Protocol):
@@ -36,8 +51,18 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+        """Wait.
+
+        Raises:
+            KeyboardInterrupt: the process is asked to end, see ``interrupt_sleep``.
+        """
+        end = time.monotonic() + seconds
+        while not _interrupted:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, _SLICE))
+        raise KeyboardInterrupt
 
 
 class ManualClock:

@@ -15,6 +15,7 @@ __all__ = [
     "ALERT_EVENTS",
     "ATTRIBUTES",
     "CUMULATIVE",
+    "DEFAULT_TENANT",
     "DELTA",
     "DOCUMENTS",
     "GAUGE",
@@ -30,6 +31,9 @@ __all__ = [
     "STREAMS",
     "empty",
 ]
+
+DEFAULT_TENANT: Final = "default"
+"""Whose series are where nothing says whose: it is no tag, and no label of an alert."""
 
 GAUGE: Final = 0
 """An instantaneous value; non-monotonic cumulative sums are rolled up as gauges too."""

@@ -113,7 +113,8 @@ def _row_of_maximum(values: NDArray[Any], begins: NDArray[np.bool_]) -> NDArray[
     rank = np.empty(size, np.int64)
     rank[order] = np.arange(size)
     rank += np.cumsum(begins) * size
-    return order[np.maximum.accumulate(rank) % size]
+    rows: NDArray[np.intp] = order[np.maximum.accumulate(rank) % size]
+    return rows
 
 
 def merge(rows: Columns, owner: str, window: int | None = None) -> Columns:

@@ -23,7 +23,7 @@ from models import DETECTORS
 from models.base import Detector, Judgement
 from operators.alerts import AlertEvent, Status, alert_event, encode_event
 from operators.durations import format_duration
-from operators.frames import ALERT_EVENTS, KINDS, SCORE_COLUMNS, SCORES
+from operators.frames import ALERT_EVENTS, DEFAULT_TENANT, KINDS, SCORE_COLUMNS, SCORES
 from operators.incidents import Incident
 from operators.monitoring import ALERT_EVENTS as EVENTS_MADE
 from operators.monitoring import BATCH_SECONDS, SCORES_MADE
@@ -257,7 +257,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         labels |= {
             "alertname": _ALERT_NAME, "metric": watched.name, "severity": self._settings.severity
         }  # fmt: skip
-        if watched.tenant != "default":
+        if watched.tenant != DEFAULT_TENANT:
             labels["tenant"] = watched.tenant
         evidence: dict[str, Any] = {
             "window": format_duration(self._window),

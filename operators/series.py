@@ -17,12 +17,9 @@ from operators.decoders.base import Decoded, Description, UndecodableError
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, SERIES, empty
 from operators.hash_index import HashIndex
+from operators.json_text import quoted
 
 __all__ = ["Resolved", "SeriesRegistry", "labels_json", "name_series"]
-
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"} | {
-    chr(code): f"\\u{code:04x}" for code in range(32) if chr(code) not in "\n\r\t"
-}
 
 
 class Resolved:
@@ -156,11 +153,7 @@ def name_series(
 
 def labels_json(labels: pl.DataFrame, owners: int) -> pl.Series:
     """Return for each owner its labels as a JSON object with sorted keys, ``{}`` for none."""
-    entry = pl.format(
-        '"{}":"{}"',
-        pl.col("key").str.replace_many(_ESCAPES),
-        pl.col("value").str.replace_many(_ESCAPES),
-    )
+    entry = pl.concat_str(quoted(pl.col("key")), pl.lit(":"), quoted(pl.col("value")))
     objects = (
         labels.sort("owner", "key")
         .select("owner", entry=entry)

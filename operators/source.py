@@ -222,7 +222,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             self._next_lag = now + _LAG_SECONDS
 
         # That a partition has no more to bring is true only after the last item of this poll.
-        live = {name: mark for name, mark in marks.items() if mark is Mark.LIVE}
+        live: dict[str, Mark] = {name: mark for name, mark in marks.items() if mark is Mark.LIVE}
         items = [
             self._item(topic, batch, marks if number == len(by_topic) else live)
             for number, (topic, batch) in enumerate(by_topic.items(), start=1)
@@ -448,7 +448,10 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         if getattr(sys, "last_value", None) is None and self._announced and self._all_ended():
             offsets = [entry.position for entry in self._partitions.values()]
             if offsets:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+                try:
+                    self._consumer.commit(offsets=offsets, asynchronous=False)
+                except KafkaException as error:
+                    _log.warning("the end of this run could not be committed: %s", error)
         self._consumer.close()
 
     def _report_lag(self) -> None:

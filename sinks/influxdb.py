@@ -1,7 +1,7 @@
 """InfluxDB: a point a rollup, the anomaly score among its fields.
 
-Measurement = metric name, tags = labels and ``tenant``, time = start of the window, one bucket a
-window. Writing the same series and time again overwrites the point, field by field, so a replay
+Measurement = metric name, tags = labels (and ``tenant``, unless it is the default one), time =
+start of the window, one bucket a window. Writing the same series and time again overwrites the point, field by field, so a replay
 changes nothing and a revision replaces what was there.
 
 The v2 write API is used, which InfluxDB 3 and VictoriaMetrics take as well. Its fields are those

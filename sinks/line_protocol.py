@@ -23,6 +23,7 @@ import numpy as np
 import orjson
 import polars as pl
 
+from operators.frames import DEFAULT_TENANT
 from operators.hash_index import HashIndex
 
 __all__ = ["FIELDS", "LineProtocol", "escape_measurement", "escape_tag", "series_prefix"]
@@ -114,10 +115,12 @@ def _float_field(name: str) -> pl.Expr:
 def series_prefix(tenant: str, name: str, labels: Mapping[str, str]) -> str:
     r"""Return how every line of the series begins: measurement and sorted tags.
 
+    A tenant is a tag unless it is the default one.
+
     >>> series_prefix("acme", "cpu load", {"host": "web-1", "min": "a=b"})
     'cpu\\ load,host=web-1,label_min=a\\=b,tenant=acme'
     """
-    tags = {"tenant": tenant}
+    tags = {} if tenant == DEFAULT_TENANT else {"tenant": tenant}
     for label, value in labels.items():
         key = label
         while key in _RESERVED or key.startswith("_") or (key != label and key in labels):

@@ -59,7 +59,9 @@ def test_no_stage_imports_a_later_one(stage):
     path = ROOT / "operators" / stage
     of_stage = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     for file in of_stage:
-        wrong = {name for name in imports(file) if any(f"{name}.".startswith(f"{x}.") for x in later)}
+        wrong = {
+            name for name in imports(file) if any(f"{name}.".startswith(f"{x}.") for x in later)
+        }
         assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from flows.serving.health import State
+from flows.serving.health import OVER, State
 from flows.serving.heartbeat import Heartbeat
 
 __all__ = ["SILENT", "SILENT_INTERVALS", "FlowStatus", "Process", "describe", "judge"]
@@ -70,7 +70,7 @@ def judge(heartbeats: Collection[Heartbeat], now: float) -> list[Process]:
     for heartbeat in sorted(heartbeats, key=lambda each: (each["flow"], each["started"])):
         at, started = _seconds(heartbeat["at"]), _seconds(heartbeat["started"])
         age = max(0.0, now - at)
-        is_over = heartbeat["state"] in (State.FINISHED, State.STOPPED, State.FAILED)
+        is_over = heartbeat["state"] in OVER
         is_silent = not is_over and age > SILENT_INTERVALS * heartbeat["interval"]
         processes.append(
             Process(

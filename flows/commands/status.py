@@ -97,7 +97,8 @@ def status(
     if as_json:
         write_json(describe(flows), indent=True)
     else:
-        console().print(render(flows, console()))
+        out = console()
+        out.print(render(flows, out))
     wrong = [process for flow in flows for process in flow.processes if process.is_wrong]
     if wrong:
         raise CommandFailed("; ".join(map(_complaint, wrong)))

@@ -86,7 +86,7 @@ def _remarks(process: Process) -> list[Text]:
 
 
 def _remark(name: str, text: str, style: str) -> Text:
-    return Text(f"{printable(name)} ", style="bold").append(printable(text), style=style)
+    return Text().append(f"{printable(name)} ", style="bold").append(printable(text), style=style)
 
 
 def _clock(instant: str) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flows.commands.topics import planned_topics
+from confluent_kafka import KafkaException
+
 from flows.demo import faults, host, load, service
 from flows.demo.cache import Progress
 from flows.demo.collector import RotelCollector
@@ -105,7 +106,7 @@ def set_up(directory: Path, progress: Progress) -> Iterator[Stage]:
         progress("creating topics: headrace setup")
         _make_topics(config)
         if prefix != "headrace":
-            started.callback(_delete_topics, settings)
+            started.callback(_clean_up, settings)
 
         topic = settings.inputs[0].topic
         topics = (topic, f"{topic}.logs", f"{topic}.spans")
@@ -161,9 +162,23 @@ def _make_topics(config: Path) -> None:
         raise ServerError(f"headrace setup failed:\n{done.stdout}{done.stderr}")
 
 
-def _delete_topics(settings: Settings) -> None:
-    """Leave somebody else's broker as it was."""
-    names = [planned.name for planned in planned_topics(settings)]
-    for done in admin_client(settings.kafka).delete_topics(names, operation_timeout=10).values():
-        with contextlib.suppress(Exception):
-            done.result(timeout=15)
+def _clean_up(settings: Settings) -> None:
+    """Leave somebody else's broker as it was: without our topics, the collector's too, and groups.
+
+    Everything else has been stopped by now. What the broker does not allow stays.
+    """
+    admin = admin_client(settings.kafka)
+    prefix = f"{settings.kafka.group}."
+    with contextlib.suppress(KafkaException):
+        topics = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+        # Without topics or groups these calls are errors of their own.
+        done = list(admin.delete_topics(topics, operation_timeout=10).values()) if topics else []
+        groups = [
+            group.group_id
+            for group in admin.list_consumer_groups().result(timeout=10).valid
+            if group.group_id.startswith(prefix)
+        ]
+        done += admin.delete_consumer_groups(groups).values() if groups else []
+        for one in done:
+            with contextlib.suppress(KafkaException):
+                one.result(timeout=15)

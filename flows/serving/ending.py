@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Final
 
 from flows.serving.health import State
+from operators.clock import interrupt_sleep
 
 __all__ = ["end_by_signal", "ending", "handle_signals", "report_failures"]
 
@@ -63,6 +64,7 @@ def end_by_signal() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _received.append(signal.Signals(number))
+    interrupt_sleep()
     signal.default_int_handler(number, frame)
 
 
@@ -83,9 +85,9 @@ def _report(
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    # A signal that arrives while confluent-kafka calls back comes out of it as a SystemError.
-    kinds = (KeyboardInterrupt, SystemError) if _received else KeyboardInterrupt
-    return any(isinstance(link, kinds) for link in _chain(error))
+    # Not every interrupt arrives as one: from another worker thread it comes as Bytewax's "Worker
+    # panic", and from a callback of confluent-kafka's as a SystemError.
+    return bool(_received) or any(isinstance(link, KeyboardInterrupt) for link in _chain(error))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

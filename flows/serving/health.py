@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from flows.serving.readings import by_label, total
 from operators.monitoring import BATCH_SECONDS, LAST_POLL, SINK_BLOCKED, SINK_ROWS
 
-__all__ = ["STUCK_SECONDS", "Health", "Pulse", "State"]
+__all__ = ["OVER", "STUCK_SECONDS", "Health", "Pulse", "State"]
 
 STUCK_SECONDS: Final = 60.0
 
@@ -33,10 +33,9 @@ class State(StrEnum):
     FAILED = "failed"
     """It ended by an error."""
 
-    @property
-    def is_over(self) -> bool:
-        """Say whether the process has ended."""
-        return self in (State.FINISHED, State.STOPPED, State.FAILED)
+
+OVER: Final = frozenset({State.FINISHED, State.STOPPED, State.FAILED})
+"""The states of a process that has ended."""
 
 
 class Health(NamedTuple):

@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
+from polars.expr.struct import ExprStructNameSpace
 
 from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
 from operators.decoders.nested import combine_hashes, offsets, owners
 from operators.decoders.otlp_points import Metrics, PointColumns, points_of, sum_kinds
 from operators.frames import ATTRIBUTES, GAUGE, STREAMS
+from operators.json_text import quoted
 
 __all__ = ["OtlpJson"]
 
@@ -31,8 +33,14 @@ _SCALARS: Final = {
     "doubleValue": pl.String,
     "bytesValue": pl.String,
 }
+_ENTRY: Final = pl.Struct({"key": pl.String, "value": pl.Struct(_SCALARS)})
 _ANY_VALUE: Final = pl.Struct(
-    {**_SCALARS, "arrayValue": pl.Struct({"values": pl.List(pl.Struct(_SCALARS))})}
+    {
+        **_SCALARS,
+        # What lies deeper than one level is left out: labels are no place for it.
+        "arrayValue": pl.Struct({"values": pl.List(pl.Struct(_SCALARS))}),
+        "kvlistValue": pl.Struct({"values": pl.List(_ENTRY)}),
+    }
 )
 _ATTRIBUTES: Final = pl.List(pl.Struct({"key": pl.String, "value": _ANY_VALUE}))
 _POINTS: Final = pl.List(
@@ -224,35 +232,53 @@ def _attribute_hashes(lists: pa.ListArray) -> NDArray[np.uint64]:
 def _long(lists: pa.ListArray) -> pl.DataFrame:
     """Return attributes as an ATTRIBUTES frame owned by the rows of ``lists``."""
     start, end = (int(bound) for bound in offsets(lists)[[0, -1]])
-    entries = lists.values.slice(start, end - start)
+    encoded = lists.values.slice(start, end - start)
     entry = pl.DataFrame(
         {
             "owner": owners(lists).astype(np.uint32),
-            "key": _texts(entries.field("key")),
-            "value": pl.Series(pl.from_arrow(entries.field("value"))),
+            "key": _texts(encoded.field("key")),
+            "value": pl.Series(pl.from_arrow(encoded.field("value"))),
         }
     )
     value = pl.col("value").struct
-    array = value.field("arrayValue").struct.field("values")
+    array, mapping = value.field("arrayValue"), value.field("kvlistValue")
+    elements = array.struct.field("values").fill_null([])
+    entries = mapping.struct.field("values").fill_null([])
+    item = pl.element().struct
+    pair = pl.concat_str(
+        quoted(item.field("key").fill_null("")), pl.lit(":"), _as_json(item.field("value").struct)
+    )
     text = pl.coalesce(
         value.field("stringValue"),
         value.field("boolValue").cast(pl.String),
         value.field("intValue"),
-        # As the decoder of protobuf writes it, whatever way JSON did.
-        value.field("doubleValue").cast(pl.Float64, strict=False).cast(pl.String),
+        _double(value),
         value.field("bytesValue"),
-        pl.when(array.list.len() > 0).then(
-            pl.format(
-                "[{}]",
-                array.list.eval(
-                    pl.coalesce(
-                        *[pl.element().struct.field(name).cast(pl.String) for name in _SCALARS]
-                    ).fill_null("")
-                ).list.join(","),
-            )
+        pl.when(array.is_not_null()).then(
+            pl.format("[{}]", elements.list.eval(_as_json(item)).list.join(","))
+        ),
+        pl.when(mapping.is_not_null()).then(
+            pl.concat_str(pl.lit("{"), entries.list.eval(pair).list.join(","), pl.lit("}"))
         ),
     )
     return entry.select("owner", "key", text.fill_null("").alias("value")).cast(ATTRIBUTES)
+
+
+def _double(value: ExprStructNameSpace) -> pl.Expr:
+    """Return a double as the decoder of protobuf writes it, whatever way JSON did."""
+    return value.field("doubleValue").cast(pl.Float64, strict=False).cast(pl.String)
+
+
+def _as_json(value: ExprStructNameSpace) -> pl.Expr:
+    """Return a scalar AnyValue inside of an array or a map."""
+    return pl.coalesce(
+        quoted(value.field("stringValue")),
+        value.field("boolValue").cast(pl.String),
+        value.field("intValue"),
+        _double(value),
+        quoted(value.field("bytesValue")),
+        pl.lit("null"),
+    )
 
 
 def _describe(

@@ -99,13 +99,15 @@ def points_of(
     """
     stale = (columns.flags & _NO_RECORDED_VALUE) != 0
     finite = np.isfinite(columns.value)
-    usable = finite & columns.has_value & ~stale
+    timeless = columns.ts == 0
+    usable = finite & columns.has_value & ~stale & ~timeless
     skipped: dict[str, int] = {}
     kept: NDArray[np.intp] | slice = slice(None)
     if not usable.all():
         empty = ~columns.has_value & ~stale
         odd = ~finite & ~stale & ~empty
-        reasons = {"stale": stale, "no_value": empty, "not_finite": odd}
+        timeless &= ~(stale | empty | odd)
+        reasons = {"stale": stale, "no_value": empty, "not_finite": odd, "no_time": timeless}
         skipped = {name: int(count) for name, rows in reasons.items() if (count := rows.sum())}
         kept = np.flatnonzero(usable)
 

@@ -6,14 +6,18 @@ One message is a whole batch. It is decoded into Arrow by ptars with a reduced d
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
 from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
 from operators.decoders.nested import combine_hashes, hash_values, join_bytes, offsets, owners
@@ -173,12 +177,42 @@ def _attributes(lists: pa.ListArray) -> pl.DataFrame:
             },
         }
     )
-    composite = pl.coalesce("array_value", "kvlist_value", "bytes_value")
+    composite = pl.coalesce(
+        pl.col("array_value").map_elements(_array_text, pl.String),
+        pl.col("kvlist_value").map_elements(_map_text, pl.String),
+    )
     texts = pl.coalesce(
         "string_value",
         pl.col("bool_value").cast(pl.String),
         pl.col("int_value").cast(pl.String),
         pl.col("double_value").cast(pl.String),
-        composite.bin.encode("base64"),
+        pl.col("bytes_value").bin.encode("base64"),
+        composite,
     )
     return frame.select("owner", "key", texts.fill_null("").alias("value")).cast(ATTRIBUTES)
+
+
+def _array_text(encoded: bytes) -> str:
+    """Return an ArrayValue as JSON. Attributes that are lists are rare, and named only once."""
+    return _json([_plain(value) for value in ArrayValue.FromString(encoded).values])
+
+
+def _map_text(encoded: bytes) -> str:
+    """Return a KeyValueList as JSON."""
+    entries = KeyValueList.FromString(encoded).values
+    return _json({entry.key: _plain(entry.value) for entry in entries})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: AnyValue) -> str | int | float | bool | None:
+    """Return a scalar; what lies deeper than one level is left out, as in JSON."""
+    kind = value.WhichOneof("value")
+    if kind is None or kind in ("array_value", "kvlist_value"):
+        return None
+    if kind == "bytes_value":
+        return b64encode(value.bytes_value).decode()
+    scalar: str | int | float | bool = getattr(value, kind)
+    return scalar

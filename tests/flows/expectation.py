@@ -60,9 +60,7 @@ def from_points(
         for point, increase in zip(stream, _increases(stream), strict=True):
             labels = {k: v for k, v in point.resource.items() if k in RESOURCE_LABELS}
             labels |= point.attributes
-            tags = {k: v for k, v in labels.items() if k not in dropped and v} | {
-                "tenant": "default"
-            }
+            tags = {k: v for k, v in labels.items() if k not in dropped and v}
             start = point.ts // window * window
             cells[series_key(point.name, tags), start].append((point, increase))
     rows = [
@@ -158,7 +156,6 @@ def _load_series(group: int, number: int) -> str:
         "http.request.method": "GET" if route % 2 else "PUT",
         "http.route": f"/api/{route}",
         "http.response.status_code": "200",
-        "tenant": "default",
     }
     return series_key(f"bench.metric.{metric}", tags)
 

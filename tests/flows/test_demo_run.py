@@ -89,9 +89,13 @@ def test_ctrl_c_stops_everything_and_leaves_a_shared_broker_as_it_was(
     assert not [child for child in running if child.is_running()]
     assert not directory.exists()
     deadline = time.monotonic() + 10
-    while any(t.startswith("headrace-demo-") for t in admin.list_topics(timeout=10).topics):
-        assert time.monotonic() < deadline, "its topics are still there"
+    while left := [
+        t for t in admin.list_topics(timeout=10).topics if t.startswith("headrace-demo")
+    ]:
+        assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.2)
+    groups = admin.list_consumer_groups().result().valid
+    assert not [group for group in groups if group.group_id.startswith("headrace-demo")]
     assert {t for t in topics if not t.startswith("__")} <= set(admin.list_topics().topics)
     assert not (tmp_path / "demo.html").exists()
 

@@ -78,7 +78,7 @@ def test_a_step_fires_once_resolves_once_and_is_seen_in_both_databases(
 
 
 def stepping(rollups: pl.DataFrame) -> pl.DataFrame:
-    tags = {"service.name": "stepping", "queue": "mail", "tenant": "default"}
+    tags = {"service.name": "stepping", "queue": "mail"}
     return rollups.filter(pl.col("series") == series_key("queue.length", tags)).sort("time")
 
 

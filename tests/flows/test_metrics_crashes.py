@@ -14,9 +14,9 @@ from tests.flows.expectation import differences, from_load
 from tests.flows.telemetry import SECOND, Feeder
 
 PARTITIONS = 4
-LOAD = Load(series=800, seconds=900)
+LOAD = Load(series=800, seconds=700)
 PACE = 45.0
-"""Messages a second, each with a second of event time: 20 s in all."""
+"""Messages a second, each with a second of event time: 16 s in all."""
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_survives_kill_9_equals_an_undisturbed_run(
     *killed, last = workers
     for number in killed:
         process = flow.start(*recovery, "-w", number)
-        time.sleep(moments.uniform(2.0, 6.0))
+        time.sleep(moments.uniform(1.5, 5.0))
         assert process.poll() is None, flow.log_tail()
         process.kill()
         process.wait()

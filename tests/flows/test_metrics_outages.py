@@ -21,7 +21,7 @@ from tests.flows.metrics_flow import MetricsFlow, Process
 from tests.flows.telemetry import SECOND, Feeder, Point, encode, feed
 
 PARTITIONS = 4
-OUTAGE = float(os.environ.get("HEADRACE_TEST_OUTAGE", "8"))
+OUTAGE = float(os.environ.get("HEADRACE_TEST_OUTAGE", "6"))
 """Seconds."""
 LOAD = Load(series=800, seconds=round(45 * (OUTAGE + 6)))
 PACE = 45.0

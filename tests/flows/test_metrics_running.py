@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from flows.demo.process import LOCALHOST, free_port
 from tests.backends.influxdb import InfluxdbAccess
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_points
@@ -73,3 +74,24 @@ def test_a_signal_ends_the_flow_at_once_and_without_noise(
         assert "panicked" not in log
     assert len(log.splitlines()) <= 6, log
     assert f"stopped by {number.name}" in log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_ends_the_flow_also_while_it_waits_for_a_backend(
+    new_flow: FlowFactory, workers: str
+) -> None:
+    flow = new_flow(partitions=2)
+    nobody = f"http://{LOCALHOST}:{free_port()}"
+    flow.settings["sinks"]["influxdb"] = {"url": nobody, "org": "shop", "token": "none"}
+    process = flow.start("-w", workers)
+    hosts = [f"host-{number}" for number in range(40)]  # enough for every worker to have some
+    messages = [encode([requests(host, second, 1.0) for second in range(31)]) for host in hosts]
+    feed(flow.kafka, flow.topic, messages, partitions=2)
+    flow.wait_until("waiting", lambda: flow.log.read_text().count("; waiting ") >= 4, process)
+
+    status, seconds = flow.end(process)
+
+    assert status == -signal.SIGTERM, flow.log_tail()
+    assert seconds < 5
+    assert "stopped by SIGTERM" in flow.log.read_text()
+    assert "Traceback" not in flow.log.read_text()

@@ -10,7 +10,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 STALE = 1
 GAUGE, DELTA, CUMULATIVE = 0, 1, 2
-NAMES = {"histogram": "histogram", "exponential_histogram": "exponential_histogram", "summary": "summary"}
+NAMES = {
+    "histogram": "histogram",
+    "exponential_histogram": "exponential_histogram",
+    "summary": "summary",
+}
 
 
 class Measured(NamedTuple):
@@ -39,7 +43,24 @@ def text_of(value: AnyValue) -> str:
         return "true" if value.bool_value else "false"
     if kind == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
+    if kind == "array_value":
+        return as_text([plain(item) for item in value.array_value.values])
+    if kind == "kvlist_value":
+        return as_text({item.key: plain(item.value) for item in value.kvlist_value.values})
     return "" if kind is None else str(getattr(value, kind))
+
+
+def as_text(value: Any) -> str:
+    """Return compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def plain(value: AnyValue) -> Any:
+    """Return a scalar inside of a list or map."""
+    kind = value.WhichOneof("value")
+    if kind == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()
+    return None if kind is None else getattr(value, kind)
 
 
 def pairs(attributes: Any) -> tuple[tuple[str, str], ...]:
@@ -84,7 +105,9 @@ def why_not(point: Any) -> str | None:
     field = point.WhichOneof("value")
     if field is None:
         return "no_value"
-    return None if abs(float(getattr(point, field))) < float("inf") else "not_finite"
+    if not abs(float(getattr(point, field))) < float("inf"):
+        return "not_finite"
+    return None if point.time_unix_nano else "no_time"
 
 
 def kind_of(metric: Any) -> int:

@@ -23,7 +23,22 @@ def test_a_duration_is_whole_numbers_with_units(text, nanoseconds):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10", "s", "10x", "-5s", "1.5h", "10 s", " 10s", "10s ", "10s\n", "5M", "1h-30m", "1e3s", "²s"],
+    [
+        "",
+        "10",
+        "s",
+        "10x",
+        "-5s",
+        "1.5h",
+        "10 s",
+        " 10s",
+        "10s ",
+        "10s\n",
+        "5M",
+        "1h-30m",
+        "1e3s",
+        "²s",
+    ],
 )
 def test_anything_else_is_refused_and_the_message_says_what_to_write(text):
     with pytest.raises(DurationError) as caught:
@@ -33,7 +48,13 @@ def test_anything_else_is_refused_and_the_message_says_what_to_write(text):
 
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
-    [(0, "0ns"), (90 * SECOND, "90s"), (3600 * SECOND, "1h"), (7 * 86_400 * SECOND, "1w"), (1_500, "1500ns")],
+    [
+        (0, "0ns"),
+        (90 * SECOND, "90s"),
+        (3600 * SECOND, "1h"),
+        (7 * 86_400 * SECOND, "1w"),
+        (1_500, "1500ns"),
+    ],
 )
 def test_a_duration_is_written_in_its_largest_whole_unit(nanoseconds, text):
     assert format_duration(nanoseconds) == text

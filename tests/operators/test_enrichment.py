@@ -53,7 +53,9 @@ def test_a_lookup_takes_only_the_columns_asked_for(hosts):
 
 
 def test_a_lookup_leaves_labels_that_are_there(hosts):
-    found = enrich([{"host.name": "h1", "team": "mine"}], lookups=[{"path": hosts, "on": "host.name"}])
+    found = enrich(
+        [{"host.name": "h1", "team": "mine"}], lookups=[{"path": hosts, "on": "host.name"}]
+    )
     assert found == [{"host.name": "h1", "team": "mine", "zone": "eu-1"}]
 
 
@@ -67,17 +69,24 @@ def test_a_lookup_may_match_what_the_one_before_it_added(hosts, tmp_path):
 def test_parquet_is_a_table_too_and_numbers_become_texts(tmp_path):
     path = tmp_path / "ports.parquet"
     pl.DataFrame({"port": [80, 443], "tier": [1, 2]}).write_parquet(path)
-    assert enrich([{"port": "443"}], lookups=[{"path": path, "on": "port"}]) == [{"port": "443", "tier": "2"}]
+    assert enrich([{"port": "443"}], lookups=[{"path": path, "on": "port"}]) == [
+        {"port": "443", "tier": "2"}
+    ]
 
 
 def test_a_csv_keeps_texts_that_look_like_numbers(tmp_path):
     path = tmp_path / "racks.csv"
     path.write_text("rack,row\n007,08\n")
-    assert enrich([{"rack": "007"}], lookups=[{"path": path, "on": "rack"}]) == [{"rack": "007", "row": "08"}]
+    assert enrich([{"rack": "007"}], lookups=[{"path": path, "on": "rack"}]) == [
+        {"rack": "007", "row": "08"}
+    ]
 
 
 def test_a_static_label_wins_and_is_on_every_series():
-    assert enrich([{"env": "test"}, {}], static={"env": "prod"}) == [{"env": "prod"}, {"env": "prod"}]
+    assert enrich([{"env": "test"}, {}], static={"env": "prod"}) == [
+        {"env": "prod"},
+        {"env": "prod"},
+    ]
 
 
 def test_dropped_labels_are_gone():
@@ -85,7 +94,10 @@ def test_dropped_labels_are_gone():
 
 
 def test_a_renamed_label_wins_over_what_had_the_name_before():
-    assert enrich([{"old": "1", "new": "2"}, {"new": "3"}], rename={"old": "new"}) == [{"new": "1"}, {"new": "3"}]
+    assert enrich([{"old": "1", "new": "2"}, {"new": "3"}], rename={"old": "new"}) == [
+        {"new": "1"},
+        {"new": "3"},
+    ]
 
 
 def test_names_may_be_swapped():

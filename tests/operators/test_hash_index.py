@@ -9,7 +9,9 @@ from operators.hash_index import HashIndex
 # Few different low bits, so that keys meet; zero and the largest are keys like any other.
 keys_ = st.one_of(
     st.integers(0, 2**64 - 1),
-    st.builds(lambda high, low: (high << 12) | low, st.integers(0, 30), st.sampled_from([0, 1, 4095])),
+    st.builds(
+        lambda high, low: (high << 12) | low, st.integers(0, 30), st.sampled_from([0, 1, 4095])
+    ),
     st.sampled_from([0, 2**64 - 1]),
 )
 
@@ -37,7 +39,9 @@ def test_it_grows_and_keeps_what_it_has():
     for part in np.array_split(np.arange(len(keys), dtype=np.int32), 7):
         index.insert(keys[part], part)
     np.testing.assert_array_equal(index.find(keys), np.arange(len(keys)))
-    assert (index.find(keys + np.uint64(1)) == np.where(np.isin(keys + np.uint64(1), keys), 0, -1)).all()
+    assert (
+        index.find(keys + np.uint64(1)) == np.where(np.isin(keys + np.uint64(1), keys), 0, -1)
+    ).all()
 
 
 def test_many_keys_that_all_want_one_place_are_told_apart():

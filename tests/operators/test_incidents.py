@@ -15,7 +15,10 @@ def play(verdicts: str, fire_after: int = 2, resolve_after: int = 3) -> str:
     return "".join(
         {None: ".", "fire": "F", "resolve": "R"}[
             incident.step(
-                anomaly=verdict == "x", window_start=number, fire_after=fire_after, resolve_after=resolve_after
+                anomaly=verdict == "x",
+                window_start=number,
+                fire_after=fire_after,
+                resolve_after=resolve_after,
             )
         ]
         for number, verdict in enumerate(verdicts)
@@ -57,7 +60,9 @@ def test_firing_and_resolving_take_turns_and_each_has_its_run(verdicts, fire_aft
 def test_it_began_with_the_first_anomaly_and_ended_with_the_first_normal_of_their_runs():
     incident = Incident()
     for number, verdict in enumerate("-x-xx-x---"):
-        incident.step(anomaly=verdict == "x", window_start=number * 10, fire_after=2, resolve_after=3)
+        incident.step(
+            anomaly=verdict == "x", window_start=number * 10, fire_after=2, resolve_after=3
+        )
     assert (incident.since, incident.until, incident.firing) == (30, 70, False)
 
 
@@ -66,6 +71,9 @@ def test_after_an_end_by_silence_the_next_incident_is_another():
     for start in (0, 10):
         incident.step(anomaly=True, window_start=start, fire_after=2, resolve_after=3)
     incident.end()
-    found = [incident.step(anomaly=True, window_start=s, fire_after=2, resolve_after=3) for s in (500, 510)]
+    found = [
+        incident.step(anomaly=True, window_start=s, fire_after=2, resolve_after=3)
+        for s in (500, 510)
+    ]
     assert found == [None, "fire"]
     assert incident.since == 500

@@ -67,7 +67,7 @@ points_ = st.builds(
 def test_runs_stand_for_every_point_and_no_run_of_a_counter_holds_a_reset(points):
     found = runs(points)
     assert sum(row["count"] for row in found) == len(points)
-    for identity in STREAMS:
+    for identity, stream in STREAMS.items():
         of_one = sorted(p for p in points if p.identity == identity)
         rows = [row for row in found if row["identity"] == identity]
         for start in {p.ts // 10 * 10 for p in of_one}:
@@ -76,10 +76,10 @@ def test_runs_stand_for_every_point_and_no_run_of_a_counter_holds_a_reset(points
             assert sum(row["sum"] for row in inside) == sum(values)
             assert min(row["min"] for row in inside) == min(values)
             assert max(row["max"] for row in inside) == max(values)
-            if STREAMS[identity].kind != CUMULATIVE:
+            if stream.kind != CUMULATIVE:
                 assert len(inside) == 1
         for row in rows:
-            if STREAMS[identity].kind == CUMULATIVE:
+            if stream.kind == CUMULATIVE:
                 assert (row["first"], row["last"]) == (row["min"], row["max"])
 
 
@@ -88,7 +88,13 @@ def test_many_series_are_told_apart_also_past_the_numbers_of_sixteen_bits():
     order = np.random.default_rng(1).permutation(count * 2)
     rows = (order % count).astype(np.int32)
     frame = pl.DataFrame(
-        {"message": rows, "raw": rows, "ts": order // count, "start": rows * 0, "value": order * 1.0},
+        {
+            "message": rows,
+            "raw": rows,
+            "ts": order // count,
+            "start": rows * 0,
+            "value": order * 1.0,
+        },
         schema=POINTS,
     )
     identities = np.arange(count, dtype=np.uint64) * np.uint64(3)

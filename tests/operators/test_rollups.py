@@ -94,7 +94,9 @@ def added(batches: list[list[Point]], horizon: int = HORIZON) -> float:
         name: np.concatenate([run[name].to_numpy() for run in runs]) for name in runs[0].columns
     }
     order = np.lexsort((columns["last_ts"], columns["first_ts"], columns["identity"]))
-    return float(increases({name: values[order] for name, values in columns.items()}, horizon).sum())
+    return float(
+        increases({name: values[order] for name, values in columns.items()}, horizon).sum()
+    )
 
 
 def split(points: list[Point], cuts: int) -> list[list[Point]]:
@@ -144,7 +146,9 @@ def test_the_overlap_of_one_counter_does_not_reach_into_the_next():
     assert rise[rows["identity"] == 2].sum() == 9
 
 
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 20)), min_size=1, max_size=12), st.data())
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 20)), min_size=1, max_size=12), st.data()
+)
 def test_any_in_order_counter_adds_the_same_in_any_batches(steps, data):
     points, ts = [], 100
     for step, value in steps:
@@ -156,7 +160,15 @@ def test_any_in_order_counter_adds_the_same_in_any_batches(steps, data):
 
 def test_no_runs_add_nothing():
     empty = np.empty(0)
-    assert len(increases(dict.fromkeys(("identity", "start", "first_ts", "first", "last_ts", "last"), empty), 1)) == 0
+    assert (
+        len(
+            increases(
+                dict.fromkeys(("identity", "start", "first_ts", "first", "last_ts", "last"), empty),
+                1,
+            )
+        )
+        == 0
+    )
 
 
 def test_the_kind_says_what_an_increase_is():
@@ -198,7 +210,9 @@ def test_rows_of_a_series_and_window_merge_into_one():
 
 
 def test_rows_merge_into_the_coarser_window_that_holds_theirs():
-    merged = merge(rows(series=[1, 1, 1], window_start=[10, 20, 30], sum=[1.0, 2.0, 4.0]), "series", 30)
+    merged = merge(
+        rows(series=[1, 1, 1], window_start=[10, 20, 30], sum=[1.0, 2.0, 4.0]), "series", 30
+    )
     assert merged["window_start"].tolist() == [0, 30]
     assert merged["sum"].tolist() == [3.0, 4.0]
 

@@ -113,7 +113,10 @@ def test_an_incident_fires_once_and_resolves_once():
     assert firing["startsAt"] == resolved["startsAt"] == time_of(N)
     assert firing["endsAt"] is None
     assert resolved["endsAt"] == time_of(N + 4)
-    assert watch.at == [BEGIN + (N + 2) * WINDOW, BEGIN + (N + 7) * WINDOW]  # ends of the windows that told
+    assert watch.at == [
+        BEGIN + (N + 2) * WINDOW,
+        BEGIN + (N + 7) * WINDOW,
+    ]  # ends of the windows that told
 
 
 def test_one_outlier_makes_no_noise_and_neither_does_flapping():
@@ -124,7 +127,12 @@ def test_one_outlier_makes_no_noise_and_neither_does_flapping():
 
 def test_the_event_says_what_happened():
     event = Watch().see(*STEADY, 90, 91).events[0]
-    labels = {"alertname": "MetricAnomaly", "metric": "cpu", "service.name": "s1", "severity": "warning"}
+    labels = {
+        "alertname": "MetricAnomaly",
+        "metric": "cpu",
+        "service.name": "s1",
+        "severity": "warning",
+    }
     assert event["labels"] == labels
     assert event["fingerprint"] == fingerprint(labels)
     assert event["kind"] == "anomaly"

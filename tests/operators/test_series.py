@@ -84,9 +84,13 @@ def test_an_empty_label_is_as_good_as_none():
 
 def test_a_key_that_stands_twice_has_its_last_value():
     attributes = pl.DataFrame([(0, "a", "1"), (0, "a", "2")], schema=ATTRIBUTES, orient="row")
-    stream = pl.DataFrame([{"name": "m", "unit": "", "kind": 0, "scope": "", "resource": 0}], schema=STREAMS)
+    stream = pl.DataFrame(
+        [{"name": "m", "unit": "", "kind": 0, "scope": "", "resource": 0}], schema=STREAMS
+    )
     description = Description(stream, attributes, frame([{}]))
-    assert name_series("t", description, [], Enrichment(Rules()))["labels"].to_list() == ['{"a":"2"}']
+    assert name_series("t", description, [], Enrichment(Rules()))["labels"].to_list() == [
+        '{"a":"2"}'
+    ]
 
 
 def test_the_series_is_a_stable_hash_of_tenant_name_and_labels():

@@ -25,7 +25,11 @@ class Read:
         state: ReaderState | None = None, reader: int = 0, **kafka: object,
     ) -> None:  # fmt: skip
         self.clock = ManualClock()
-        settings = {"bootstrap_servers": bootstrap, "readers": 1, "group": f"test-{topics[0]}"} | kafka
+        settings = {
+            "bootstrap_servers": bootstrap,
+            "readers": 1,
+            "group": f"test-{topics[0]}",
+        } | kafka
         self.source = KafkaSource(
             Kafka(**settings), topics, flow="metrics", until_end=until_end, since=since,
             idle_timeout=IDLE * 10**9, clock=self.clock,
@@ -179,7 +183,10 @@ def test_a_reader_goes_on_where_its_snapshot_stood(kafka, topic, reading):
 def test_a_snapshot_keeps_what_it_knows_of_topics_that_are_not_there_now(kafka, topic, reading):
     name = topic()
     state: ReaderState = {"version": 1, "offsets": {"gone": {0: 7}, name: {0: 0}}}
-    assert reading(name, state=state).to_the_end().state()["offsets"] == {"gone": {0: 7}, name: {0: 0}}
+    assert reading(name, state=state).to_the_end().state()["offsets"] == {
+        "gone": {0: 7},
+        name: {0: 0},
+    }
 
 
 @pytest.mark.parametrize(("since", "first"), [("earliest", 0), ("committed", 4), ("latest", 10)])
@@ -219,7 +226,7 @@ def test_a_finished_backfill_is_committed_when_the_process_ends(kafka, topic, re
     name = topic()
     produce(kafka, name, *numbers(0, 10))
     unfinished, finished = reading(name, poll_messages=1), reading(name)
-    unfinished.until(lambda: unfinished.values())
+    unfinished.until(unfinished.values)
     finished.to_the_end()
     admin = Consumer({"bootstrap.servers": kafka, "group.id": finished.group})
     place = [TopicPartition(name, 0)]
@@ -299,7 +306,10 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for(kafka, topic, reading):
 def test_a_broker_that_cannot_be_reached_is_named(reading, monkeypatch):
     monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
     read = reading("any", on="127.0.0.1:9")
-    with pytest.raises(SourceError, match=r"Kafka at 127\.0\.0\.1:9 can't be reached .*check kafka\.bootstrap_servers"):
+    with pytest.raises(
+        SourceError,
+        match=r"Kafka at 127\.0\.0\.1:9 can't be reached .*check kafka\.bootstrap_servers",
+    ):
         read.poll()
 
 

@@ -73,9 +73,7 @@ def scenarios(draw: st.DrawFn, *, falls: bool = False) -> dict[str, object]:
     number_of_partitions = draw(st.integers(1, 3))
     sent = [points[number] for _, number in arrivals]
     # A producer writes a stream to one partition where order matters, else anywhere.
-    partition = {
-        name: index % number_of_partitions for index, name in enumerate(streams)
-    }
+    partition = {name: index % number_of_partitions for index, name in enumerate(streams)}
     batches: list[tuple[str, object]] = []
     position = 0
     while position < len(sent):
@@ -177,7 +175,9 @@ def check(scenario: dict[str, object]) -> None:
 
 
 slow = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 

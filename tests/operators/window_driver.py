@@ -143,5 +143,7 @@ class Driver:
                 else:
                     assert row["rate"] == row["increase"] / (row["window"] / 1e9)
                 seen.append(
-                    Rollup(*(row[name] for name in ("count", "sum", "min", "max", "last", "increase")))
+                    Rollup(
+                        *(row[name] for name in ("count", "sum", "min", "max", "last", "increase"))
+                    )
                 )

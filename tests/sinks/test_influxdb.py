@@ -49,7 +49,7 @@ def test_a_rollup_is_a_point_with_its_labels_as_tags(configuration: Settings) ->
     assert read(configuration) == [
         {
             "name": "http.requests",
-            "tags": {"host": "web-1", "code": "200", "tenant": "default"},
+            "tags": {"host": "web-1", "code": "200"},
             "time": MIDNIGHT,
             "fields": {
                 "count": 3, "sum": 2.0, "min": 0.25, "max": 0.75, "mean": 0.5, "last": 0.625,
@@ -139,7 +139,7 @@ def test_names_labels_and_numbers_come_back(
     for time, (name, labels, value) in written.items():
         tags = {as_written(key): as_written(text) for key, text in with_letters(labels).items()}
         assert found[time]["name"] == as_written(f"m{name}")
-        assert found[time]["tags"] == tags | {"tenant": "default"}
+        assert found[time]["tags"] == tags
         assert float(found[time]["fields"]["sum"]) == value
 
 

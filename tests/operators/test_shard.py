@@ -1,0 +1,209 @@
+"""What a reader of rollups sees over time: revisions, silences, and series that go quiet."""
+
+from operators.decoding import ShardBatch
+from operators.frames import PARTIALS, empty
+from operators.source import Mark
+from operators.windows import Late
+from tests.operators.rollup_reference import CUMULATIVE, GAUGE, Point, Stream
+from tests.operators.window_driver import Driver, Sizes, partials_of, series_of
+
+PLACE = "t/0"
+LIVE, IDLE, ENDED = ({PLACE: mark} for mark in (Mark.LIVE, Mark.IDLE, Mark.ENDED))
+STREAMS = {7: Stream(7, GAUGE), 8: Stream(8, CUMULATIVE), 9: Stream(9, GAUGE)}
+
+
+def driver(**sizes: object) -> Driver:
+    made = Driver(Sizes(**({"windows": (10,)} | sizes)), STREAMS)
+    made.send(marks=LIVE)
+    return made
+
+
+def gauge(*times: int, value: float = 1.0, identity: int = 7) -> list[Point]:
+    return [Point(identity, ts, 0, value) for ts in times]
+
+
+def counts(made: Driver, window: int, start: int, series: int = 7) -> list[int]:
+    """Return the count of each revision of a rollup, in the order they came."""
+    return [seen.count for seen in made.revisions.get((window, series, start), [])]
+
+
+def test_a_window_comes_out_when_the_watermark_passes_its_end_and_not_before():
+    made = driver(disorder=5)
+    made.send(gauge(101, 114))
+    made.notify()
+    assert counts(made, 10, 100) == []
+    made.send(gauge(115))
+    made.notify()
+    assert counts(made, 10, 100) == [1]
+    assert counts(made, 10, 110) == []
+
+
+def test_what_comes_within_lateness_is_a_revision_of_the_whole_window():
+    made = driver(lateness=30)
+    made.send(gauge(101, 102, 120))
+    made.notify()
+    made.send(gauge(103, value=5.0))
+    made.notify()
+    assert counts(made, 10, 100) == [2, 3]
+    assert made.final(10)[7, 100].max == 5.0
+    assert made.late == 0
+
+
+def test_a_window_can_change_until_lateness_has_passed_since_its_end():
+    made = driver(lateness=30)
+    made.send(gauge(101, 139))
+    made.notify()
+    made.send(gauge(102))  # the watermark is 139, one before the end of lateness
+    made.notify()
+    assert counts(made, 10, 100) == [1, 2]
+    made.send(gauge(140))
+    made.send(gauge(103))
+    assert made.late == 1
+    assert counts(made, 10, 100) == [1, 2]
+
+
+def test_a_late_window_of_its_own_is_no_revision():
+    made = driver(lateness=30)
+    made.send(gauge(101, 125))
+    made.notify()
+    made.send(gauge(112))
+    made.notify()
+    assert counts(made, 10, 110) == [1]
+
+
+def test_only_windows_that_changed_come_out_again():
+    made = driver(lateness=50)
+    made.send(gauge(101, 111, 121, 140) + gauge(101, identity=9))
+    made.notify()
+    made.send(gauge(112))
+    made.notify()
+    assert counts(made, 10, 100) == counts(made, 10, 120) == counts(made, 10, 100, 9) == [1]
+    assert counts(made, 10, 110) == [1, 2]
+
+
+def test_a_late_point_of_a_counter_revises_its_window_and_the_next():
+    made = driver(lateness=50)
+    made.send(
+        [
+            Point(8, 101, 0, 10.0),
+            Point(8, 111, 0, 30.0),
+            Point(8, 131, 0, 40.0),
+            Point(8, 149, 0, 41.0),
+        ]
+    )
+    made.notify()
+    assert made.final(10)[8, 110].increase == 20
+    made.send([Point(8, 109, 0, 25.0)])
+    made.notify()
+    assert made.final(10)[8, 100].increase == 15
+    assert made.final(10)[8, 110].increase == 5
+    assert counts(made, 10, 130, 8) == [1]
+
+
+def test_the_coarser_windows_above_a_changed_one_come_out_again_too():
+    made = driver(windows=(10, 30, 60), lateness=100)
+    made.send(gauge(121, 151, 185))
+    made.notify()
+    made.send(gauge(125))
+    made.send(gauge(220))
+    made.notify()
+    assert counts(made, 30, 120) == counts(made, 10, 120) == [1, 2]
+    assert counts(made, 60, 120) == [2, 3]
+    assert counts(made, 30, 150) == [1]
+
+
+def test_in_silence_what_is_open_is_shown_and_later_data_revises_it():
+    made = driver(windows=(10, 60))
+    made.send(gauge(121))
+    made.send(marks=IDLE)
+    assert counts(made, 10, 120) == counts(made, 60, 120) == [1]
+    made.send(gauge(122))
+    made.send(gauge(131, 185))
+    made.notify()
+    assert counts(made, 10, 120) == [1, 2]
+    assert counts(made, 60, 120) == [1, 3]
+    assert made.late == 0
+
+
+def test_silence_without_anything_new_shows_nothing_again():
+    made = driver()
+    made.send(gauge(121))
+    for _ in range(3):
+        made.send(marks=IDLE)
+    assert counts(made, 10, 120) == [1]
+
+
+def test_the_end_closes_everything_at_once():
+    made = driver(windows=(10, 60, 600))
+    made.send(gauge(121, 199))
+    made.send(marks=ENDED)
+    assert {window for window, _, _ in made.revisions} == {10, 60, 600}
+    assert all(len(seen) == 1 for seen in made.revisions.values())
+
+
+def test_time_waits_for_the_slower_partition():
+    made = Driver(Sizes(windows=(10,)), STREAMS)
+    made.send(marks={"t/0": Mark.LIVE, "t/1": Mark.LIVE})
+    made.send(gauge(101, 500), partition="t/0")
+    made.notify()
+    assert made.revisions == {}
+    made.send(gauge(102, 130), partition="t/1")
+    made.notify()
+    assert counts(made, 10, 100) == [2]
+    assert made.late == 0
+
+
+def test_a_restart_in_mid_window_loses_nothing():
+    made = driver(windows=(10, 60), lateness=100)
+    made.send([Point(8, 121, 0, 10.0), Point(8, 131, 0, 30.0)])
+    made.restart()
+    made.send(marks=LIVE)
+    made.send([Point(8, 141, 0, 35.0), Point(8, 235, 0, 40.0)])
+    made.notify()
+    assert made.final(60)[8, 120].increase == 25
+    made.restart()
+    made.send(marks=LIVE)
+    made.send([Point(8, 135, 0, 31.0)])
+    made.notify()
+    assert made.final(10)[8, 130].increase == 21
+    assert [seen.count for seen in made.revisions[60, 8, 120]] == [3, 4]
+
+
+def test_a_quiet_series_keeps_its_name_until_its_coarsest_window_is_out():
+    """However short evict_after is: the day's rollup needs the labels, too."""
+    made = driver(windows=(10, 60), evict_after=5)
+    made.send(gauge(121) + gauge(121, identity=9))
+    for ts in range(130, 260, 5):
+        made.send(gauge(ts, identity=9))
+        made.notify()
+    assert counts(made, 60, 120) == [1]
+
+
+def test_a_counter_that_was_forgotten_begins_anew_and_its_history_is_no_event():
+    made = Driver(Sizes(windows=(10,), evict_after=50), STREAMS, rename=True)
+    made.send([Point(8, 101, 0, 10.0), Point(8, 105, 0, 30.0)], marks=LIVE)
+    for ts in range(110, 300, 10):
+        made.send(gauge(ts))
+        made.notify()
+    made.send([Point(8, 301, 0, 900.0), Point(8, 305, 0, 907.0)])
+    made.send(marks=ENDED)
+    assert made.final(10)[8, 100].increase == 20
+    assert made.final(10)[8, 300].increase == 7
+
+
+def test_a_shard_forgets_what_is_quiet():
+    made = driver(evict_after=50)
+    made.send(gauge(101) + gauge(101, identity=9))
+    for ts in range(110, 200, 10):
+        made.send(gauge(ts))
+        made.notify()
+    assert made.logic._shard.series == 1
+
+
+def test_points_that_cannot_be_true_yet_are_named_and_not_counted():
+    made = driver()
+    ahead = partials_of(gauge(10**6, 10**6 + 1), STREAMS, 10)
+    batch = ShardBatch(0, 0, {}, {}, empty(PARTIALS), series_of({7: STREAMS[7]}), ahead)
+    (late,), _ = made.logic.on_batch([batch])
+    assert isinstance(late, Late)
+    assert late.frame.select("name", "reason", "count").rows() == [("series-7", "future", 2)]
