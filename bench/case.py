@@ -118,7 +118,7 @@ def main(name: str, workers: int, points: int) -> None:
         decoder = DECODERS[settings.inputs[0].encoding]
         read_all(settings, decoder.decode, watch)
     else:
-        outputs = Outputs(settings) if name == "flow_to_sinks" else NoOutputs(settings)
+        outputs = (Outputs if name == "flow_to_sinks" else NoOutputs)(settings, "metrics")
         flow = build(settings, outputs)
         watch.start_at_first_message(settings.inputs[0].topic)
         cluster_main(flow, [], 0, worker_count_per_proc=workers)

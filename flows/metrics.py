@@ -53,5 +53,5 @@ def __getattr__(name: str) -> Dataflow:
     """Make the flow when the Bytewax runner asks for it, not when this module is imported."""
     if name == "flow":
         settings = serve(NAME)
-        return build(settings, Outputs(settings))
+        return build(settings, Outputs(settings, NAME))
     raise AttributeError(name)

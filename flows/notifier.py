@@ -37,7 +37,7 @@ def build(settings: Settings) -> Dataflow:
         routing=routing(root_route(settings.notifier)),
         courier=lambda: delivery(settings.notifier),
     )
-    Outputs(settings).dead_letters(notified.rejected)
+    Outputs(settings, NAME).dead_letters(notified.rejected)
     return flow
 
 

@@ -28,10 +28,11 @@ __all__ = ["Outputs"]
 
 
 class Outputs:
-    """Connects streams to the sinks that the settings name."""
+    """Connects the streams of ``flow`` to the sinks that the settings name."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, flow: str) -> None:
         self._settings = settings
+        self._flow = flow
         self._topics = settings.topics
 
     def rollups(self, scored: Stream[Scored]) -> None:
@@ -87,4 +88,4 @@ class Outputs:
         return self._sink(lambda: Elasticsearch(settings))
 
     def _dead_letter(self) -> DeadLetter:
-        return DeadLetter(self._settings.kafka, self._topics.dead_letter)
+        return DeadLetter(self._settings.kafka, self._topics.dead_letter, self._flow)

@@ -15,7 +15,7 @@ from flows.serving.heartbeat import Heart
 from flows.serving.log import log_to_stderr
 from flows.serving.publisher import Publisher
 from flows.serving.redaction import Redaction
-from flows.serving.workers import is_run_by_bytewax, requested_workers
+from flows.serving.workers import has_recovery, is_run_by_bytewax, requested_workers
 from flows.settings import Settings, SettingsError, load_settings
 from flows.version import version
 
@@ -84,4 +84,11 @@ def _start(flow: str, settings: Settings, topics: Sequence[str]) -> None:
     publisher = Publisher(heart, settings.kafka, settings.topics.status, interval)
     publisher.start()
     atexit.register(lambda: publisher.stop(ending()))
+    if is_run_by_bytewax() and settings.run.until == "forever" and not has_recovery():
+        _log.warning(
+            "flow %s has no recovery store: what is open when it stops is lost to it, so the windows "
+            "of that moment will be incomplete. Make one with `python -m bytewax.recovery DIR 4` and "
+            "run with -r DIR -s 5 -b 0",
+            flow,
+        )
     _log.info("flow %s, version %s: metrics at %s", flow, version(), endpoint.address)

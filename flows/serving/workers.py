@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-__all__ = ["Workers", "is_run_by_bytewax", "requested_workers"]
+__all__ = ["Workers", "has_recovery", "is_run_by_bytewax", "requested_workers"]
 
 
 class Workers(TypedDict):
@@ -23,6 +23,24 @@ def is_run_by_bytewax() -> bool:
     """Say whether this process is ``python -m bytewax.run`` (or ``bytewax.testing``)."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name in {"bytewax.run", "bytewax.testing"}
+
+
+def has_recovery(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> bool:
+    """Say whether the runner was given a recovery store.
+
+    >>> has_recovery(["flows.metrics", "-w2", "-r", "recovery"], {})
+    True
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    default = environment.get("BYTEWAX_RECOVERY_DIRECTORY")
+    parser.add_argument("-r", "--recovery-directory", default=default)
+    try:
+        found, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    except argparse.ArgumentError:
+        return False
+    return found.recovery_directory is not None
 
 
 def requested_workers(
