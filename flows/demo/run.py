@@ -179,12 +179,15 @@ def _wait_for_interrupt(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Have SIGTERM and a closed terminal stop all that runs, as Ctrl-C does."""
+    """Have SIGTERM and a closed terminal stop all that runs, as Ctrl-C does.
+
+    Ctrl-C too: a shell starts what runs in the background with SIGINT ignored.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.default_int_handler(number, frame)
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before: dict[Any, Any] = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield

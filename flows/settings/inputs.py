@@ -1,0 +1,74 @@
+"""Settings of what is read: the broker, the topics, and what identifies a series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from flows.settings.values import PositiveDuration, Section
+from operators.decoders import DECODERS
+from operators.frames import DEFAULT_TENANT
+
+__all__ = ["Enrichment", "Input", "Kafka", "Lookup", "Series"]
+
+
+class Kafka(Section):
+    """Where the broker is, and how it is read."""
+
+    bootstrap_servers: str = "localhost:9092"
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    group: str = "headrace"
+    readers: int = Field(default=4, ge=1, le=1024)
+    """Readers of input partitions; fixed, as shards are. At most this many workers read."""
+    poll_messages: int = Field(default=50_000, ge=1)
+    poll_bytes: int = Field(default=8 << 20, ge=1)
+    poll_time: PositiveDuration = "100ms"  # type: ignore[assignment]
+
+
+class Input(Section):
+    """A topic to read, and what is on it."""
+
+    topic: str = Field(min_length=1)
+    signal: Literal["metrics"] = "metrics"
+    encoding: str = "otlp_proto"
+    tenant: str = DEFAULT_TENANT
+
+    @field_validator("encoding")
+    @classmethod
+    def _has_a_decoder(cls, encoding: str) -> str:
+        if encoding not in DECODERS:
+            raise ValueError(
+                f'there is no decoder for "{encoding}" (there are: {", ".join(DECODERS)})'
+            )
+        return encoding
+
+
+class Series(Section):
+    """What identifies a series beside its name and attributes."""
+
+    resource_attributes: tuple[str, ...] = (
+        "service.name",
+        "service.namespace",
+        "host.name",
+        "deployment.environment.name",
+    )
+
+
+class Lookup(Section):
+    """A table (CSV or Parquet) whose columns become labels where ``on`` matches."""
+
+    path: Path
+    on: str
+    labels: tuple[str, ...] = ()
+    """Columns to take; all but ``on`` if empty."""
+
+
+class Enrichment(Section):
+    """Changes to the labels of every series, in this order: lookup, static, drop, rename."""
+
+    lookups: tuple[Lookup, ...] = ()
+    static: dict[str, str] = Field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    rename: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,101 @@
+"""Settings of the databases and files that rollups go to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from flows.settings.values import PositiveDuration, Section, WithSecretFiles
+from operators.durations import format_duration, parse_duration
+
+__all__ = ["Elasticsearch", "InfluxDB", "Lake", "Sinks"]
+
+
+class InfluxDB(WithSecretFiles):
+    """InfluxDB, or what else takes its v2 write API."""
+
+    secrets = ("token",)
+    url: str = Field(pattern=r"^https?://")
+    org: str = Field(min_length=1)
+    bucket: str = "rollups_{window}"
+    token: SecretStr
+    """Empty for a server that asks for none."""
+    retention: dict[str, PositiveDuration] = Field(default_factory=dict)
+    """By window, as ``{10s: 7d}``; used by ``headrace setup``. Without one, for ever."""
+    ca_certs: Path | None = None
+    timeout: PositiveDuration = "10s"  # type: ignore[assignment]
+    batch_lines: int = Field(default=5_000, ge=1)
+    """Points in one request."""
+    requests: int = Field(default=2, ge=1, le=16)
+    """Requests under way at the same time, on each worker."""
+    gzip: bool = True
+
+    @field_validator("retention")
+    @classmethod
+    def _by_window(cls, retention: dict[str, int]) -> dict[str, int]:
+        return {format_duration(parse_duration(window)): kept for window, kept in retention.items()}
+
+    @field_validator("bucket")
+    @classmethod
+    def _has_window(cls, bucket: str) -> str:
+        if "{window}" not in bucket:
+            raise ValueError('must contain "{window}": each resolution has its own bucket')
+        return bucket
+
+
+class Elasticsearch(WithSecretFiles):
+    """Elasticsearch 8 or 9."""
+
+    secrets = ("api_key", "password")
+    hosts: tuple[str, ...] = Field(min_length=1)
+    namespace: str = Field(default="default", pattern=r"^[a-z0-9_.]{1,100}$")
+    api_key: SecretStr | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_certs: Path | None = None
+    retention: PositiveDuration = "30d"  # type: ignore[assignment]
+    timeout: PositiveDuration = "10s"  # type: ignore[assignment]
+    batch_bytes: int = Field(default=5_000_000, ge=1)
+    """Documents in one request."""
+    gzip: bool = False
+    """Worth its time only where the network is slow."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _complete(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"https?://[^/]+:\d+(/.*)?", host):
+                place = host.rpartition("@")[2]
+                raise ValueError(f'"{place}": write it whole, as https://elastic.example:9200')
+        return hosts
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> Self:
+        if self.api_key is not None and self.username is not None:
+            raise ValueError("give either api_key or username and password")
+        return self
+
+
+class Lake(Section):
+    """Parquet files, by signal, window and day."""
+
+    path: Path = Path("lake")
+    compact_files: int = Field(default=32, ge=2)
+    """Files of one finished day directory from which on they are merged into one."""
+
+
+class Sinks(Section):
+    """Where rollups and anomalies go besides Kafka. One that is left out is not used."""
+
+    influxdb: InfluxDB | None = None
+    elasticsearch: Elasticsearch | None = None
+    lake: Lake | None = None
+
+    @model_validator(mode="after")
+    def _lake_is_the_default(self) -> Self:
+        if self.influxdb is None and self.elasticsearch is None and self.lake is None:
+            object.__setattr__(self, "lake", Lake())
+        return self
