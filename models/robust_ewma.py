@@ -54,7 +54,7 @@ class RobustEwma(Detector):
     state_size: ClassVar[int] = 3
 
     def __init__(
-        self, fading: float = 0.05, width: float = 5.0, clip: float = 3.0, floor: float = 0.02
+        self, fading: float = 0.05, width: float = 5.0, clip: float = 2.0, floor: float = 0.02
     ) -> None:
         self.fading = fading
         self.width = width
