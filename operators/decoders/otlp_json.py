@@ -20,7 +20,7 @@ from polars.expr.struct import ExprStructNameSpace
 from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
 from operators.decoders.nested import combine_hashes, offsets, owners
 from operators.decoders.otlp_points import Metrics, PointColumns, points_of, sum_kinds
-from operators.frames import ATTRIBUTES, GAUGE, STREAMS
+from operators.frames import ATTRIBUTES, GAUGE
 from operators.json_text import quoted
 
 __all__ = ["OtlpJson"]
@@ -291,18 +291,7 @@ def _describe(
 ) -> Description:
     """Give the names behind the points at ``rows``."""
     at = kept[rows]
-    metric = columns.metric[at]
-    resource_rows, resource_of = np.unique(metrics.resource[metric], return_inverse=True)
-    streams = pl.DataFrame(
-        {
-            "name": pl.Series(pl.from_arrow(metrics.name))[metric],
-            "unit": pl.Series(pl.from_arrow(metrics.unit))[metric],
-            "kind": metrics.kind[metric],
-            "scope": scopes[metrics.scope[metric]],
-            "resource": resource_of.astype(np.uint32),
-        },
-        schema=STREAMS,
-    )
+    streams, resource_rows = metrics.streams(columns.metric[at], scopes)
     return Description(
         streams, _long(columns.attributes_at(at)), _long(resources.take(pa.array(resource_rows)))
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.nested import combine_hashes
-from operators.frames import CUMULATIVE, DELTA, GAUGE, POINTS
+from operators.frames import CUMULATIVE, DELTA, GAUGE, POINTS, STREAMS
 
 __all__ = ["NOT_ROLLED_UP", "Metrics", "PointColumns", "points_of", "sum_kinds"]
 
@@ -34,6 +34,26 @@ class Metrics:
     scope: NDArray[np.int64]
     resource: NDArray[np.int64]
     hashes: NDArray[np.uint64]
+
+    def streams(
+        self, rows: NDArray[np.int64], scopes: pl.Series
+    ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        """Return the STREAMS frame of the metrics at ``rows``, and the resources it refers to.
+
+        ``scopes`` has a text for each scope of the poll; the resources are rows of the poll's.
+        """
+        resources, resource = np.unique(self.resource[rows], return_inverse=True)
+        streams = pl.DataFrame(
+            {
+                "name": pl.Series(pl.from_arrow(self.name.take(pa.array(rows)))),
+                "unit": pl.Series(pl.from_arrow(self.unit.take(pa.array(rows)))),
+                "kind": self.kind[rows],
+                "scope": scopes.gather(self.scope[rows]),
+                "resource": resource.astype(np.uint32),
+            },
+            schema=STREAMS,
+        )
+        return streams, resources
 
 
 @dataclass(frozen=True, slots=True)

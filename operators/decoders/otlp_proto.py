@@ -33,7 +33,7 @@ from operators.decoders.otlp_points import (
     points_of,
     sum_kinds,
 )
-from operators.frames import ATTRIBUTES, GAUGE, STREAMS
+from operators.frames import ATTRIBUTES, GAUGE
 
 __all__ = ["OtlpProto"]
 
@@ -137,20 +137,8 @@ def _describe(
 ) -> Description:
     """Decode the names behind the points at ``rows``."""
     at = kept[rows]
-    metric = columns.metric[at]
-    scope_rows, scope_of = np.unique(metrics.scope[metric], return_inverse=True)
-    resource_rows, resource_of = np.unique(metrics.resource[metric], return_inverse=True)
-    scope_texts = np.array([scopes[int(row)].as_py().hex() for row in scope_rows], dtype=object)
-    streams = pl.DataFrame(
-        {
-            "name": pl.Series(pl.from_arrow(metrics.name.take(pa.array(metric)))),
-            "unit": pl.Series(pl.from_arrow(metrics.unit.take(pa.array(metric)))),
-            "kind": metrics.kind[metric],
-            "scope": pl.Series(scope_texts[scope_of], dtype=pl.String),
-            "resource": resource_of.astype(np.uint32),
-        },
-        schema=STREAMS,
-    )
+    texts = pl.Series(pl.from_arrow(scopes)).bin.encode("hex")
+    streams, resource_rows = metrics.streams(columns.metric[at], texts)
     try:
         attributes = _attributes(columns.attributes_at(at))
         decoded = resource_handler().list_to_record_batch(
