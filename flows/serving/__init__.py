@@ -67,6 +67,13 @@ def _start(flow: str, settings: Settings, topics: Sequence[str]) -> None:
     handle_signals()
     report_failures()
 
+    if is_run_by_bytewax() and settings.run.until == "forever" and not has_recovery():
+        _log.warning(
+            "flow %s has no recovery store: what is open when it stops is lost to it, so the windows "
+            "of that moment will be incomplete. Make one with `python -m bytewax.recovery DIR 4` and "
+            "run with -r DIR -s 5 -b 0",
+            flow,
+        )
     pulse = Pulse()
     endpoint = Endpoint(flow, pulse, monitoring.host, monitoring.port)
     interval = monitoring.status_interval / 1e9
@@ -84,11 +91,4 @@ def _start(flow: str, settings: Settings, topics: Sequence[str]) -> None:
     publisher = Publisher(heart, settings.kafka, settings.topics.status, interval)
     publisher.start()
     atexit.register(lambda: publisher.stop(ending()))
-    if is_run_by_bytewax() and settings.run.until == "forever" and not has_recovery():
-        _log.warning(
-            "flow %s has no recovery store: what is open when it stops is lost to it, so the windows "
-            "of that moment will be incomplete. Make one with `python -m bytewax.recovery DIR 4` and "
-            "run with -r DIR -s 5 -b 0",
-            flow,
-        )
     _log.info("flow %s, version %s: metrics at %s", flow, version(), endpoint.address)
