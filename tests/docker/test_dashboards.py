@@ -147,7 +147,7 @@ def test_a_chosen_service_hides_all_others(overview: Any) -> None:
     odd = "pay/ments (eu)"
     view = overview(service=(odd,), metric=CPU)
 
-    assert view.options("metric") == [CPU]
+    assert CPU in view.options("metric")
     (series,) = view.select(view.query("Each series / A"))
     assert series["tags"]["host.name"] == "web-3"
     assert view.found("Anomalies / A") == []

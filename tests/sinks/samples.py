@@ -52,7 +52,7 @@ def points(url: str, token: str, bucket: str, **extra: str) -> list[dict[str, An
             found.append(
                 {
                     "name": series["name"],
-                    "tags": {key: value for key, value in series["tags"].items() if value},
+                    "tags": {key: value for key, value in series.get("tags", {}).items() if value},
                     "time": fields.pop("time"),
                     "fields": {key: value for key, value in fields.items() if value is not None},
                 }
