@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from math import nan
 from time import perf_counter
 from typing import Any, Final, Protocol
@@ -178,7 +179,9 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         )
         verdicts = np.full((frame.height, len(Judgement._fields)), np.nan)
         if rows.height:
-            verdicts[rows["row"].to_numpy()] = self._judge(rows, frame, events)
+            judged = self._judge(rows, frame, events)
+            numbers = np.fromiter(chain.from_iterable(judged), np.float64, 4 * len(judged))
+            verdicts[rows["row"].to_numpy()] = numbers.reshape(-1, 4)
         scores = {
             name: pl.Series(name, verdicts[:, number], nan_to_null=True)
             for number, name in enumerate(Judgement._fields)
