@@ -37,7 +37,7 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def workplace(running: list[psutil.Process]) -> Path:
+def directory_of(running: list[psutil.Process]) -> Path:
     """The demo's directory, in which each program has one of its own."""
     found = {Path(child.cwd()).parent for child in running}
     assert len(found) == 1
@@ -59,7 +59,7 @@ def test_a_real_fault_is_found_told_and_over_and_nothing_remains_but_the_report(
     process = start(tmp_path, "--seconds", "45", HEADRACE__KAFKA__GROUP="not-the-demo's")
     wait_for_line(process, "fault: a batch job runs away")
     running = children(process)
-    directory = workplace(running)
+    directory = directory_of(running)
     assert directory.parent == cache_directory()
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, out + err
@@ -81,7 +81,7 @@ def test_ctrl_c_stops_everything_and_leaves_a_shared_broker_as_it_was(
     process = start(tmp_path, HEADRACE__KAFKA__BOOTSTRAP_SERVERS=kafka)
     wait_for_line(process, "learn: ")
     running = children(process)
-    directory = workplace(running)
+    directory = directory_of(running)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
