@@ -69,6 +69,8 @@ def _start(flow: str, settings: Settings, topics: Sequence[str]) -> None:
     report_failures()
     collect_rarely()
 
+    pulse = Pulse()
+    endpoint = Endpoint(flow, pulse, monitoring.host, monitoring.port)
     if is_run_by_bytewax() and settings.run.until == "forever" and not has_recovery():
         _log.warning(
             "flow %s has no recovery store: what is open when it stops is lost to it, so the windows "
@@ -76,8 +78,6 @@ def _start(flow: str, settings: Settings, topics: Sequence[str]) -> None:
             "run with -r DIR -s 5 -b 0",
             flow,
         )
-    pulse = Pulse()
-    endpoint = Endpoint(flow, pulse, monitoring.host, monitoring.port)
     interval = monitoring.status_interval / 1e9
     heart = Heart(
         flow,

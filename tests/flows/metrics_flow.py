@@ -193,7 +193,13 @@ class MetricsFlow:
         assert self.elasticsearch is not None
         stream = f"{self.elasticsearch}/{kind}-headrace-{self.name}"
         httpx.post(f"{stream}/_refresh", timeout=60)
-        answer = httpx.get(f"{stream}/_search", params={"size": 10_000}, timeout=60)
+        patience = time.monotonic() + 60
+        while True:
+            answer = httpx.get(f"{stream}/_search", params={"size": 10_000}, timeout=60)
+            # A server that has just come up answers so until it has found its shards.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > patience:
+                break
+            time.sleep(0.5)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         answer.raise_for_status()

@@ -145,7 +145,7 @@ def test_a_port_that_is_taken_is_no_reason_to_die(new_flow: FlowFactory) -> None
     second.start()
     beat = wait(second, "running")
     assert httpx.get(f"{endpoint(beat)}/health").json()["flow"] == "metrics"
-    assert f"port {port} of 127.0.0.1 is taken" in beat["last_problem"]["message"]
+    assert f"port {port} of 127.0.0.1 is taken" in second.log.read_text()
 
 
 def test_a_sink_that_is_down_is_blocked_and_not_stuck(
