@@ -7,7 +7,7 @@ time travels with the data, so no shard can close a window that another one's in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -98,12 +98,12 @@ class Decoding:
         self._registries: dict[tuple[int, str], SeriesRegistry] = {}
         self._forget_after: dict[int, int] = {}
 
-    def __call__(self, polled: Polled) -> list[ShardBatch | Rejected]:
+    def __call__(self, polled: Polled) -> Sequence[ShardBatch | Rejected]:
         """Decode a poll."""
         if Mark.IDLE in polled.marks.values():
             self._name_again()
         if not polled.values:
-            return list(self._spread(polled, {}, [], []))
+            return self._spread(polled, {}, {}, {}, {})
         started = perf_counter()
         registry = self._registry(polled.topic)
         decoded = DECODERS[self._topics[polled.topic].encoding].decode(polled.values)
@@ -146,7 +146,7 @@ class Decoding:
         points, rows = resolved.points, resolved.rows
         limit = self._clock.now() + self._future
         ts = points["ts"].to_numpy()
-        future: list[tuple[int, pl.DataFrame]] = []
+        future: Mapping[int, pl.DataFrame] = {}
         if len(ts) and ts.max() > limit:
             ahead = ts > limit
             future = self._by_shard(points.filter(ahead), rows[ahead], registry)
@@ -156,33 +156,32 @@ class Decoding:
             self._follow(max(largest.values()))
         partials = self._by_shard(points, rows, registry)
         named = resolved.new
-        series = list(split_by_shard(named, named["series"].to_numpy(), self._shards))
+        series = dict(split_by_shard(named, named["series"].to_numpy(), self._shards))
         return self._spread(polled, largest, partials, series, future)
 
     def _by_shard(
         self, points: pl.DataFrame, rows: NDArray[np.int32], registry: SeriesRegistry
-    ) -> list[tuple[int, pl.DataFrame]]:
+    ) -> dict[int, pl.DataFrame]:
         frame, row = pre_aggregate(points, rows, registry.identities, registry.kinds, self._window)
-        return list(split_by_shard(frame, registry.series[row], self._shards))
+        return dict(split_by_shard(frame, registry.series[row], self._shards))
 
     def _spread(
         self,
         polled: Polled,
         largest: Mapping[str, int],
-        partials: list[tuple[int, pl.DataFrame]],
-        series: list[tuple[int, pl.DataFrame]],
-        future: list[tuple[int, pl.DataFrame]] | None = None,
+        partials: Mapping[int, pl.DataFrame],
+        series: Mapping[int, pl.DataFrame],
+        future: Mapping[int, pl.DataFrame],
     ) -> list[ShardBatch]:
-        runs, names, ahead = dict(partials), dict(series), dict(future or [])
         return [
             ShardBatch(
                 shard,
                 polled.reader,
                 largest,
                 polled.marks,
-                runs.get(shard, _NO_PARTIALS),
-                names.get(shard, _NO_SERIES),
-                ahead.get(shard, _NO_PARTIALS),
+                partials.get(shard, _NO_PARTIALS),
+                series.get(shard, _NO_SERIES),
+                future.get(shard, _NO_PARTIALS),
             )
             for shard in range(self._shards)
         ]
