@@ -15,20 +15,24 @@ __all__ = [
     "ALERT_EVENTS",
     "ATTRIBUTES",
     "CUMULATIVE",
+    "CUMULATIVE_HISTOGRAM",
     "DEFAULT_TENANT",
     "DELTA",
+    "DELTA_HISTOGRAM",
     "DOCUMENTS",
     "GAUGE",
     "KINDS",
     "MESSAGES",
     "PARTIALS",
     "POINTS",
+    "QUANTILES",
     "REJECTS",
     "ROLLUPS",
     "SCORES",
     "SCORE_COLUMNS",
     "SERIES",
     "STREAMS",
+    "SUMMARY",
     "empty",
 ]
 
@@ -41,8 +45,19 @@ DELTA: Final = 1
 """A sum whose every point holds the change since the previous one."""
 CUMULATIVE: Final = 2
 """A monotonic sum whose points hold the total since ``start``."""
-KINDS: Final = ("gauge", "delta", "cumulative")
+DELTA_HISTOGRAM: Final = 3
+"""A histogram, explicit or exponential, of what was observed since the previous point."""
+CUMULATIVE_HISTOGRAM: Final = 4
+"""A histogram of what was observed since ``start``."""
+SUMMARY: Final = 5
+"""A count, a sum, and quantiles that the producer worked out: they are kept, and never merged."""
+KINDS: Final = (
+    "gauge", "delta", "cumulative", "delta_histogram", "cumulative_histogram", "summary"
+)  # fmt: skip
 """Names of the kinds, indexed by their number."""
+
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+"""The percentiles of a rollup, by column."""
 
 POINTS: Final = pl.Schema(
     {
@@ -129,6 +144,8 @@ ROLLUPS: Final = pl.Schema(
         "last": pl.Float64,
         "increase": pl.Float64,  # of sums; null for gauges
         "rate": pl.Float64,  # increase a second, over the length of the window
+        # Percentiles: of histograms and summaries, and of gauges where the settings ask for them.
+        **dict.fromkeys(QUANTILES, pl.Float64),
         "revision": pl.Int64,  # 0 at first; one more each time late data changed the row
     }
 )

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, DELTA, ROLLUPS
+from operators.frames import CUMULATIVE, DELTA, QUANTILES, ROLLUPS
 
 __all__ = [
     "AGGREGATES",
@@ -205,6 +205,7 @@ def rollup_frame(merged: Columns, names: Mapping[str, pl.Series], window: int) -
             pl.Series("last", merged["last"]),
             pl.Series("increase", increase, nan_to_null=True),
             pl.Series("rate", increase / (window / 1e9), nan_to_null=True),
+            *(pl.Series(name, [None] * len(increase), pl.Float64) for name in QUANTILES),
             pl.Series("revision", merged["revision"]),
         ],
         schema=ROLLUPS,

@@ -11,6 +11,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from operators.distributions import NO_DISTRIBUTIONS, Distributions
+
 __all__ = ["Decoded", "Decoder", "Description", "UndecodableError", "decode_or_reject"]
 
 
@@ -37,8 +39,10 @@ class Decoded:
 
     Attributes:
         points: a POINTS frame; every value is finite.
-        describe: gives the description of the identities of the points at the given rows.
-            Raises ``UndecodableError`` if the attributes of one of them can't be decoded.
+        distributions: the data points of histograms and summaries.
+        describe: gives the description of the identities of the points at the given rows; rows
+            from ``points.height`` on are those of ``distributions``. Raises
+            ``UndecodableError`` if the attributes of one of them can't be decoded.
         rejected: index of each message that is not of the format, and why. None of its points
             is among ``points``.
         skipped: number of data points that carry nothing to aggregate, by reason.
@@ -48,6 +52,7 @@ class Decoded:
     describe: Callable[[NDArray[np.intp]], Description]
     rejected: dict[int, str] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
+    distributions: Distributions = NO_DISTRIBUTIONS
 
 
 class Decoder(Protocol):
