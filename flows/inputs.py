@@ -8,13 +8,19 @@ from flows.settings import Settings
 from operators.clock import SystemClock
 from operators.decoding import Decoding, Encoded
 from operators.enrichment import Enrichment
+from operators.low_water import LowWater
 from operators.series import SeriesRegistry
 from operators.source import KafkaSource
 
 __all__ = ["kafka_source", "metrics_decoding"]
 
 
-def kafka_source(settings: Settings, flow: str, topics: tuple[str, ...] = ()) -> KafkaSource:
+def kafka_source(
+    settings: Settings,
+    flow: str,
+    topics: tuple[str, ...] = (),
+    low_water: LowWater | None = None,
+) -> KafkaSource:
     """Return the source of ``flow``: of ``topics``, or of all inputs."""
     return KafkaSource(
         settings.kafka,
@@ -23,10 +29,11 @@ def kafka_source(settings: Settings, flow: str, topics: tuple[str, ...] = ()) ->
         until_end=settings.run.until == "end",
         since=settings.run.since,
         idle_timeout=settings.rollups.idle_timeout,
+        low_water=low_water,
     )
 
 
-def metrics_decoding(settings: Settings) -> Decoding:
+def metrics_decoding(settings: Settings, low_water: LowWater) -> Decoding:
     """Return the step that turns polls of the metrics inputs into batches for the shards."""
     enrichment = Enrichment(settings.enrichment)
     return Decoding(
@@ -35,10 +42,11 @@ def metrics_decoding(settings: Settings) -> Decoding:
             SeriesRegistry,
             resource_attributes=settings.series.resource_attributes,
             enrichment=enrichment,
+            shards=settings.rollups.shards,
         ),
-        window=settings.rollups.windows[0],
         shards=settings.rollups.shards,
         future=settings.rollups.future,
         evict_after=settings.rollups.evict_after,
         clock=SystemClock(),
+        low_water=low_water,
     )

@@ -20,6 +20,7 @@ from flows.outputs import Outputs
 from flows.serving import serve
 from flows.settings import Settings
 from operators.decoding import Rejected, ShardBatch
+from operators.low_water import LowWater
 from operators.routing import only
 from operators.scoring import Events, Scored, scoring
 from operators.windows import Closed, Late, windows
@@ -32,12 +33,13 @@ NAME = "metrics"
 def build(settings: Settings, outputs: Outputs) -> Dataflow:
     """Return the dataflow."""
     flow = Dataflow(NAME)
-    polled = op.input("kafka", flow, kafka_source(settings, NAME))
-    decoded = op.flat_map("decode", polled, metrics_decoding(settings))
+    low_water = LowWater()
+    polled = op.input("kafka", flow, kafka_source(settings, NAME, low_water=low_water))
+    decoded = op.flat_map("decode", polled, metrics_decoding(settings, low_water))
 
     batches = op.filter_map("batches", decoded, only(ShardBatch))
     shards = op.key_on("shards", batches, lambda batch: str(batch.shard))
-    windowed = windows("windows", shards, settings.rollups, settings.kafka.readers)
+    windowed = windows("windows", shards, settings.rollups, settings.kafka.readers, low_water)
 
     closed = op.filter_map_value("closed", windowed, only(Closed))
     scored = op.key_rm("scored", scoring("scoring", closed, settings.scoring, settings.judged))

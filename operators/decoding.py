@@ -1,4 +1,4 @@
-"""Decode, name, pre-aggregate: from a poll of messages to what each shard gets of it.
+"""Decode, name, spread: from a poll of messages to what each shard gets of it.
 
 Every shard gets an item of every poll, also if none of its series is in it: the progress of event
 time travels with the data, so no shard can close a window that another one's input still fills.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -18,15 +19,29 @@ from numpy.typing import NDArray
 
 from operators.clock import Clock
 from operators.decoders import DECODERS
-from operators.frames import PARTIALS, REJECTS, SERIES, empty
-from operators.monitoring import BATCH_SECONDS, DEAD_LETTERS, POINTS_DECODED, POINTS_SKIPPED
-from operators.partials import pre_aggregate, split_by_shard
+from operators.frames import REJECTS, SERIES, empty
+from operators.low_water import LowWater
+from operators.monitoring import (
+    BATCH_SECONDS,
+    DEAD_LETTERS,
+    LATE_POINTS,
+    POINTS_DECODED,
+    POINTS_SKIPPED,
+)
 from operators.series import Resolved, SeriesRegistry
-from operators.source import Mark, Polled
+from operators.source import Polled
+from operators.spread import (
+    NO_SAMPLES,
+    Observed,
+    Samples,
+    spread,
+    spread_distributions,
+    survey,
+)
+from operators.watermark import UNKNOWN, Mark
 
 __all__ = ["Decoding", "Rejected", "ShardBatch"]
 
-_NO_PARTIALS: Final = empty(PARTIALS)
 _NO_SERIES: Final = empty(SERIES)
 
 
@@ -35,16 +50,17 @@ class ShardBatch:
     """What one poll holds for one shard.
 
     ``largest`` is the largest event time that the poll brought, by partition (``topic/number``);
-    ``marks`` are the reader's. ``future`` are runs whose timestamps can't be true yet.
+    ``marks`` and ``replay`` are the reader's.
     """
 
     shard: int
     reader: int
-    largest: Mapping[str, int]
-    marks: Mapping[str, Mark]
-    partials: pl.DataFrame
-    series: pl.DataFrame
-    future: pl.DataFrame
+    largest: Mapping[str, int] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    replay: bool = False
+    samples: Samples = NO_SAMPLES
+    observed: Observed | None = None
+    series: pl.DataFrame = field(default_factory=lambda: _NO_SERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +85,12 @@ class Decoding:
         topics: the encoding and tenant of each topic.
         new_registry: makes the registry of a tenant; each worker thread has its own, since a
             shard must get the names of a series from every worker that sends it points.
-        window: length of the finest window, in nanoseconds.
         shards: number of shards.
         future: nanoseconds that a timestamp may be ahead of ``clock``.
         evict_after: nanoseconds of event time after which a shard forgets a quiet series. All are
             named to it again twice in that time, and after a silence.
         clock: tells what "ahead" means.
+        low_water: told which event times were met up to which offset.
     """
 
     def __init__(
@@ -82,15 +98,15 @@ class Decoding:
         topics: Mapping[str, Encoded],
         new_registry: Callable[[str], SeriesRegistry],
         *,
-        window: int,
         shards: int,
         future: int,
         evict_after: int,
         clock: Clock,
+        low_water: LowWater | None = None,
     ) -> None:
+        self._low_water = low_water or LowWater()
         self._topics = topics
         self._new_registry = new_registry
-        self._window = window
         self._shards = shards
         self._future = future
         self._evict_after = evict_after
@@ -103,19 +119,27 @@ class Decoding:
         if Mark.IDLE in polled.marks.values():
             self._name_again()
         if not polled.values:
-            return self._spread(polled, {}, {}, {}, {})
+            return self._to_all(polled, {})
         started = perf_counter()
         registry = self._registry(polled.topic)
         decoded = DECODERS[self._topics[polled.topic].encoding].decode(polled.values)
         resolved = registry.resolve(decoded)
-        POINTS_DECODED.labels(polled.topic).inc(resolved.points.height)
-        for reason, count in decoded.skipped.items():
-            POINTS_SKIPPED.labels(reason).inc(count)
-        out: list[ShardBatch | Rejected] = []
         rejected = {**decoded.rejected, **resolved.rejected}
+        limit = self._clock.now() + self._future
+        largest, ahead = _survey(polled, resolved, limit)
+        rejected.update(_ahead_reasons(ahead))
+        if not polled.replay:
+            size = resolved.points.height + len(resolved.distributions)
+            POINTS_DECODED.labels(polled.topic).inc(size)
+            for reason, count in decoded.skipped.items():
+                POINTS_SKIPPED.labels(reason).inc(count)
+        out: list[ShardBatch | Rejected] = []
         if rejected:
             out.append(Rejected(_reject(polled, rejected)))
-        out += self._aggregate(polled, resolved, registry)
+        self._note(polled, largest)
+        if largest:
+            self._follow(max(largest.values()))
+        out += self._spread(polled, resolved, registry, largest, limit)
         BATCH_SECONDS.labels("decode").observe(perf_counter() - started)
         return out
 
@@ -140,38 +164,68 @@ class Decoding:
         for key in [key for key in self._registries if key[0] == thread]:
             del self._registries[key]
 
-    def _aggregate(
-        self, polled: Polled, resolved: Resolved, registry: SeriesRegistry
-    ) -> list[ShardBatch]:
-        points, rows = resolved.points, resolved.rows
-        limit = self._clock.now() + self._future
-        ts = points["ts"].to_numpy()
-        future: Mapping[int, pl.DataFrame] = {}
-        if len(ts) and ts.max() > limit:
-            ahead = ts > limit
-            future = self._by_shard(points.filter(ahead), rows[ahead], registry)
-            points, rows = points.filter(~ahead), rows[~ahead]
-        largest = _largest(polled, points)
-        if largest:
-            self._follow(max(largest.values()))
-        partials = self._by_shard(points, rows, registry)
-        named = resolved.new
-        series = dict(split_by_shard(named, named["series"].to_numpy(), self._shards))
-        return self._spread(polled, largest, partials, series, future)
-
-    def _by_shard(
-        self, points: pl.DataFrame, rows: NDArray[np.int32], registry: SeriesRegistry
-    ) -> dict[int, pl.DataFrame]:
-        frame, row = pre_aggregate(points, rows, registry.identities, registry.kinds, self._window)
-        return dict(split_by_shard(frame, registry.series[row], self._shards))
+    def _note(self, polled: Polled, largest: Mapping[str, int]) -> None:
+        """Tell from where on the poll matters to windows, see ``operators.low_water``."""
+        last = dict(zip(polled.partitions.tolist(), polled.offsets.tolist(), strict=True))
+        for number, offset in last.items():
+            place = f"{polled.topic}/{number}"
+            self._low_water.note(place, offset + 1, largest.get(place, UNKNOWN))
 
     def _spread(
         self,
         polled: Polled,
+        resolved: Resolved,
+        registry: SeriesRegistry,
         largest: Mapping[str, int],
-        partials: Mapping[int, pl.DataFrame],
-        series: Mapping[int, pl.DataFrame],
-        future: Mapping[int, pl.DataFrame],
+        limit: int,
+    ) -> list[ShardBatch]:
+        points = resolved.points
+        samples, bounds = spread(
+            resolved.rows,
+            points["ts"].to_numpy(),
+            points["start"].to_numpy(),
+            points["value"].to_numpy(),
+            registry.identities,
+            registry.shards,
+            self._shards,
+            limit,
+        )
+        observed: Mapping[int, Observed] = {}
+        if len(resolved.distributions):
+            observed = spread_distributions(
+                resolved.distributions,
+                resolved.distribution_rows,
+                registry.identities,
+                registry.shards,
+                limit,
+            )
+        new = resolved.new
+        named: dict[int, pl.DataFrame] = {}
+        if new.height:
+            shard = (new["series"] % self._shards).cast(pl.Int32)
+            parts = new.with_columns(shard=shard).partition_by(
+                "shard", as_dict=True, include_key=False
+            )
+            named = {int(key[0]): part for key, part in parts.items()}
+        ends = bounds.tolist()
+        return self._to_all(
+            polled,
+            largest,
+            samples={
+                shard: Samples(*(column[ends[shard] : ends[shard + 1]] for column in samples))
+                for shard in range(self._shards)
+            },
+            observed=observed,
+            named=named,
+        )
+
+    def _to_all(
+        self,
+        polled: Polled,
+        largest: Mapping[str, int],
+        samples: Mapping[int, Samples] = MappingProxyType({}),
+        observed: Mapping[int, Observed] = MappingProxyType({}),
+        named: Mapping[int, pl.DataFrame] = MappingProxyType({}),
     ) -> list[ShardBatch]:
         return [
             ShardBatch(
@@ -179,27 +233,47 @@ class Decoding:
                 polled.reader,
                 largest,
                 polled.marks,
-                partials.get(shard, _NO_PARTIALS),
-                series.get(shard, _NO_SERIES),
-                future.get(shard, _NO_PARTIALS),
+                polled.replay,
+                samples.get(shard, NO_SAMPLES),
+                observed.get(shard),
+                named.get(shard, _NO_SERIES),
             )
             for shard in range(self._shards)
         ]
 
 
-def _largest(polled: Polled, points: pl.DataFrame) -> dict[str, int]:
-    """Return the largest event time by partition."""
-    if not points.height:
+def _survey(
+    polled: Polled, resolved: Resolved, limit: int
+) -> tuple[dict[str, int], NDArray[np.int64]]:
+    """Return the largest event time by partition, and how many points of each message are ahead."""
+    numbers, places = np.unique(polled.partitions, return_inverse=True)
+    points, distributions = resolved.points, resolved.distributions
+    found = survey(
+        points["ts"].to_numpy(), points["message"].to_numpy(), places, len(numbers), limit
+    )
+    latest, ahead = found
+    if len(distributions):
+        more = survey(distributions.ts, distributions.message, places, len(numbers), limit)
+        latest, ahead = np.maximum(latest, more.largest), ahead + more.ahead
+    largest = {
+        f"{polled.topic}/{number}": time
+        for number, time in zip(numbers.tolist(), latest.tolist(), strict=True)
+        if time > UNKNOWN
+    }
+    return largest, ahead
+
+
+def _ahead_reasons(ahead: NDArray[np.int64]) -> dict[int, str]:
+    """Return why a message is a dead letter although the rest of it went on."""
+    messages = np.flatnonzero(ahead)
+    if not len(messages):
         return {}
-    numbers = np.unique(polled.partitions)
-    if len(numbers) == 1:
-        return {f"{polled.topic}/{numbers[0]}": int(points["ts"].max())}  # type: ignore[arg-type]
-    ts = points["ts"].to_numpy()
-    of_point = polled.partitions[points["message"].to_numpy()]
-    found = {}
-    for number in np.unique(of_point):
-        found[f"{polled.topic}/{number}"] = int(ts[of_point == number].max())
-    return found
+    LATE_POINTS.labels("future").inc(int(ahead.sum()))
+    return {
+        int(message): f"{ahead[message]} points are further ahead of this machine's clock than "
+        "rollups.future allows; the others of the message went on"
+        for message in messages
+    }
 
 
 def _reject(polled: Polled, rejected: Mapping[int, str]) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 __all__ = ["HashIndex"]
@@ -13,8 +14,9 @@ _SMALLEST = 1 << 12
 class HashIndex:
     """Maps ``uint64`` keys, well mixed already, to row numbers, by open addressing.
 
-    A column of 100,000 keys is found in about a millisecond, whether 10,000 or a million are in
-    it. A sorted array would cost a binary search a key, a join would hash the whole table anew.
+    The rows of keys that it meets for the first time are numbered in the order of meeting, so
+    that they can index arrays. A sorted array would cost a binary search a key, a join would hash
+    the whole table anew.
     """
 
     def __init__(self) -> None:
@@ -27,45 +29,83 @@ class HashIndex:
 
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return the row of each key, -1 where there is none."""
-        mask = np.uint64(len(self._keys) - 1)
-        slots = (keys & mask).astype(np.intp)
-        rows = self._rows[slots]
-        hit = self._keys[slots] == keys
-        # Most keys are where they hash to; only those that met another key go on.
-        pending = np.flatnonzero(~hit & (rows >= 0))
-        while len(pending):
-            slots[pending] = (slots[pending] + 1) & int(mask)
-            at = slots[pending]
-            rows[pending] = self._rows[at]
-            hit[pending] = self._keys[at] == keys[pending]
-            pending = pending[~hit[pending] & (rows[pending] >= 0)]
-        return np.where(hit, rows, np.int32(-1))
+        return _find(self._keys, self._rows, keys)
 
     def insert(self, keys: NDArray[np.uint64], rows: NDArray[np.int32]) -> None:
         """Put in keys that are distinct, and not in it yet."""
-        if (self._size + len(keys)) * 2 > len(self._keys):
-            self._grow(self._size + len(keys))
-        self._place(keys, rows)
+        self._reserve(len(keys))
+        _insert(self._keys, self._rows, keys, rows)
         self._size += len(keys)
 
-    def _grow(self, size: int) -> None:
+    def number(
+        self, keys: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Return the row of each key, and the keys that got the next rows because they were new."""
+        self._reserve(len(keys))
+        rows, fresh = _number(self._keys, self._rows, self._size, keys)
+        self._size += len(fresh)
+        return rows, fresh
+
+    def _reserve(self, more: int) -> None:
+        size = self._size + more
+        if size * 2 <= len(self._keys):
+            return
         used = self._rows >= 0
         keys, rows = self._keys[used], self._rows[used]
-        capacity = 1 << max(12, (size * 4 - 1).bit_length())
+        capacity = 1 << max(12, (size * 3 - 1).bit_length())
         self._keys = np.zeros(capacity, np.uint64)
         self._rows = np.full(capacity, -1, np.int32)
-        self._place(keys, rows)
+        _insert(self._keys, self._rows, keys, rows)
 
-    def _place(self, keys: NDArray[np.uint64], rows: NDArray[np.int32]) -> None:
-        mask = len(self._keys) - 1
-        slots = (keys & np.uint64(mask)).astype(np.intp)
-        pending = np.arange(len(keys))
-        while len(pending):
-            free = pending[self._rows[slots[pending]] < 0]
-            # Several may want the same free slot: the last one written has it.
-            self._rows[slots[free]] = rows[free]
-            self._keys[slots[free]] = keys[free]
-            placed = np.zeros(len(keys), np.bool_)
-            placed[free] = self._rows[slots[free]] == rows[free]
-            pending = pending[~placed[pending]]
-            slots[pending] = (slots[pending] + 1) & mask
+
+@njit(cache=True, nogil=True)
+def _find(
+    table: NDArray[np.uint64], rows: NDArray[np.int32], keys: NDArray[np.uint64]
+) -> NDArray[np.int32]:
+    mask = np.uint64(len(table) - 1)
+    found = np.empty(len(keys), np.int32)
+    for i in range(len(keys)):
+        key = keys[i]
+        slot = key & mask
+        while rows[slot] >= 0 and table[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        found[i] = rows[slot]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _insert(
+    table: NDArray[np.uint64],
+    rows: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    values: NDArray[np.int32],
+) -> None:
+    mask = np.uint64(len(table) - 1)
+    for i in range(len(keys)):
+        slot = keys[i] & mask
+        while rows[slot] >= 0:
+            slot = (slot + np.uint64(1)) & mask
+        table[slot] = keys[i]
+        rows[slot] = values[i]
+
+
+@njit(cache=True, nogil=True)
+def _number(
+    table: NDArray[np.uint64], rows: NDArray[np.int32], size: int, keys: NDArray[np.uint64]
+) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+    mask = np.uint64(len(table) - 1)
+    found = np.empty(len(keys), np.int32)
+    fresh = np.empty(len(keys), np.uint64)
+    count = 0
+    for i in range(len(keys)):
+        key = keys[i]
+        slot = key & mask
+        while rows[slot] >= 0 and table[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        if rows[slot] < 0:
+            table[slot] = key
+            rows[slot] = size + count
+            fresh[count] = key
+            count += 1
+        found[i] = rows[slot]
+    return found, fresh[:count].copy()

@@ -29,6 +29,7 @@ __all__ = [
     "SINK_RETRIES",
     "SINK_ROWS",
     "SINK_SECONDS",
+    "SNAPSHOT_SECONDS",
     "SOURCE_ERRORS",
     "SOURCE_LAG",
     "WATERMARK_LAG",
@@ -57,14 +58,16 @@ LAST_POLL = Gauge(
 POINTS_DECODED = Counter("headrace_points_decoded", "Data points decoded.", ["topic"])
 POINTS_SKIPPED = Counter(
     "headrace_points_skipped",
-    "Data points that carry no value to aggregate: staleness markers, NaN, infinities, or a kind "
-    "of metric that is not rolled up.",
+    "Data points that are not aggregated: staleness markers, NaN, infinities, malformed ones; "
+    "duplicates; overlaps, of which a steady rate means that two writers share an identity; and "
+    "refused ones of series over a limit.",
     ["reason"],
 )
 LATE_POINTS = Counter(
     "headrace_late_points",
-    "Points refused for their time and kept on the late topic: too late, or too far in the "
-    "future. Raise rollups.lateness, or look for a host with a wrong clock.",
+    "Points refused for their time: too late, and kept on the late topic; or too far in the "
+    "future, and their message is a dead letter. Raise rollups.lateness, or look for a host with a "
+    "wrong clock.",
     ["reason"],
 )
 DEAD_LETTERS = Counter(
@@ -74,6 +77,11 @@ DEAD_LETTERS = Counter(
 )
 BATCH_SECONDS = Histogram(
     "headrace_batch_seconds", "Time a step took for one batch.", ["step"], buckets=_FAST
+)
+SNAPSHOT_SECONDS = Histogram(
+    "headrace_snapshot_seconds",
+    "Time a shard of the windows took for its snapshot, once an epoch. The flow waits meanwhile.",
+    buckets=_FAST,
 )
 OPEN_SERIES = Gauge("headrace_open_series", "Series with state in memory.", ["shard"])
 WATERMARK_LAG = Gauge(

@@ -1,79 +1,217 @@
-"""What a shard knows of its series: the labels behind the numbers that its windows hold."""
+"""What a shard knows of its series: rows for identities and series, and the labels behind them.
+
+An identity is a stream of points as its producer identifies it; a series is what is written, and
+may be made of several identities once labels are dropped. Both are numbered, so that everything
+else in the shard is an array indexed by these numbers: *rows* are identities, *owners* series.
+"""
 
 from __future__ import annotations
+
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from operators.frames import KINDS, SERIES, empty
+from operators.hash_index import HashIndex
 
-__all__ = ["Names"]
+__all__ = ["REFUSED", "UNNAMED", "Names", "Renumbered"]
 
-_KEPT = pl.Schema([*SERIES.items(), ("seen", pl.Int64)])
+UNNAMED: Final = 255
+"""The kind of an identity whose points came before its name."""
+REFUSED: Final = 254
+"""The kind of an identity that is over a limit; its points are dropped."""
+
+_TEXTS: Final = ("tenant", "series", "name", "labels", "unit", "kind")
+_CHUNKS: Final = 24
+"""Pieces of the table of texts that are kept before they are made one."""
+
+
+class Renumbered:
+    """New numbers by old, -1 for what was forgotten."""
+
+    __slots__ = ("owners", "rows")
+
+    def __init__(self, rows: NDArray[np.int32], owners: NDArray[np.int32]) -> None:
+        self.rows = rows
+        self.owners = owners
 
 
 class Names:
-    """SERIES rows by identity, each with the event time at which it was last seen."""
+    """SERIES rows by identity, and texts by series."""
 
-    def __init__(self, frame: pl.DataFrame | None = None) -> None:
+    def __init__(self) -> None:
+        self._index = HashIndex()
+        self._owners = HashIndex()
+        self._identities = np.empty(0, np.uint64)
+        self._kinds = np.empty(0, np.uint8)
+        self._owner = np.empty(0, np.int32)
+        self._seen = np.empty(0, np.int64)
+        self._texts = _described(empty(SERIES))
         self._fresh: list[pl.DataFrame] = []
-        self._set(frame if frame is not None else empty(_KEPT))
+        self._matching = np.empty(0, np.bool_)
 
-    def __len__(self) -> int:
-        return self._frame.height
+    @property
+    def rows(self) -> int:
+        """Number of identities."""
+        return len(self._index)
 
-    def _set(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
-        self._described = frame.select(
-            "tenant", "name", "labels", "unit",
-            pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),
-        )  # fmt: skip
-        self.identities = frame["identity"].to_numpy()
-        self.series = frame["series"].to_numpy()
-        self.kinds = frame["kind"].to_numpy()
-        # A copy, since this is the one column that is written to.
-        self._seen = frame["seen"].to_numpy().copy()
-        ordered, first = np.unique(self.series, return_index=True)
-        self._series_sorted, self._series_row = ordered, first
-        self.one_to_one = len(ordered) == len(self.series)
+    @property
+    def owners(self) -> int:
+        """Number of series."""
+        return len(self._owners)
 
-    def add(self, series: pl.DataFrame, seen: int) -> None:
-        """Learn a SERIES frame; what is known already is only marked as seen."""
-        if series.height:
-            self._fresh.append(series.with_columns(seen=pl.lit(seen, dtype=pl.Int64)))
+    @property
+    def kinds(self) -> NDArray[np.uint8]:
+        """The kind of each row: of frames.KINDS, or UNNAMED or REFUSED."""
+        return self._kinds[: self.rows]
 
-    def settle(self) -> None:
-        """Make what was added findable."""
+    @property
+    def owner(self) -> NDArray[np.int32]:
+        """The series of each row, -1 if it has no name."""
+        return self._owner[: self.rows]
+
+    @property
+    def identities(self) -> NDArray[np.uint64]:
+        """The identity of each row."""
+        return self._identities[: self.rows]
+
+    def number(self, identities: NDArray[np.uint64], seen: int) -> NDArray[np.int32]:
+        """Return the row of each identity; those met for the first time get one."""
+        before = self.rows
+        rows, fresh = self._index.number(identities)
+        if len(fresh):
+            self._reserve()
+            self._identities[before : self.rows] = fresh
+            self._kinds[before : self.rows] = UNNAMED
+            self._owner[before : self.rows] = -1
+            self._seen[before : self.rows] = seen
+        return rows
+
+    def name(self, series: pl.DataFrame, seen: int) -> NDArray[np.int32]:
+        """Learn a SERIES frame; return the rows that had points before they had a name."""
+        known = self.rows
+        rows = self.number(series["identity"].to_numpy(), seen)
+        waiting = rows[(rows < known) & (self._kinds[rows] >= REFUSED)]
+        before = self.owners
+        owner, fresh = self._owners.number(series["series"].to_numpy())
+        self._owner[rows] = owner
+        self._kinds[rows] = series["kind"].to_numpy()
+        np.maximum.at(self._seen, rows, seen)
+        if len(fresh):
+            new, first = np.unique(owner, return_index=True)
+            self._fresh.append(_described(series[first[new >= before]]))
+        return waiting
+
+    def refuse(self, identities: NDArray[np.uint64], seen: int) -> None:
+        """Note that these are over a limit."""
+        rows = self.number(identities, seen)
+        self._kinds[rows] = REFUSED
+        np.maximum.at(self._seen, rows, seen)
+
+    def touch(self, seen: NDArray[np.int64]) -> None:
+        """Note when each row was last seen; shorter than ``rows`` if the rest was not."""
+        np.maximum(self._seen[: len(seen)], seen, out=self._seen[: len(seen)])
+
+    def touch_rows(self, rows: NDArray[np.int32], seen: NDArray[np.int64]) -> None:
+        """Note when some rows were last seen."""
+        np.maximum.at(self._seen, rows, seen)
+
+    def matching(self, pattern: str) -> NDArray[np.bool_]:
+        """Return of each row whether the whole name of its metric matches a regular expression."""
+        self.describe(np.empty(0, np.int32))
+        if len(self._matching) < self._texts.height:
+            names = self._texts["name"][len(self._matching) :]
+            fresh = names.str.contains(f"^(?:{pattern})$").to_numpy()
+            self._matching = np.concatenate([self._matching, fresh])
+        found = np.zeros(self.rows, np.bool_)
+        named = self.owner >= 0
+        found[named] = self._matching[self.owner[named]]
+        return found
+
+    def describe(self, owners: NDArray[np.int32]) -> dict[str, pl.Series]:
+        """Return tenant, series, name, labels, unit and the name of the kind of each series."""
         if self._fresh:
-            frames = [self._frame.with_columns(seen=self._seen), *self._fresh]
+            self._texts = pl.concat([self._texts, *self._fresh], rechunk=False)
             self._fresh = []
-            self._set(pl.concat(frames).unique("identity", keep="last").sort("identity"))
-
-    def rows_of(self, identities: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the row of each identity, all of which were added before."""
-        return np.searchsorted(self.identities, identities)
-
-    def touch(self, rows: NDArray[np.intp], ts: NDArray[np.int64]) -> None:
-        """Note that the identities at ``rows`` were seen at ``ts``."""
-        np.maximum.at(self._seen, rows, ts)
-
-    def describe(self, series: NDArray[np.uint64]) -> dict[str, pl.Series]:
-        """Return tenant, name, labels, unit and the name of the kind of each series."""
-        at = self._series_row[np.searchsorted(self._series_sorted, series)]
-        found = self._described[at]
+            if self._texts.n_chunks() > _CHUNKS:
+                self._texts = self._texts.rechunk()
+        found = self._texts[owners]
         return {column.name: column for column in found}
 
-    def quiet(self, before: int) -> NDArray[np.uint64]:
-        """Forget the identities last seen before ``before``, and return them."""
-        gone = self._seen < before
+    def forget(self, before: int) -> Renumbered | None:
+        """Forget the identities last seen before ``before``, and series that have none left."""
+        gone = self._seen[: self.rows] < before
         if not gone.any():
-            return np.empty(0, np.uint64)
-        identities = self.identities[gone]
-        self._set(self._frame.with_columns(seen=self._seen).filter(~pl.Series(gone)))
-        return identities
+            return None
+        kept = ~gone
+        owners = np.zeros(self.owners + 1, np.bool_)
+        owners[self.owner[kept]] = True
+        owners[-1] = False  # where the nameless point to
+        kept_owners = owners[:-1]
+        change = Renumbered(_renumber(kept), _renumber(kept_owners))
+        identities, kinds = self.identities[kept], self.kinds[kept]
+        owner, seen = self.owner[kept], self._seen[: self.rows][kept]
+        self.describe(np.empty(0, np.int32))
+        texts = self._texts.filter(pl.Series(kept_owners))
+        self._rebuild(identities, kinds, np.where(owner >= 0, change.owners[owner], -1), seen, texts)
+        return change
 
-    def snapshot(self) -> pl.DataFrame:
-        """Return all rows, as the constructor takes them."""
-        self.settle()
-        return self._frame.with_columns(seen=self._seen.copy())
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data."""
+        self.describe(np.empty(0, np.int32))
+        return {
+            "identities": self.identities.tobytes(),
+            "kinds": self.kinds.tobytes(),
+            "owner": self.owner.tobytes(),
+            "seen": self._seen[: self.rows].tobytes(),
+            "texts": self._texts.write_ipc_stream(None, compression="zstd").getvalue(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what ``snapshot`` gave."""
+        self._rebuild(
+            np.frombuffer(state["identities"], np.uint64).copy(),
+            np.frombuffer(state["kinds"], np.uint8).copy(),
+            np.frombuffer(state["owner"], np.int32).copy(),
+            np.frombuffer(state["seen"], np.int64).copy(),
+            pl.read_ipc_stream(state["texts"]),
+        )
+
+    def _rebuild(
+        self,
+        identities: NDArray[np.uint64],
+        kinds: NDArray[np.uint8],
+        owner: NDArray[np.int32],
+        seen: NDArray[np.int64],
+        texts: pl.DataFrame,
+    ) -> None:
+        self._index, self._owners = HashIndex(), HashIndex()
+        self._index.insert(identities, np.arange(len(identities), dtype=np.int32))
+        self._owners.insert(texts["series"].to_numpy(), np.arange(texts.height, dtype=np.int32))
+        self._identities, self._kinds, self._seen = identities, kinds, seen
+        self._owner = owner.astype(np.int32)
+        self._texts, self._fresh = texts, []
+        self._matching = np.empty(0, np.bool_)
+
+    def _reserve(self) -> None:
+        if self.rows > len(self._identities):
+            size = max(256, self.rows + self.rows // 2)
+            for name in ("_identities", "_kinds", "_owner", "_seen"):
+                old = getattr(self, name)
+                new = np.empty(size, old.dtype)
+                new[: len(old)] = old
+                setattr(self, name, new)
+
+
+def _renumber(kept: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+
+
+def _described(series: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a series. What repeats is kept once, as a category."""
+    return series.select(
+        "tenant", "series", "name", "labels", "unit",
+        pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),
+    )  # fmt: skip

@@ -1,212 +1,190 @@
-"""From runs to rollups: what a window of a series comes to. Pure functions on columns.
+"""What a window comes to: one row an identity or series, and how such rows merge.
 
-``Columns`` are NumPy arrays of equal length, one row a run or one row a series and window; the
-windows keep them between batches, where the overhead of a frame would outweigh the work.
+Rows merge in any grouping: identities into the series that they share, finer windows into a
+coarser one. Everything here is a pure function of columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, DELTA, QUANTILES, ROLLUPS
+from operators.frames import QUANTILES, ROLLUPS
 
-__all__ = [
-    "AGGREGATES",
-    "Columns",
-    "concat",
-    "increases",
-    "merge",
-    "rollup_frame",
-    "take",
-    "with_increase",
-]
-
-Columns = dict[str, NDArray[Any]]
-
-AGGREGATES: Final = {
-    "count": pl.Int64,
-    "sum": pl.Float64,
-    "min": pl.Float64,
-    "max": pl.Float64,
-    "last_ts": pl.Int64,
-    "last": pl.Float64,
-    "increase": pl.Float64,  # NaN where the kind has none
-}
-"""What merges, whatever the order."""
+__all__ = ["NO_ROWS", "Rows", "concat_rows", "merge_rows", "rollup_frame", "take_rows"]
 
 
-def concat(parts: Sequence[Columns]) -> Columns:
-    """Return the rows of all ``parts``, which have the same columns."""
+class Rows(NamedTuple):
+    """One row an owner in one window. ``owner`` is a row number of the shard's series table.
+
+    ``min``, ``max`` and ``last`` are NaN where there are none (histograms), ``increase`` where the
+    kind has none (gauges).
+    """
+
+    owner: NDArray[np.int32]
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    min: NDArray[np.float64]
+    max: NDArray[np.float64]
+    last_ts: NDArray[np.int64]
+    last: NDArray[np.float64]
+    increase: NDArray[np.float64]
+
+
+def _no_rows() -> Rows:
+    integers = {"owner": np.int32, "count": np.int64, "last_ts": np.int64}
+    return Rows(*(np.empty(0, integers.get(name, np.float64)) for name in Rows._fields))
+
+
+NO_ROWS = _no_rows()
+
+
+def concat_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all ``parts``, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not parts:
+        return NO_ROWS
+    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def take(columns: Columns, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Columns:
-    """Return the chosen rows."""
-    return {name: values[rows] for name, values in columns.items()}
+def take_rows(rows: Rows, chosen: NDArray[Any]) -> Rows:
+    """Return the chosen rows, given as a mask or as indexes."""
+    return Rows(*(column[chosen] for column in rows))
 
 
-def increases(runs: Columns, horizon: int) -> NDArray[np.float64]:
-    """Return what each run of a cumulative sum adds to its total.
-
-    As the OpenTelemetry data model has it (metrics/data-model, "Resets and gaps"): a new start
-    time, or a fall of the value, means that the sum began anew from zero; a point whose start is
-    its own time has an unknown start and gives no increase, but is what later points count from.
-    The first run of an identity counts from zero only if it started at most ``horizon`` before:
-    the history of a counter that Headrace meets late is not an event of now.
+def merge_rows(parts: Sequence[Rows], owners: int) -> Rows:
+    """Return one row an owner, sorted by owner.
 
     Args:
-        runs: ``identity``, ``start``, ``first_ts``, ``first``, ``last_ts``, ``last``, sorted by
-            identity, first_ts and last_ts. Runs of different partitions may overlap in time.
-        horizon: nanoseconds.
+        parts: rows whose owner may stand in several, or several times in one.
+        owners: a number above every owner.
     """
-    identity, start = runs["identity"], runs["start"]
-    first_ts, first = runs["first_ts"], runs["first"]
-    last_ts, last = runs["last_ts"], runs["last"]
-    size = len(identity)
-    if not size:
-        return np.empty(0)
-    new = np.ones(size, np.bool_)
-    new[1:] = identity[1:] != identity[:-1]
-    before_it = _latest_before(last_ts, new)
-    fell = ~new & (first < last[before_it]) & (first_ts > last_ts[before_it])
-    restarted = np.zeros(size, np.bool_)
-    # A start time before the point we have already is no reset but one that jitters.
-    restarted[1:] = ~new[1:] & (start[1:] != start[:-1]) & (start[1:] >= last_ts[:-1])
-
-    begins = new | fell | restarted
-    known = (start > 0) & (start < first_ts)
-    from_zero = np.where(
-        new,
-        known & (first_ts - start <= horizon),
-        np.where(restarted, known, fell),
-    )
-    highest = last[_row_of_maximum(last, begins)]
-    before = np.empty(size)
-    before[0] = 0.0
-    before[1:] = highest[:-1]
-    rise = np.maximum(last - before, 0.0)
-    return np.where(begins, np.where(from_zero, last, last - first), rise)
+    rows = concat_rows(parts)
+    return _merge(rows, owners) if len(rows.owner) else rows
 
 
-def _latest_before(last_ts: NDArray[np.int64], new: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return for each run the earlier one of its identity that ends last.
+@njit(cache=True, nogil=True)
+def _merge(rows: Rows, owners: int) -> Rows:
+    bounds = np.zeros(owners + 1, np.int64)
+    for owner in rows.owner:
+        bounds[owner + 1] += 1
+    size = 0
+    for owner in range(owners):
+        if bounds[owner + 1] > 0:
+            size += 1
+        bounds[owner + 1] += bounds[owner]
+    order = np.empty(len(rows.owner), np.int64)
+    place = bounds[:-1].copy()
+    for i in range(len(rows.owner)):
+        order[place[rows.owner[i]]] = i
+        place[rows.owner[i]] += 1
+    merged = Rows(
+        np.empty(size, np.int32), np.empty(size, np.int64), np.empty(size), np.empty(size),
+        np.empty(size), np.empty(size, np.int64), np.empty(size), np.empty(size),
+    )  # fmt: skip
+    at = -1
+    for owner in range(owners):
+        begin, end = bounds[owner], bounds[owner + 1]
+        if begin == end:
+            continue
+        at += 1
+        first = order[begin]
+        count, total, lost = rows.count[first], rows.sum[first], 0.0
+        least, most = rows.min[first], rows.max[first]
+        last_ts, last, increase = rows.last_ts[first], rows.last[first], rows.increase[first]
+        rise_lost = 0.0
+        for k in range(begin + 1, end):
+            i = order[k]
+            count += rows.count[i]
+            # Neumaier's compensated sum: the result hardly depends on the order.
+            new = total + rows.sum[i]
+            if abs(total) >= abs(rows.sum[i]):
+                lost += (total - new) + rows.sum[i]
+            else:
+                lost += (rows.sum[i] - new) + total
+            total = new
+            if not least <= rows.min[i] and rows.min[i] == rows.min[i]:
+                least = rows.min[i]
+            if not most >= rows.max[i] and rows.max[i] == rows.max[i]:
+                most = rows.max[i]
+            # Of several with the latest time, the one with the largest value.
+            if rows.last_ts[i] > last_ts or (
+                rows.last_ts[i] == last_ts and not last >= rows.last[i]
+            ):
+                last_ts, last = rows.last_ts[i], rows.last[i]
+            rise = rows.increase[i]
+            if increase != increase:
+                increase = rise
+            elif rise == rise:
+                new = increase + rise
+                if abs(increase) >= abs(rise):
+                    rise_lost += (increase - new) + rise
+                else:
+                    rise_lost += (rise - new) + increase
+                increase = new
+        merged.owner[at] = owner
+        merged.count[at] = count
+        merged.sum[at] = total + lost if lost == lost else total
+        merged.min[at] = least
+        merged.max[at] = most
+        merged.last_ts[at] = last_ts
+        merged.last[at] = last
+        merged.increase[at] = increase + rise_lost if rise_lost == rise_lost else increase
+    return merged
 
-    That is the row before it, unless runs overlap. The first run of an identity gets any row.
-    """
-    return np.concatenate((np.zeros(1, np.intp), _row_of_maximum(last_ts, new)[:-1]))
 
-
-def _row_of_maximum(values: NDArray[Any], begins: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return for each row the one with the largest value so far, afresh wherever ``begins``."""
-    size = len(values)
-    if not ((values[1:] < values[:-1]) & ~begins[1:]).any():
-        return np.arange(size)
-    # A later segment outranks every earlier one, so one running maximum of ranks does for all.
-    order = np.argsort(values, kind="stable")
-    rank = np.empty(size, np.int64)
-    rank[order] = np.arange(size)
-    rank += np.cumsum(begins) * size
-    rows: NDArray[np.intp] = order[np.maximum.accumulate(rank) % size]
-    return rows
-
-
-def merge(rows: Columns, owner: str, window: int | None = None) -> Columns:
-    """Merge rows of the same owner and window.
+def rollup_frame(
+    rows: Rows,
+    names: Mapping[str, pl.Series],
+    window: int,
+    window_start: int,
+    revision: NDArray[np.int64],
+    quantiles: NDArray[np.float64] | None,
+) -> pl.DataFrame:
+    """Return the ROLLUPS frame of the rows of one window.
 
     Args:
-        rows: the AGGREGATES, ``window_start``, and the columns ``owner``, ``revision`` and
-            ``dirty`` (of which the largest is kept).
-        owner: the column that a row belongs to: ``identity`` or ``series``.
-        window: the length of a coarser window to merge into.
-
-    Returns:
-        The same columns, sorted by owner and window, with one row each.
+        rows: one a series.
+        names: ``tenant``, ``series``, ``name``, ``labels``, ``unit``, ``kind`` (its name) of each.
+        window, window_start: length and start, in nanoseconds.
+        revision: of each row.
+        quantiles: a column each of QUANTILES, NaN where there is none; None if there are none.
     """
-    start = rows["window_start"]
-    if window is not None:
-        start = start - start % window
-    owners = rows[owner]
-    order = np.lexsort((start, owners))
-    owners, start = owners[order], start[order]
-    changes = (owners[1:] != owners[:-1]) | (start[1:] != start[:-1])
-    first = np.flatnonzero(np.concatenate(([True], changes))) if len(order) else order
-    if not len(first):
-        return {**take(rows, order), "window_start": start}
-    if len(first) == len(order):
-        return {**take(rows, order), "window_start": start}
-    sizes = np.diff(np.append(first, len(order)))
-    last_ts = rows["last_ts"][order]
-    latest = np.maximum.reduceat(last_ts, first)
-    # Of several rows with the latest time, the one with the largest value, whatever came first.
-    last = np.where(last_ts == np.repeat(latest, sizes), rows["last"][order], -np.inf)
-    increase = rows["increase"][order]
-    has_none = np.isnan(increase)
-    total = np.add.reduceat(np.where(has_none, 0.0, increase), first)
-    return {
-        owner: owners[first],
-        "window_start": start[first],
-        "count": np.add.reduceat(rows["count"][order], first),
-        "sum": np.add.reduceat(rows["sum"][order], first),
-        "min": np.minimum.reduceat(rows["min"][order], first),
-        "max": np.maximum.reduceat(rows["max"][order], first),
-        "last_ts": latest,
-        "last": np.maximum.reduceat(last, first),
-        "increase": np.where(np.logical_and.reduceat(has_none, first), np.nan, total),
-        "revision": np.maximum.reduceat(rows["revision"][order], first),
-        "dirty": np.logical_or.reduceat(rows["dirty"][order], first),
-    }
-
-
-def with_increase(runs: Columns, kinds: NDArray[np.uint8], horizon: int) -> NDArray[np.float64]:
-    """Return the increase of each run: its sum for deltas, NaN for gauges.
-
-    ``runs`` is sorted by identity, first_ts and last_ts; ``kinds`` has one element a run.
-    """
-    increase = np.where(kinds == DELTA, runs["sum"], np.nan)
-    cumulative = np.flatnonzero(kinds == CUMULATIVE)
-    if len(cumulative) == len(kinds):
-        return increases(runs, horizon)
-    if len(cumulative):
-        increase[cumulative] = increases(take(runs, cumulative), horizon)
-    return increase
-
-
-def rollup_frame(merged: Columns, names: Mapping[str, pl.Series], window: int) -> pl.DataFrame:
-    """Return the ROLLUPS frame of merged rows.
-
-    Args:
-        merged: what ``merge`` gives, by series.
-        names: ``tenant``, ``name``, ``labels``, ``unit``, ``kind`` (its name) for each row.
-        window: length in nanoseconds.
-    """
-    increase = merged["increase"]
+    size = len(rows.owner)
+    with np.errstate(invalid="ignore"):
+        mean = rows.sum / rows.count
+    percentiles = [
+        pl.Series(name, quantiles[:, number], nan_to_null=True)
+        if quantiles is not None
+        else pl.repeat(None, size, dtype=pl.Float64, eager=True).alias(name)
+        for number, name in enumerate(QUANTILES)
+    ]
     return pl.DataFrame(
         [
             names["tenant"],
-            pl.Series("series", merged["series"]),
+            names["series"],
             names["name"],
             names["labels"],
             names["unit"],
             names["kind"],
-            pl.Series("window", np.full(len(increase), window)),
-            pl.Series("window_start", merged["window_start"]),
-            pl.Series("count", merged["count"]),
-            pl.Series("sum", merged["sum"]),
-            pl.Series("min", merged["min"]),
-            pl.Series("max", merged["max"]),
-            pl.Series("mean", merged["sum"] / merged["count"]),
-            pl.Series("last", merged["last"]),
-            pl.Series("increase", increase, nan_to_null=True),
-            pl.Series("rate", increase / (window / 1e9), nan_to_null=True),
-            *(pl.Series(name, [None] * len(increase), pl.Float64) for name in QUANTILES),
-            pl.Series("revision", merged["revision"]),
+            pl.repeat(window, size, dtype=pl.Int64, eager=True).alias("window"),
+            pl.repeat(window_start, size, dtype=pl.Int64, eager=True).alias("window_start"),
+            pl.Series("count", rows.count),
+            pl.Series("sum", rows.sum, nan_to_null=True),
+            pl.Series("min", rows.min, nan_to_null=True),
+            pl.Series("max", rows.max, nan_to_null=True),
+            pl.Series("mean", mean, nan_to_null=True),
+            pl.Series("last", rows.last, nan_to_null=True),
+            pl.Series("increase", rows.increase, nan_to_null=True),
+            pl.Series("rate", rows.increase / (window / 1e9), nan_to_null=True),
+            *percentiles,
+            pl.Series("revision", revision),
         ],
         schema=ROLLUPS,
     )

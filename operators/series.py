@@ -7,6 +7,7 @@ then on is a row number in the registry of its worker.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.decoders.base import Decoded, Description, UndecodableError
+from operators.distributions import Distributions, take_distributions
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, SERIES, empty
 from operators.hash_index import HashIndex
@@ -22,41 +24,44 @@ from operators.json_text import quoted
 __all__ = ["Resolved", "SeriesRegistry", "labels_json", "name_series"]
 
 
+@dataclass(frozen=True, slots=True)
 class Resolved:
-    """Points with the registry's row of each, and what had to be learned for it."""
+    """Points with the registry's row of each, and what had to be learned for it.
 
-    __slots__ = ("new", "points", "rejected", "rows")
+    ``rows`` are those of the points, ``distribution_rows`` those of the distributions; ``new`` is
+    a SERIES frame; ``rejected`` tells which messages can't be used after all, and why.
+    """
 
-    def __init__(
-        self,
-        points: pl.DataFrame,
-        rows: NDArray[np.int32],
-        new: pl.DataFrame,
-        rejected: dict[int, str],
-    ) -> None:
-        self.points = points
-        self.rows = rows
-        self.new = new
-        self.rejected = rejected
+    points: pl.DataFrame
+    rows: NDArray[np.int32]
+    distributions: Distributions
+    distribution_rows: NDArray[np.int32]
+    new: pl.DataFrame
+    rejected: dict[int, str]
 
 
 class SeriesRegistry:
     """The identities that one worker has met in one topic.
 
     Attributes:
-        identities, series, kinds: one element a row, in the order of meeting.
+        identities, series, shards: one element a row, in the order of meeting.
     """
 
     def __init__(
-        self, tenant: str, resource_attributes: Sequence[str], enrichment: Enrichment
+        self,
+        tenant: str,
+        resource_attributes: Sequence[str],
+        enrichment: Enrichment,
+        shards: int = 1,
     ) -> None:
         self._tenant = tenant
         self._resource_attributes = list(resource_attributes)
         self._enrichment = enrichment
+        self._count = shards
         self._index = HashIndex()
         self.identities = np.empty(0, np.uint64)
         self.series = np.empty(0, np.uint64)
-        self.kinds = np.empty(0, np.uint8)
+        self.shards = np.empty(0, np.int32)
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -66,41 +71,53 @@ class SeriesRegistry:
 
         Messages with attributes that can't be decoded are rejected, and their points taken out.
         """
-        points = decoded.points
+        points, distributions = decoded.points, decoded.distributions
         raw = points["raw"].to_numpy()
+        size = len(raw)
+        if len(distributions):
+            raw = np.concatenate([raw, distributions.raw])
         rows = self._index.find(raw)
+        new = empty(SERIES)
         unknown = np.flatnonzero(rows < 0)
-        if not len(unknown):
-            return Resolved(points, rows, empty(SERIES), {})
-        fresh, first = np.unique(raw[unknown], return_index=True)
-        examples = unknown[first]
-        try:
-            description = decoded.describe(examples)
-        except UndecodableError:
-            return self._without_undecodable(decoded, examples)
-        new = name_series(self._tenant, description, self._resource_attributes, self._enrichment)
-        start = len(self)
-        self.identities = np.concatenate([self.identities, new["identity"].to_numpy()])
-        self.series = np.concatenate([self.series, new["series"].to_numpy()])
-        self.kinds = np.concatenate([self.kinds, new["kind"].to_numpy()])
-        self._index.insert(fresh, np.arange(start, len(self), dtype=np.int32))
-        rows[unknown] = self._index.find(raw[unknown])
-        return Resolved(points, rows, new, {})
+        if len(unknown):
+            fresh, first = np.unique(raw[unknown], return_index=True)
+            examples = unknown[first]
+            try:
+                description = decoded.describe(examples)
+            except UndecodableError:
+                return self._without_undecodable(decoded, examples)
+            new = name_series(
+                self._tenant, description, self._resource_attributes, self._enrichment
+            )
+            start = len(self)
+            series = new["series"].to_numpy()
+            self.identities = np.concatenate([self.identities, new["identity"].to_numpy()])
+            self.series = np.concatenate([self.series, series])
+            shards = (series % np.uint64(self._count)).astype(np.int32)
+            self.shards = np.concatenate([self.shards, shards])
+            self._index.insert(fresh, np.arange(start, len(self), dtype=np.int32))
+            rows[unknown] = self._index.find(raw[unknown])
+        return Resolved(points, rows[:size], distributions, rows[size:], new, {})
 
     def _without_undecodable(self, decoded: Decoded, examples: NDArray[np.intp]) -> Resolved:
         """Resolve again without the messages to blame. One identity at a time: this is rare."""
-        messages = decoded.points["message"]
+        points, distributions = decoded.points, decoded.distributions
+        messages = np.concatenate([points["message"].to_numpy(), distributions.message])
         rejected: dict[int, str] = {}
         for example in examples:
             try:
                 decoded.describe(np.array([example]))
             except UndecodableError as error:
-                rejected[int(messages[int(example)])] = str(error)
-        kept = np.flatnonzero(~np.isin(messages.to_numpy(), list(rejected)))
-        rest = Decoded(decoded.points[kept], lambda rows: decoded.describe(kept[rows]))
+                rejected[int(messages[example])] = str(error)
+        kept = np.flatnonzero(~np.isin(messages, list(rejected)))
+        size = points.height
+        rest = Decoded(
+            points[kept[kept < size]],
+            lambda rows: decoded.describe(kept[rows]),
+            distributions=take_distributions(distributions, kept[kept >= size] - size),
+        )
         resolved = self.resolve(rest)
-        resolved.rejected.update(rejected)
-        return resolved
+        return replace(resolved, rejected={**resolved.rejected, **rejected})
 
 
 def name_series(

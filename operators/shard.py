@@ -1,75 +1,80 @@
-"""The open windows of one shard: merging, closing, revising, and going from fine to coarse.
+"""The windows of one shard: points are kept while their window can change, and computed when due.
 
-What a run goes through::
+What points go through::
 
-    add ──► pending ──close──► settled ──lateness over──► folded into the coarser window
+    add ──► open window ──close──► computed ──lateness over──► folded into the coarser window
 
-The usual close looks at the new runs alone, and at the last point of each counter before them
-(``tails``). Closed runs are kept while late ones may still change their window. When one does,
-the slow path computes all kept windows again; the changed ones come out as a revision, and so do
-the coarser ones above them and the next window of a counter, whose increase changed.
+A rollup is a function of the set of points of its window and of the last point before it, so it
+does not matter in which order, batches or partitions they came. A window is computed once, when
+the watermark passes its end. When late points join computed windows, all of those are computed
+again for the identities concerned, and what changed comes out as a revision.
+
+A snapshot holds what is *folded*: the last points before the first window that can still change,
+and the coarser windows. The points of open windows are not in it. They are in Kafka, from where
+they are read again after a restart (``operators.low_water``): until ``rebuild`` is called, what
+is added is such a replay.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, PARTIALS, empty
-from operators.names import Names
-from operators.rollups import (
-    AGGREGATES,
-    Columns,
-    concat,
-    merge,
-    rollup_frame,
-    take,
-    with_increase,
+from operators.frames import CUMULATIVE, DELTA, GAUGE
+from operators.histograms import (
+    NO_HISTOGRAMS,
+    Histograms,
+    concat_histograms,
+    observe,
+    take_histograms,
 )
+from operators.levels import Content, Emitted, Levels, emitted_state, restored_emitted
+from operators.names import REFUSED, Names, Renumbered
+from operators.open_windows import OpenWindow, concat_points, split_by_window
+from operators.packing import pack, unpack
+from operators.rollups import Rows, concat_rows, merge_rows, rollup_frame, take_rows
+from operators.sketches import (
+    NO_SKETCHES,
+    Sketches,
+    concat_sketches,
+    merge_sketches,
+    of_values,
+    quantiles,
+    take_sketches,
+)
+from operators.sums import NOTHING_BEFORE, Points, Sorted, Tails, aggregate, sort_points
 from operators.watermark import UNKNOWN
 
-__all__ = ["Shard"]
+__all__ = ["Refused", "Shard", "Tally"]
 
 _EVERYTHING: Final = 2**62
 """An event time after every window's end."""
 
-_FINISHED_SCHEMA: Final = pl.Schema(
-    {
-        "series": pl.UInt64,
-        "window_start": pl.Int64,
-        **AGGREGATES,
-        "revision": pl.Int64,
-        "dirty": pl.Boolean,
-    }
-)
-_EMITTED_SCHEMA: Final = pl.Schema(
-    {"series": pl.UInt64, "window_start": pl.Int64, "revision": pl.Int64, "dirty": pl.Boolean}
-)
+
+class Tally:
+    """What was left out, since it was last asked."""
+
+    __slots__ = ("duplicates", "overlaps", "refused")
+
+    def __init__(self) -> None:
+        self.duplicates = self.overlaps = self.refused = 0
 
 
-def _columns(frame: pl.DataFrame) -> Columns:
-    return {column.name: column.to_numpy() for column in frame}
+class Refused:
+    """Points that came too late: ``rows`` as the shard numbers them."""
 
+    __slots__ = ("histograms", "points")
 
-def _nothing(schema: pl.Schema) -> Columns:
-    return _columns(empty(schema))
+    def __init__(self, points: Points, histograms: Histograms) -> None:
+        self.points = points
+        self.histograms = histograms
 
-
-@dataclass(slots=True)
-class _Level:
-    """One of the coarser resolutions.
-
-    ``folded`` are merged rows of finer windows that can no longer change; ``emitted`` tells the
-    revision of each window that came out, and whether something beneath it changed since.
-    """
-
-    window: int
-    folded: Columns = field(default_factory=lambda: _nothing(_FINISHED_SCHEMA))
-    emitted: Columns = field(default_factory=lambda: _nothing(_EMITTED_SCHEMA))
+    def __len__(self) -> int:
+        return len(self.points.row) + len(self.histograms.row)
 
 
 class Shard:
@@ -78,10 +83,10 @@ class Shard:
     Args:
         windows: lengths in nanoseconds, from fine to coarse, each a multiple of the one before.
         lateness: nanoseconds after its end that a window can still change.
-        horizon: see ``rollups.increases``.
+        horizon: see ``operators.sums``.
         evict_after: nanoseconds of event time after which a quiet series is forgotten, and so is
             the last point of its counter; at least until its coarsest window can't change.
-        state: what ``snapshot`` gave.
+        sketched: regular expression of the names of gauges that have percentiles; empty for none.
     """
 
     def __init__(
@@ -90,341 +95,485 @@ class Shard:
         lateness: int,
         horizon: int,
         evict_after: int,
-        state: dict[str, Any] | None = None,
+        sketched: str = "",
     ) -> None:
+        self.names = Names()
+        self.tally = Tally()
         self._window = windows[0]
         self._lateness = lateness
         self._horizon = horizon
         # What an open window of any length holds must keep its name.
         self._evict_after = max(evict_after, windows[-1] + windows[0] + lateness)
-        self._names = Names()
-        self._pending: list[Columns] = []
-        self._settled: list[Columns] = []  # closed runs that late ones can join
-        self._finished: list[Columns] = []  # what they came to, by series and window
-        self._tails = _nothing(PARTIALS)  # last run of each counter before the pending ones
-        self._base_tails = _nothing(PARTIALS)  # and before the settled ones
-        self._levels = [_Level(window) for window in windows[1:]]
+        self._sketched = sketched
+        self._open: dict[int, OpenWindow] = {}
+        self._levels = Levels(windows[1:])
+        self._tails = _no_tails(0)  # the last point of each row in a computed window
+        self._base = _no_tails(0)  # and before the first open one
+        self._histogram_tails = NO_HISTOGRAMS
+        self._histogram_base = NO_HISTOGRAMS
         self._closed = UNKNOWN  # watermark of the last close
-        self._shown = UNKNOWN  # end of the last window that came out, closed or not
-        if state is not None:
-            self._restore(state)
+        self._computed = UNKNOWN  # end of the last computed window
+        self._swept = UNKNOWN
+        self._restored: dict[str, Any] | None = None
 
     @property
-    def series(self) -> int:
-        """Number of identities with a name in memory."""
-        return len(self._names)
+    def replaying(self) -> bool:
+        """Whether it was restored, and not rebuilt since."""
+        return self._restored is not None
 
     @property
     def open(self) -> bool:
         """Whether something is held that no rollup has shown yet."""
-        return bool(self._pending)
+        return self._levels.open or any(
+            not window.computed or window.late for window in self._open.values()
+        )
+
+    @property
+    def closed(self) -> int:
+        """The watermark of the last close."""
+        return self._closed
+
+    @property
+    def frozen(self) -> int:
+        """Event time before which no point changes anything any more."""
+        if self._closed == UNKNOWN:
+            return UNKNOWN
+        last = self._closed - self._lateness - self._window
+        return last - last % self._window + self._window
 
     def add(
-        self, partials: pl.DataFrame, series: pl.DataFrame, watermark: int
-    ) -> pl.DataFrame | None:
-        """Take in runs, and the series that they are the first of.
+        self,
+        points: Points,
+        histograms: Histograms,
+        watermark: int,
+    ) -> Refused | None:
+        """Take in points; ``row`` is what ``names.number`` gave.
 
         Returns:
-            The rows of ``partials`` that came too late, if any.
+            Those that came too late, if any. In a replay they are what was dealt with before.
         """
-        if not partials.height:
-            self._names.add(series, watermark)
-            return None
-        latest = int(partials["last_ts"].max())  # type: ignore[arg-type]
-        self._names.add(series, max(watermark, latest))
-        late = None
         limit = watermark - self._lateness - self._window
-        starts = partials["window_start"]
-        if starts.min() <= limit:  # type: ignore[operator]
-            late = partials.filter(starts <= limit)
-            partials = partials.filter(starts > limit)
-        if partials.height:
-            self._pending.append(_columns(partials))
-        return late
+        late_points, points = self._split_late(points, limit)
+        late_histograms, histograms = self._split_late(histograms, limit)
+        for start, part in split_by_window(points, points.ts - points.ts % self._window):
+            self._window_at(start).add(part)
+        if len(histograms.row):
+            starts = histograms.ts - histograms.ts % self._window
+            for start, part in split_by_window(histograms, starts):
+                self._window_at(start).add_histograms(part)
+        if late_points is None and late_histograms is None:
+            return None
+        return Refused(
+            concat_points([late_points] if late_points is not None else []),
+            late_histograms if late_histograms is not None else NO_HISTOGRAMS,
+        )
+
+    def name(self, series: pl.DataFrame, seen: int) -> None:
+        """Learn the names of identities; points that waited for theirs count from now on."""
+        waiting = self.names.name(series, seen)
+        if len(waiting):
+            for window in self._open.values():
+                if window.computed:
+                    window.late.append(waiting)
 
     def due(self, watermark: int) -> bool:
         """Whether ``close`` would give something for this watermark."""
+        late = (start for start, window in self._open.items() if window.late)
+        if any(start + self._window <= watermark for start in late):
+            return True
         if watermark // self._window > self._closed // self._window:
-            folded = any(len(level.folded["series"]) > 0 for level in self._levels)
-            return folded or bool(self._pending) or bool(self._finished)
-        # A late run changes what is closed already.
-        limit = self._closed - self._window
-        return any(int(runs["window_start"].min()) <= limit for runs in self._pending)
+            return bool(self._open) or self._levels.pending()
+        return False
 
     def close(self, watermark: int, *, show_open: bool = False) -> list[pl.DataFrame]:
-        """Return the rollups (ROLLUPS frames, one a resolution) that are due.
+        """Return the rollups (ROLLUPS frames, one a window) that are due.
 
         Args:
             watermark: windows that end by then are closed.
             show_open: emit the others as they stand, too; more may still come for them.
         """
-        self._names.settle()
         limit = _EVERYTHING if show_open else watermark
-        runs = concat(self._pending) if self._pending else _nothing(PARTIALS)
-        self._names.touch(self._names.rows_of(runs["identity"]), runs["last_ts"])
-        ready = runs["window_start"] + self._window <= limit
-        rest = take(runs, ~ready)
-        self._pending = [rest] if len(rest["identity"]) else []
-        runs = take(runs, ready)
-
-        changed = _nothing(_FINISHED_SCHEMA)
-        if len(runs["identity"]):
-            first_end = int(runs["window_start"].min()) + self._window
-            revises = first_end <= max(self._closed, self._shown)
-            changed = self._close_again(runs) if revises else self._close_new(runs)
-            self._shown = max(self._shown, int(runs["window_start"].max()) + self._window)
-        frames = [self._frame(changed, self._window), *self._close_coarser(changed, limit)]
-        self._closed = max(self._closed, watermark)
+        changed = self._compute_again()
+        for start in self._compute_due(limit):
+            changed[start] = self._open[start].content.rows.owner
+        frames = []
+        finest = {start: w.content for start, w in self._open.items() if w.computed}
+        for start in sorted(changed):
+            frames += self._emit(start, changed[start])
+        for length, start, content, revision in self._levels.close(
+            finest, changed, limit, self.names.owners
+        ):
+            frames.append(self._frame(length, start, content, revision))
+        self._pass(watermark)
         self._fold()
         self._forget_quiet()
         return [frame for frame in frames if frame.height]
 
-    # The finest windows.
+    def _pass(self, watermark: int) -> None:
+        """Note that all windows up to ``watermark`` were computed, those of nothing too."""
+        self._closed = max(self._closed, watermark)
+        if self._closed > UNKNOWN:
+            self._computed = max(self._computed, self._closed - self._closed % self._window)
 
-    def _close_new(self, runs: Columns) -> Columns:
-        """Finish windows none of which came out before."""
-        ordered, kinds, kept = self._order(self._tails, runs)
-        increase = with_increase(ordered, kinds, self._horizon)
-        ordered, kinds = take(ordered, kept), kinds[kept]
-        ordered["increase"] = increase[kept]
-        size = len(kinds)
-        ordered["revision"], ordered["dirty"] = np.zeros(size, np.int64), np.zeros(size, np.bool_)
-        finished = self._by_series(merge(ordered, "identity"))
-        self._settled.append({name: ordered[name] for name in PARTIALS})
-        self._finished.append(finished)
-        self._tails = self._last_runs([self._tails, runs])
-        return finished
+    # Computing windows.
 
-    def _close_again(self, runs: Columns) -> Columns:
-        """Finish all kept windows anew, since ``runs`` join some of them; return the changed."""
-        fresh = [np.zeros(len(part["identity"]), np.bool_) for part in self._settled]
-        every = concat(
-            [
-                {**part, "dirty": mark}
-                for part, mark in zip(
-                    [*self._settled, runs],
-                    [*fresh, np.ones(len(runs["identity"]), np.bool_)],
-                    strict=True,
-                )
-            ]
+    def _split_late(self, points: Any, limit: int) -> tuple[Any, Any]:
+        """Return what is too late, None if nothing is, and the rest without the refused."""
+        keep = points.ts - points.ts % self._window > limit
+        refused = self.names.kinds[points.row] == REFUSED
+        if keep.all() and not refused.any():
+            return None, points
+        self.tally.refused += int(refused.sum())
+        take = take_histograms if isinstance(points, Histograms) else _take_points
+        late = ~keep & ~refused
+        rest = take(points, np.flatnonzero(keep & ~refused))
+        return (take(points, np.flatnonzero(late)) if late.any() else None), rest
+
+    def _window_at(self, start: int) -> OpenWindow:
+        window = self._open.get(start)
+        if window is None:
+            window = self._open[start] = OpenWindow()
+            # One that comes after later ones were computed is as late as a point in those.
+            window.computed = start < self._computed
+        return window
+
+    def _compute_due(self, limit: int) -> list[int]:
+        """Compute the windows that end by ``limit`` for the first time; return their starts."""
+        due = sorted(
+            start
+            for start, window in self._open.items()
+            if not window.computed and start + self._window <= limit
         )
-        tails = {**self._base_tails, "dirty": np.zeros(len(self._base_tails["start"]), np.bool_)}
-        ordered, kinds, kept = self._order(tails, every)
-        increase = with_increase(ordered, kinds, self._horizon)
-        ordered = take(ordered, kept)
-        ordered["increase"] = increase[kept]
-        ordered["revision"] = np.zeros(len(ordered["increase"]), np.int64)
-        finished = self._by_series(self._ripple(merge(ordered, "identity")))
-        before = concat(self._finished) if self._finished else _nothing(_FINISHED_SCHEMA)
-        known, at = _find(before, finished)
-        dirty = finished["dirty"]
-        revision = np.where(known, before["revision"][at] if len(at) else 0, -1)
-        finished["revision"] = revision + dirty
-        finished["dirty"] = np.zeros(len(dirty), np.bool_)
-        self._settled = [{name: ordered[name] for name in PARTIALS}]
-        self._finished = [finished]
-        self._tails = self._last_runs([self._base_tails, *self._settled])
-        return take(finished, dirty)
-
-    def _order(
-        self, tails: Columns, runs: Columns
-    ) -> tuple[Columns, NDArray[np.uint8], NDArray[np.bool_]]:
-        """Sort by identity and time; also give the kinds, and which rows are no tails."""
-        every = concat([tails, runs])
-        order = np.lexsort((every["last_ts"], every["first_ts"], every["identity"]))
-        ordered = take(every, order)
-        kinds = self._names.kinds[self._names.rows_of(ordered["identity"])]
-        return ordered, kinds, order >= len(tails["identity"])
-
-    def _by_series(self, groups: Columns) -> Columns:
-        groups["series"] = self._names.series[self._names.rows_of(groups["identity"])]
-        if not self._names.one_to_one:
-            groups = merge(groups, "series")
-        return {name: groups[name] for name in _FINISHED_SCHEMA}
-
-    def _ripple(self, groups: Columns) -> Columns:
-        """Make the window after a changed one come out again: its counter's increase changed."""
-        kinds = self._names.kinds[self._names.rows_of(groups["identity"])]
-        after = (
-            groups["dirty"][:-1]
-            & (groups["identity"][1:] == groups["identity"][:-1])
-            & (kinds[1:] == CUMULATIVE)
+        if not due:
+            return []
+        self._grow_tails()
+        windows = [self._open[start] for start in due]
+        points = concat_points([window.all_points() for window in windows])
+        histograms = concat_histograms([window.all_histograms() for window in windows])
+        rows, starts, origins, sketches, sketch_starts, self._histogram_tails = self._work_out(
+            points, histograms, self._tails, self._histogram_tails, count=True
         )
-        groups["dirty"][1:] |= after
-        return groups
+        self.names.touch(self._tails.ts)
+        self.names.touch_rows(rows.owner, rows.last_ts)
+        for start, window in zip(due, windows, strict=True):
+            mine = starts == start if len(due) > 1 else np.ones(len(starts), np.bool_)
+            window.rows, window.origins = take_rows(rows, mine), origins[mine]
+            window.sketches = take_sketches(sketches, sketch_starts == start)
+            window.content = self._by_series(window.rows, window.sketches)
+            window.computed = True
+        self._computed = max(self._computed, due[-1] + self._window)
+        return due
 
-    def _last_runs(self, parts: list[Columns]) -> Columns:
-        """Return the last run of each counter, as the point that the next one counts from."""
-        runs = concat(parts)
-        kinds = self._names.kinds[self._names.rows_of(runs["identity"])]
-        counters = np.flatnonzero(kinds == CUMULATIVE)
-        order = counters[np.lexsort((runs["last_ts"][counters], runs["identity"][counters]))]
-        identity = runs["identity"][order]
-        final = np.ones(len(order), np.bool_)
-        final[:-1] = identity[1:] != identity[:-1]
-        tails = take(runs, order[final])
-        tails["first_ts"], tails["first"] = tails["last_ts"], tails["last"]
-        return tails
+    def _compute_again(self) -> dict[int, NDArray[np.int32]]:
+        """Bring late points into computed windows; return the series that changed, by start."""
+        if not any(window.late for window in self._open.values()):
+            return {}
+        self._grow_tails()
+        concerned = np.zeros(self.names.rows, np.bool_)
+        for window in self._open.values():
+            for rows_of_late in window.late:
+                concerned[rows_of_late] = True
+            window.late = []
+        computed = {s: w for s, w in sorted(self._open.items()) if w.computed}
+        points = concat_points([_of(w.all_points(), concerned) for w in computed.values()])
+        histograms = concat_histograms(
+            [_of(w.all_histograms(), concerned) for w in computed.values()]
+        )
+        tails = Tails(*(column.copy() for column in self._base))
+        rows, starts, origins, sketches, sketch_starts, histogram_tails = self._work_out(
+            points, histograms, tails, _of(self._histogram_base, concerned), count=False
+        )
+        for mine, new in zip(self._tails, tails, strict=True):
+            mine[concerned] = new[concerned]
+        self._histogram_tails = _by_row(
+            [_of(self._histogram_tails, ~concerned), histogram_tails]
+        )
+        changed: dict[int, NDArray[np.int32]] = {}
+        for start, window in computed.items():
+            here = starts == start
+            fresh, fresh_origins = _with_emptied(
+                window.rows, take_rows(rows, here), origins[here], concerned
+            )
+            fresh_sketches = take_sketches(sketches, sketch_starts == start)
+            altered = _altered(window.rows, fresh, concerned)
+            if not len(altered):
+                continue
+            kept = ~concerned[window.rows.owner]
+            window.origins = np.concatenate([window.origins[kept], fresh_origins])
+            window.rows = concat_rows([take_rows(window.rows, kept), fresh])
+            window.sketches = concat_sketches(
+                [take_sketches(window.sketches, ~concerned[window.sketches.owner]), fresh_sketches]
+            )
+            window.content = self._by_series(window.rows, window.sketches)
+            changed[start] = np.unique(self.names.owner[altered])
+        return changed
 
-    # The coarser windows.
+    def _work_out(
+        self,
+        points: Points,
+        histograms: Histograms,
+        tails: Tails,
+        histogram_tails: Histograms,
+        *,
+        count: bool,
+    ) -> tuple[
+        Rows, NDArray[np.int64], NDArray[np.int64], Sketches, NDArray[np.int64], Histograms
+    ]:
+        """Return rows by identity and window, their starts and origins, sketches and theirs, and
+        the histograms' tails. The other tails are brought forward in place.
+        """
+        kinds = self.names.kinds
+        ordered = sort_points(points, self.names.rows)
+        rows, starts, origins, counts, duplicates, overlaps = aggregate(
+            ordered, kinds, self._window, self._horizon, tails
+        )
+        if count:
+            self.tally.duplicates += duplicates
+            self.tally.overlaps += overlaps
+        sketches, sketch_starts = NO_SKETCHES, np.empty(0, np.int64)
+        if self._sketched:
+            sketches, sketch_starts = self._sketch_gauges(ordered, counts)
+        if not len(histograms.row):
+            return rows, starts, origins, sketches, sketch_starts, histogram_tails
+        known = np.flatnonzero((kinds[histograms.row] > CUMULATIVE) & (kinds[histograms.row] < REFUSED))
+        observed, more, more_starts, histogram_tails = observe(
+            take_histograms(histograms, known), kinds, self._window, self._horizon, histogram_tails
+        )
+        return (
+            concat_rows([rows, observed]),
+            np.concatenate([starts, more_starts]),
+            np.concatenate([origins, np.zeros(len(observed.owner), np.int64)]),
+            concat_sketches([sketches, more]),
+            np.concatenate([sketch_starts, more_starts]),
+            histogram_tails,
+        )
 
-    def _close_coarser(self, changed: Columns, limit: int) -> list[pl.DataFrame]:
-        """Emit the coarser windows that are due; ``changed`` are the finest ones just emitted."""
-        frames: list[pl.DataFrame] = []
-        finer: Columns | None = None
-        for level in self._levels:
-            _mark_changed(level, changed)
-            coarse = changed["window_start"] - changed["window_start"] % level.window
-            passed = limit // level.window > self._closed // level.window
-            if not passed and not (coarse + level.window <= limit).any():
-                break  # nor is any resolution above it due, whose ends are among its own
-            parts = self._finished if finer is None else [finer]
-            merged = merge(concat([level.folded, *parts]), "series", level.window)
-            known, at = _find(level.emitted, merged)
-            emitted = level.emitted
-            dirty = known & (emitted["dirty"][at] if len(at) else False)
-            chosen = (merged["window_start"] + level.window <= limit) & (~known | dirty)
-            revision = np.where(known, emitted["revision"][at] if len(at) else 0, -1)
-            merged["revision"] = revision + chosen
-            changed = take(merged, chosen)
-            _note_emitted(level, changed)
-            frames.append(self._frame(changed, level.window))
-            finer = merged
-        return frames
+    def _sketch_gauges(
+        self, points: Sorted, counts: NDArray[np.bool_]
+    ) -> tuple[Sketches, NDArray[np.int64]]:
+        """Return the sketches of the gauges that are to have some, by identity and window."""
+        wanted = (self.names.kinds == GAUGE) & self.names.matching(self._sketched)
+        sizes = np.diff(points.bounds)
+        row = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        chosen = np.flatnonzero(counts & wanted[row])
+        if not len(chosen):
+            return NO_SKETCHES, np.empty(0, np.int64)
+        starts = points.ts[chosen] - points.ts[chosen] % self._window
+        # One number for each identity and window, in the order of ``aggregate``.
+        row = row[chosen]
+        new = np.ones(len(chosen), np.bool_)
+        new[1:] = (row[1:] != row[:-1]) | (starts[1:] != starts[:-1])
+        group = (np.cumsum(new) - 1).astype(np.int32)
+        merged = merge_sketches(
+            [of_values(group, points.ts[chosen], points.value[chosen])], in_time=True
+        )
+        return merged._replace(owner=row[new]), starts[new]
+
+    def _by_series(self, rows: Rows, sketches: Sketches) -> Content:
+        owner = self.names.owner
+        mine = rows._replace(owner=owner[rows.owner])
+        if not len(sketches.owner):
+            return Content(merge_rows([mine], self.names.owners), NO_SKETCHES)
+        theirs = sketches._replace(owner=owner[sketches.owner])
+        return Content(
+            merge_rows([mine], self.names.owners), merge_sketches([theirs], in_time=False)
+        )
+
+    # What comes out.
+
+    def _emit(self, start: int, owners: NDArray[np.int32]) -> Iterator[pl.DataFrame]:
+        window = self._open[start]
+        if window.emitted is None:
+            window.emitted = Emitted(owners)
+            yield self._frame(
+                self._window, start, window.content, np.zeros(len(owners), np.int64)
+            )
+            return
+        chosen = np.zeros(self.names.owners, np.bool_)
+        chosen[owners] = True
+        content = window.content.of(chosen)
+        revision = window.emitted.next(content.rows.owner)
+        yield self._frame(self._window, start, content, revision)
+
+    def _frame(
+        self, length: int, start: int, content: Content, revision: NDArray[np.int64]
+    ) -> pl.DataFrame:
+        rows, sketches = content
+        percentiles = None
+        if len(sketches.owner):
+            at = np.searchsorted(rows.owner, sketches.owner)
+            percentiles = np.full((len(rows.owner), 4), np.nan)
+            percentiles[at] = quantiles(sketches, rows.min[at], rows.max[at])
+        names = self.names.describe(rows.owner)
+        return rollup_frame(rows, names, length, start, revision, percentiles)
+
+    # What can no longer change.
 
     def _fold(self) -> None:
         """Hand windows that can no longer change on to the next resolution."""
-        limit = self._closed - self._lateness - self._window
-        if not self._finished or int(self._finished[0]["window_start"].min()) > limit:
-            return
-        frozen: list[Columns] = []
-        runs: list[Columns] = []
-        self._finished, frozen = _split(self._finished, limit)
-        self._settled, runs = _split(self._settled, limit)
-        self._base_tails = self._last_runs([self._base_tails, *runs])
-        first_kept = min(
-            (int(part["window_start"].min()) for part in self._finished), default=_EVERYTHING
-        )
-        handed = concat(frozen)
-        for level in self._levels:
-            merged = merge(concat([level.folded, handed]), "series", level.window)
-            end = merged["window_start"] + level.window
-            done = (end <= first_kept) & (end + self._lateness <= self._closed)
-            handed = take(merged, done)
-            level.folded = take(merged, ~done)
-            end = level.emitted["window_start"] + level.window
-            done = (end <= first_kept) & (end + self._lateness <= self._closed)
-            level.emitted = take(level.emitted, ~done)
+        frozen = sorted(start for start in self._open if start < self.frozen)
+        if frozen:
+            windows = [self._open.pop(start) for start in frozen]
+            for window in windows:
+                last = ~np.isnan(window.rows.last)  # histograms have tails of their own
+                rows = take_rows(window.rows, last)
+                self._base.ts[rows.owner] = rows.last_ts
+                self._base.start[rows.owner] = window.origins[last]
+                self._base.value[rows.owner] = rows.last
+            histograms = concat_histograms([window.all_histograms() for window in windows])
+            *_, self._histogram_base = observe(
+                histograms, self.names.kinds, self._window, self._horizon, self._histogram_base
+            )
+            handed = {
+                start: window.content for start, window in zip(frozen, windows, strict=True)
+            }
+        else:
+            handed = {}
+        if self._closed > UNKNOWN:
+            self._levels.fold(handed, self._closed - self._lateness, self.names.owners)
 
     def _forget_quiet(self) -> None:
-        gone = self._names.quiet(self._closed - self._evict_after)
-        if len(gone):
-            for name in ("_tails", "_base_tails"):
-                tails = getattr(self, name)
-                setattr(self, name, take(tails, ~np.isin(tails["identity"], gone)))
-
-    def _frame(self, rows: Columns, window: int) -> pl.DataFrame:
-        return rollup_frame(rows, self._names.describe(rows["series"]), window)
-
-    def describe(self, partials: pl.DataFrame) -> pl.DataFrame:
-        """Return ``partials`` with tenant, name and labels, for those who read what is late."""
-        self._names.settle()
-        series = self._names.series[self._names.rows_of(partials["identity"].to_numpy())]
-        names = self._names.describe(series)
-        return partials.with_columns(names["tenant"], names["name"], names["labels"])
+        if self._closed - self._swept < self._evict_after // 8:
+            return
+        self._swept = self._closed
+        for window in self._open.values():
+            for part in (*window.points, *window.histograms):
+                self.names.touch_rows(part.row, part.ts)
+        change = self.names.forget(self._closed - self._evict_after)
+        if change is None:
+            return
+        kept = np.flatnonzero(change.rows[: len(self._base.ts)] >= 0)
+        self._tails = Tails(*(column[kept] for column in self._tails))
+        self._base = Tails(*(column[kept] for column in self._base))
+        self._histogram_tails = _renumbered(self._histogram_tails, change)
+        self._histogram_base = _renumbered(self._histogram_base, change)
+        for window in self._open.values():
+            window.renumber(change)
+        self._levels.renumber(change)
 
     # Recovery.
 
     def snapshot(self) -> dict[str, Any]:
-        """Return plain data: frames as Arrow IPC."""
-        nothing = _nothing(PARTIALS)
+        """Return plain data: what is folded, and what came out of windows that can still change.
+
+        Of what came out only what can't be told otherwise: revisions, and windows that were shown
+        before the watermark passed them.
+        """
+        if self._restored is not None:
+            return self._restored
+        kept = np.flatnonzero(np.isin(self.names.kinds[: len(self._base.ts)], (DELTA, CUMULATIVE)))
         return {
-            "pending": _ipc(concat([nothing, *self._pending]), PARTIALS),
-            "settled": _ipc(concat([nothing, *self._settled]), PARTIALS),
-            "finished": _ipc(
-                concat([_nothing(_FINISHED_SCHEMA), *self._finished]), _FINISHED_SCHEMA
-            ),
-            "tails": _ipc(self._tails, PARTIALS),
-            "base_tails": _ipc(self._base_tails, PARTIALS),
-            "names": _ipc_frame(self._names.snapshot()),
             "closed": self._closed,
-            "shown": self._shown,
-            "levels": {
-                level.window: (
-                    _ipc(level.folded, _FINISHED_SCHEMA),
-                    _ipc(level.emitted, _EMITTED_SCHEMA),
-                )
-                for level in self._levels
+            "names": self.names.snapshot(),
+            "counters": kept.astype(np.int32).tobytes(),
+            "tails": pack(Tails(*(column[kept] for column in self._base))),
+            "histogram_tails": pack(self._histogram_base),
+            "emitted": {
+                start: state
+                for start, window in self._open.items()
+                if (state := emitted_state(window.emitted, start + self._window > self._closed))
             },
+            "levels": self._levels.snapshot(self._closed),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        def read(data: bytes) -> Columns:
-            return _columns(pl.read_ipc_stream(data))
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what ``snapshot`` gave. A replay of the open windows' points is to follow."""
+        self._restored = state
+        self._closed = state["closed"]
+        self.names.restore(state["names"])
+        self._base = _no_tails(self.names.rows)
+        counters = np.frombuffer(state["counters"], np.int32)
+        for column, values in zip(self._base, unpack(_no_tails(0), state["tails"]), strict=True):
+            column[counters] = values
+        self._tails = Tails(*(column.copy() for column in self._base))
+        self._histogram_base = unpack(NO_HISTOGRAMS, state["histogram_tails"])
+        self._histogram_tails = self._histogram_base
+        self._levels.restore(state["levels"])
 
-        self._names = Names(pl.read_ipc_stream(state["names"]))
-        for name in ("pending", "settled", "finished"):
-            rows = read(state[name])
-            setattr(self, f"_{name}", [rows] if len(rows["window_start"]) else [])
-        self._tails, self._base_tails = read(state["tails"]), read(state["base_tails"])
-        self._closed, self._shown = state["closed"], state["shown"]
-        for level in self._levels:
-            if level.window in state["levels"]:
-                folded, emitted = state["levels"][level.window]
-                level.folded, level.emitted = read(folded), read(emitted)
+    def rebuild(self) -> None:
+        """End the replay: compute what was computed, and say nothing of it."""
+        state = self._restored
+        if state is None:
+            return
+        self._restored = None
+        for start in self._compute_due(self._closed):
+            window = self._open[start]
+            window.emitted = Emitted(window.content.rows.owner)
+        self._pass(self._closed)
+        for start, emitted in state["emitted"].items():
+            window = self._window_at(start)
+            window.emitted = restored_emitted(window.emitted, emitted)
+        finest = {start: w.content for start, w in self._open.items() if w.computed}
+        self._levels.rebuild(finest, state["levels"], self._closed, self.names.owners)
+        self.tally = Tally()
 
-
-def _split(parts: list[Columns], limit: int) -> tuple[list[Columns], list[Columns]]:
-    """Return the rows of windows that start after ``limit``, and the others."""
-    kept: list[Columns] = []
-    frozen: list[Columns] = []
-    for part in parts:
-        past = part["window_start"] <= limit
-        if past.all():
-            frozen.append(part)
-        elif past.any():
-            frozen.append(take(part, past))
-            kept.append(take(part, ~past))
-        else:
-            kept.append(part)
-    return kept, frozen
-
-
-def _keys(rows: Columns) -> NDArray[np.uint64]:
-    """Return one number for a series and a window."""
-    start = np.ascontiguousarray(rows["window_start"]).view(np.uint64)
-    keys: NDArray[np.uint64] = rows["series"] ^ (start * np.uint64(0x9E3779B97F4A7C15))
-    return keys
-
-
-def _find(known: Columns, rows: Columns) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Return whether each of ``rows`` is among ``known``, and its row there (0 if it is not)."""
-    if not len(known["series"]):
-        return np.zeros(len(rows["series"]), np.bool_), np.empty(0, np.intp)
-    keys, wanted = _keys(known), _keys(rows)
-    order = np.argsort(keys)
-    at = order[np.minimum(np.searchsorted(keys[order], wanted), len(order) - 1)]
-    return keys[at] == wanted, at
+    def _grow_tails(self) -> None:
+        more = self.names.rows - len(self._tails.ts)
+        if more > 0:
+            self._tails = _grown(self._tails, self.names.rows)
+            self._base = _grown(self._base, self.names.rows)
 
 
-def _mark_changed(level: _Level, changed: Columns) -> None:
-    """Note which windows that came out have a changed one beneath them."""
-    if len(level.emitted["series"]) and len(changed["series"]):
-        start = changed["window_start"] - changed["window_start"] % level.window
-        below = _keys({"series": changed["series"], "window_start": start})
-        level.emitted["dirty"] = level.emitted["dirty"] | np.isin(_keys(level.emitted), below)
+def _no_tails(size: int) -> Tails:
+    return Tails(np.full(size, NOTHING_BEFORE, np.int64), np.zeros(size, np.int64), np.zeros(size))
 
 
-def _note_emitted(level: _Level, rows: Columns) -> None:
-    new = {name: rows[name] for name in ("series", "window_start", "revision")}
-    new["dirty"] = np.zeros(len(rows["series"]), np.bool_)
-    known, _ = _find(new, level.emitted)
-    level.emitted = concat([take(level.emitted, ~known), new])
+def _grown(tails: Tails, size: int) -> Tails:
+    more = _no_tails(size - len(tails.ts))
+    return Tails(*(np.concatenate(parts) for parts in zip(tails, more, strict=True)))
 
 
-def _ipc(columns: Columns, schema: pl.Schema) -> bytes:
-    return _ipc_frame(pl.DataFrame({name: columns[name] for name in schema}, schema=schema))
+def _take_points(points: Points, chosen: NDArray[np.intp]) -> Points:
+    return Points(*(column[chosen] for column in points))
 
 
-def _ipc_frame(frame: pl.DataFrame) -> bytes:
-    return frame.write_ipc_stream(None, compression="lz4").getvalue()
+def _of(points: Any, rows: NDArray[np.bool_]) -> Any:
+    """Return the points, or histograms, of some rows, given as a mask by row."""
+    chosen = np.flatnonzero(rows[points.row])
+    take = take_histograms if isinstance(points, Histograms) else _take_points
+    return take(points, chosen)
+
+
+def _by_row(parts: list[Histograms]) -> Histograms:
+    every = concat_histograms(parts)
+    return take_histograms(every, np.argsort(every.row, kind="stable"))
+
+
+def _renumbered(tails: Histograms, change: Renumbered) -> Histograms:
+    rows = change.rows[tails.row]
+    kept = take_histograms(tails, np.flatnonzero(rows >= 0))
+    return kept._replace(row=change.rows[kept.row])
+
+
+def _with_emptied(
+    old: Rows, new: Rows, origins: NDArray[np.int64], concerned: NDArray[np.bool_]
+) -> tuple[Rows, NDArray[np.int64]]:
+    """Add a row of nothing for each that is not there any more.
+
+    That is a delta whose only point overlaps one that came late: what came out has to be taken back.
+    """
+    before = old.owner[concerned[old.owner]]
+    gone = before[~np.isin(before, new.owner)]
+    if not len(gone):
+        return new, origins
+    size = len(gone)
+    none = np.full(size, np.nan)
+    nothing = Rows(
+        gone, np.zeros(size, np.int64), np.zeros(size), none, none,
+        np.full(size, NOTHING_BEFORE), none, np.zeros(size),
+    )  # fmt: skip
+    return concat_rows([new, nothing]), np.concatenate([origins, np.zeros(size, np.int64)])
+
+
+def _altered(old: Rows, new: Rows, concerned: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the identities whose row is not what it was; a row once there does not go away."""
+    before = take_rows(old, concerned[old.owner])
+    place = np.full(len(concerned), -1, np.int64)
+    place[before.owner] = np.arange(len(before.owner))
+    at = place[new.owner]
+    same = at >= 0
+    for was, now in zip(before[1:], new[1:], strict=True):
+        was, now = was[at[same]], now[same]
+        equal = (was == now) | ((was != was) & (now != now))
+        same[same] = equal
+    return new.owner[~same]

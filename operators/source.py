@@ -17,10 +17,9 @@ import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -37,6 +36,8 @@ from numpy.typing import NDArray
 
 from operators.clock import Clock, SystemClock
 from operators.kafka import KafkaSettings, consumer
+from operators.low_water import LowWater
+from operators.watermark import Mark
 from operators.monitoring import LAST_POLL, MESSAGES, SOURCE_ERRORS, SOURCE_LAG
 
 __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
@@ -52,21 +53,14 @@ class SourceError(RuntimeError):
     """The input can't be read; the message names the broker or topic and the way out."""
 
 
-class Mark(Enum):
-    """What a reader knows of the future of a partition."""
-
-    LIVE = "live"  # more may come at any time
-    IDLE = "idle"  # at its end, and nothing came for the idle timeout
-    ENDED = "ended"  # nothing more will be read from it in this run
-
-
 @dataclass(frozen=True, slots=True)
 class Polled:
     """What one poll of one topic gave.
 
     ``values``, ``partitions`` and ``offsets`` have one element a message. ``marks`` tells of
     partitions, named ``topic/partition``, whose state changed; the first item of each reader
-    names all that it owns.
+    that is no ``replay`` names all that it owns. A replay is of what was read before a restart,
+    and is read again because windows that are still open need it.
     """
 
     reader: int
@@ -75,13 +69,17 @@ class Polled:
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     marks: Mapping[str, Mark] = field(default_factory=dict)
+    replay: bool = False
 
 
 class ReaderState(TypedDict):
-    """Snapshot of a reader: the next offset to read, by topic and partition."""
+    """Snapshot of a reader: by topic and partition, the next offset to read, and the low-water
+    mark (see ``operators.low_water``); without one, nothing is read again.
+    """
 
     version: int
     offsets: dict[str, dict[int, int]]
+    low_water: NotRequired[dict[str, dict[int, int]]]
 
 
 class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
@@ -96,6 +94,8 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         since: where to begin a partition that recovery knows nothing of: ``committed`` (what is
             not committed is read from its beginning), ``earliest`` or ``latest``.
         idle_timeout: nanoseconds at the end of a partition after which it is idle.
+        low_water: tells from where on partitions have to be read again after a restart; without
+            it they never are.
         clock: tells the time that the idle timeout is measured by.
 
     Raises:
@@ -112,8 +112,10 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         until_end: bool,
         since: str,
         idle_timeout: int,
+        low_water: LowWater | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._low_water = low_water
         self._settings = settings
         self._topics = tuple(topics)
         self._group = f"{settings.group}.{flow}"
@@ -136,6 +138,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
             until_end=self._until_end,
             since=self._since,
             idle_seconds=self._idle_seconds,
+            low_water=self._low_water,
             clock=self._clock,
             resume=resume_state,
         )
@@ -149,12 +152,17 @@ class _Partition:
     number: int
     next_offset: int
     end: int | None
+    replay_from: int = 0  # the low-water mark of before a restart
     quiet_since: float | None = None  # when its end was reached, on the monotonic clock
     mark: Mark = Mark.LIVE
 
     @property
     def name(self) -> str:
         return f"{self.topic}/{self.number}"
+
+    @property
+    def low_water(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.number, self.replay_from)
 
     @property
     def position(self) -> TopicPartition:
@@ -172,6 +180,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         until_end: bool,
         since: str,
         idle_seconds: float,
+        low_water: LowWater | None,
         clock: Clock,
         resume: ReaderState | None,
     ) -> None:
@@ -184,12 +193,16 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._resume = resume["offsets"] if resume else {}
+        self._low_water = low_water
+        self._replay_from = resume.get("low_water", {}) if resume and low_water else {}
+        self._replaying: set[tuple[str, int]] = set()
         self._poll_bytes = settings.poll_bytes
         self._poll_messages = settings.poll_messages
         self._poll_wait = timedelta(microseconds=settings.poll_time / 1000)
         self._message_size = 16 << 10  # a first guess, corrected by every poll
         self._awake: datetime | None = None
-        self._announced = False
+        self._started = False  # partitions were looked for
+        self._announced = False  # and named to the rest of the flow
         self._partitions: dict[tuple[str, int], _Partition] = {}
         self._committable: list[TopicPartition] = []
         self._group = group
@@ -205,15 +218,19 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         """Return what one poll gives: an item a topic, or one with marks alone."""
         LAST_POLL.set_to_current_time()
         now = self._clock.monotonic()
-        first = not self._announced
         marks: dict[str, Mark] = {}
-        if now >= self._next_metadata and (first or not self._until_end):
-            marks.update(self._find_partitions(first))
+        if now >= self._next_metadata and (not self._started or not self._until_end):
+            marks.update(self._find_partitions(not self._started))
             self._next_metadata = now + _METADATA_SECONDS
-        self._announced = True
+            self._started = True
+        if self._replaying:
+            return self._replay()
+        first = not self._announced
+        if first:
+            marks = {entry.name: entry.mark for entry in self._partitions.values()}
+            self._announced = True
 
-        limit = max(1, min(self._poll_messages, self._poll_bytes // self._message_size))
-        messages = self._consumer.consume(limit, 0) if self._partitions else []
+        messages = self._consumer.consume(self._limit(), 0) if self._partitions else []
         by_topic, full = self._sort_out(messages, now, marks)
         self._mark_idle(now, marks)
         self._awake = None if full else datetime.now(UTC) + self._poll_wait
@@ -233,6 +250,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             raise StopIteration
         return items
 
+    def _limit(self) -> int:
+        return max(1, min(self._poll_messages, self._poll_bytes // self._message_size))
+
     def next_awake(self) -> datetime | None:
         """Poll again at once while there is much to read, else after the poll time."""
         return self._awake
@@ -249,9 +269,15 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         offsets: dict[str, dict[int, int]] = {
             topic: dict(known) for topic, known in self._resume.items()
         }
+        low_water: dict[str, dict[int, int]] = {
+            topic: dict(known) for topic, known in self._replay_from.items()
+        }
         for (topic, number), entry in self._partitions.items():
             offsets.setdefault(topic, {})[number] = entry.next_offset
-        return {"version": 1, "offsets": offsets}
+            if self._low_water is not None:
+                mark = self._low_water.offset(entry.name)
+                low_water.setdefault(topic, {})[number] = mark
+        return {"version": 1, "offsets": offsets, "low_water": low_water}
 
     def close(self) -> None:
         """Leave the broker. With ``until_end`` the consumer is kept for the commit at exit."""
@@ -277,10 +303,17 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             self._partitions[topic, number] = entry = _Partition(topic, number, start, end)
             if end is not None and (start >= end or end == 0):
                 entry.mark = Mark.ENDED
-        if found:
-            wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
-            self._consumer.assign(wanted)
+            self._begin_replay(entry)
+        if self._replaying:
+            self._consumer.assign([self._partitions[key].low_water for key in self._replaying])
+        elif found:
+            self._read_on()
         return {self._partitions[key].name: self._partitions[key].mark for key in found}
+
+    def _read_on(self) -> None:
+        """Read all partitions from where they are, but those at their end."""
+        wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
+        self._consumer.assign(wanted)
 
     def _numbers(self, topic: str, first: bool) -> list[int]:
         """Return the numbers of a topic's partitions; none if it does not exist (yet)."""
@@ -425,6 +458,45 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _all_ended(self) -> bool:
         return all(entry.mark is Mark.ENDED for entry in self._partitions.values())
+
+    # What was read before a restart, and is read again.
+
+    def _begin_replay(self, entry: _Partition) -> None:
+        """Read a partition from its low-water mark first, if that is not where it goes on."""
+        if self._low_water is None:
+            return
+        marks = self._replay_from.get(entry.topic, {})
+        entry.replay_from = min(marks.get(entry.number, entry.next_offset), entry.next_offset)
+        self._low_water.begin(entry.name, entry.replay_from)
+        if entry.replay_from < entry.next_offset:
+            self._replaying.add((entry.topic, entry.number))
+
+    def _replay(self) -> list[Polled]:
+        """Return what one poll gives of the replay; after its last one all is as at a start."""
+        messages = self._consumer.consume(self._limit(), 0.1)
+        by_topic: dict[str, list[Message]] = {}
+        ended: set[tuple[str, int]] = set()
+        for message in messages:
+            error = message.error()
+            key = (message.topic() or "", message.partition() or 0)
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self._on_error(error)
+                continue
+            goes_on_at = self._partitions[key].next_offset
+            offset = message.offset() or 0
+            if error is None and offset < goes_on_at:
+                by_topic.setdefault(key[0], []).append(message)
+            if error is not None or offset + 1 >= goes_on_at:
+                ended.add(key)
+        if ended:
+            self._replaying -= ended
+            self._consumer.pause([TopicPartition(*key) for key in ended])
+        if not self._replaying:
+            self._read_on()
+        self._awake = None
+        return [
+            replace(self._item(topic, batch, {}), replay=True) for topic, batch in by_topic.items()
+        ]
 
     def _item(self, topic: str, batch: list[Message], marks: dict[str, Mark]) -> Polled:
         size = len(batch)

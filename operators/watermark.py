@@ -2,20 +2,27 @@
 
 Each Kafka partition has its own: the largest event time seen in it, minus the allowed disorder.
 The minimum over the partitions that may still bring something closes windows. Which partitions
-those are is not guessed from the system clock here, but told by the reader (``source.Mark``).
+those are is not guessed from the system clock here, but told by the reader (``Mark``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Final, TypedDict
 
-from operators.source import Mark
-
-__all__ = ["UNKNOWN", "Watermark", "WatermarkState"]
+__all__ = ["UNKNOWN", "Mark", "Watermark", "WatermarkState"]
 
 UNKNOWN: Final = -(2**62)
 """No event time is known to be complete."""
+
+
+class Mark(Enum):
+    """What a reader knows of the future of a partition."""
+
+    LIVE = "live"  # more may come at any time
+    IDLE = "idle"  # at its end, and nothing came for the idle timeout
+    ENDED = "ended"  # nothing more will be read from it in this run
 
 
 class WatermarkState(TypedDict):
@@ -53,8 +60,27 @@ class Watermark:
         """Whether no partition may bring anything soon: what is open can be shown as it stands."""
         return not self._awaited and bool(self._marks) and Mark.LIVE not in self._marks.values()
 
-    def update(self, reader: int, largest: Mapping[str, int], marks: Mapping[str, Mark]) -> None:
-        """Take in what an item of ``reader`` brought: event times first, then its marks."""
+    @property
+    def awaits(self) -> bool:
+        """Whether a reader has not named its partitions yet."""
+        return bool(self._awaited)
+
+    def update(
+        self,
+        reader: int,
+        largest: Mapping[str, int],
+        marks: Mapping[str, Mark],
+        *,
+        replay: bool = False,
+    ) -> None:
+        """Take in what an item of ``reader`` brought: event times first, then its marks.
+
+        A ``replay`` is of what was read before a restart; the reader has yet to name its partitions.
+        """
+        if replay:
+            for partition, ts in largest.items():
+                self._largest[partition] = max(ts, self._largest.get(partition, UNKNOWN))
+            return
         self._awaited.discard(reader)
         for partition, ts in largest.items():
             self._largest[partition] = max(ts, self._largest.get(partition, UNKNOWN))

@@ -14,21 +14,26 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from operators.clock import Clock, SystemClock
 from operators.decoding import ShardBatch
 from operators.durations import format_duration
-from operators.frames import PARTIALS
+from operators.histograms import NO_HISTOGRAMS, Histograms
+from operators.late import late_frame
+from operators.low_water import LowWater
 from operators.monitoring import (
     BATCH_SECONDS,
     LATE_POINTS,
     OPEN_SERIES,
+    POINTS_SKIPPED,
     ROLLUPS_EMITTED,
+    SNAPSHOT_SECONDS,
     WATERMARK_LAG,
 )
-from operators.partials import partial_rows
-from operators.shard import Shard
+from operators.open_windows import NO_POINTS
+from operators.shard import Shard, Tally
+from operators.sums import Points
 from operators.watermark import UNKNOWN, Watermark
 
 __all__ = ["Closed", "Late", "RollupSettings", "windows"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _GATHER: Final = 0.25
 """Seconds between two closings of a shard."""
 _BACKLOG: Final = 60.0
@@ -65,6 +70,11 @@ class RollupSettings(Protocol):
         """Silence after which a series is forgotten."""
         ...
 
+    @property
+    def percentiles(self) -> str:
+        """Regular expression of the names of gauges that have percentiles; empty for none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Closed:
@@ -75,7 +85,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Runs refused for their time: PARTIALS with tenant, name, labels and the reason."""
+    """Points refused for their time, see ``operators.late``."""
 
     frame: pl.DataFrame
 
@@ -85,13 +95,15 @@ def windows(
     up: KeyedStream[ShardBatch],
     settings: RollupSettings,
     readers: int,
+    low_water: LowWater | None = None,
     clock: Clock | None = None,
 ) -> KeyedStream[Closed | Late]:
-    """Turn the runs of each shard into rollups; what can't be in one any more is ``Late``."""
+    """Turn the points of each shard into rollups; what can't be in one any more is ``Late``."""
     clock = clock or SystemClock()
+    shared = low_water or LowWater()
 
     def build(state: dict[str, Any] | None) -> WindowLogic:
-        return WindowLogic(settings, readers, clock, state)
+        return WindowLogic(settings, readers, clock, state, shared)
 
     return op.stateful_batch(step_id, up, build)
 
@@ -100,7 +112,12 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
     """Closes the windows of one shard as its watermark passes."""
 
     def __init__(
-        self, settings: RollupSettings, readers: int, clock: Clock, state: dict[str, Any] | None
+        self,
+        settings: RollupSettings,
+        readers: int,
+        clock: Clock,
+        state: dict[str, Any] | None,
+        low_water: LowWater | None = None,
     ) -> None:
         if state is not None and state["version"] != _VERSION:
             raise RuntimeError(
@@ -108,6 +125,7 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
                 f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
             )
         self._clock = clock
+        self._low_water = low_water or LowWater()
         self._watermark = Watermark(
             readers, settings.disorder, state["watermark"] if state else None
         )
@@ -116,23 +134,36 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
             settings.lateness,
             settings.counter_horizon,
             settings.evict_after,
-            state["shard"] if state else None,
+            settings.percentiles,
         )
+        self._put_off: list[ShardBatch] = []  # what is no replay, while there is one
+        self._outbox: list[pl.DataFrame] = []  # closed for a snapshot, not given yet
+        if state is not None:
+            self._shard.restore(state["shard"])
+            self._outbox = [pl.read_ipc_stream(frame) for frame in state["outbox"]]
         self._name = "?"
         self._not_before = 0.0
         self._wake: datetime | None = None
 
     def on_batch(self, values: list[ShardBatch]) -> tuple[list[Closed | Late], bool]:
-        """Take in runs; close windows if it is time."""
+        """Take in points; close windows if it is time."""
         out: list[Closed | Late] = []
         for batch in values:
             self._name = str(batch.shard)
-            late = self._shard.add(batch.partials, batch.series, self._watermark.value)
-            if late is not None:
-                out.append(self._refuse(late, "late"))
-            if batch.future.height:
-                out.append(self._refuse(batch.future, "future"))
-            self._watermark.update(batch.reader, batch.largest, batch.marks)
+            before = self._watermark.value
+            self._watermark.update(batch.reader, batch.largest, batch.marks, replay=batch.replay)
+            if not self._shard.replaying:
+                out += self._add(batch, before)
+                continue
+            if batch.replay:
+                self._add(batch, before)
+            else:
+                self._put_off.append(batch)
+            if not self._watermark.awaits:
+                self._shard.rebuild()
+                for waiting in self._put_off:
+                    out += self._add(waiting, before)
+                self._put_off = []
         return out + self._close(force=self._watermark.silent), StatefulBatchLogic.RETAIN
 
     def on_notify(self) -> tuple[list[Closed | Late], bool]:
@@ -145,42 +176,80 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
 
     def notify_at(self) -> datetime | None:
         """Wake up when a closing was put off."""
-        return self._wake
+        return datetime.now(UTC) if self._outbox else self._wake
 
     def snapshot(self) -> dict[str, Any]:
-        """Return plain data, with its version."""
-        return {
+        """Return plain data, with its version.
+
+        What is due is closed first: a reader takes what was closed anywhere as closed everywhere.
+        What comes of it is given when the logic is next awake, after a restart too.
+        """
+        started = perf_counter()
+        self._outbox += self._closed(show_open=False)
+        state = {
             "version": _VERSION,
             "watermark": self._watermark.snapshot(),
             "shard": self._shard.snapshot(),
+            "outbox": [frame.write_ipc_stream(None).getvalue() for frame in self._outbox],
         }
+        SNAPSHOT_SECONDS.observe(perf_counter() - started)
+        return state
+
+    def _add(self, batch: ShardBatch, watermark: int) -> list[Closed | Late]:
+        """Put a batch into the shard; return what is too late."""
+        shard = self._shard
+        seen = max(watermark, max(batch.largest.values(), default=UNKNOWN))
+        if batch.series.height:
+            shard.name(batch.series, seen)
+        samples, observed = batch.samples, batch.observed
+        points = NO_POINTS
+        if len(samples.ts):
+            points = Points(shard.names.number(samples.identity, seen), *samples[1:])
+        histograms = NO_HISTOGRAMS
+        if observed is not None:
+            histograms = Histograms(shard.names.number(observed.identity, seen), *observed[1:])
+        # A replay brings what was not folded yet, and that is told by the last close.
+        late = shard.add(points, histograms, shard.closed if batch.replay else watermark)
+        if late is None or batch.replay:
+            return []
+        LATE_POINTS.labels("late").inc(len(late))
+        return [Late(late_frame(late.points, late.histograms, shard.names))]
 
     def _close(self, *, force: bool) -> list[Closed | Late]:
         self._wake = None
+        frames, self._outbox = self._outbox, []
         show_open = self._watermark.silent and self._shard.open
-        if not show_open and not self._shard.due(self._watermark.value):
-            return []
+        if self._shard.replaying or not (show_open or self._shard.due(self._watermark.value)):
+            return [Closed(frame) for frame in frames]
         began = self._clock.monotonic()
         if not force and began < self._not_before:
             wait = timedelta(seconds=self._not_before - began)
             self._wake = datetime.now(UTC) + wait
-            return []
+            return [Closed(frame) for frame in frames]
         lag = (self._clock.now() - self._watermark.value) / 1e9
         self._not_before = began + (_GATHER if lag < _BACKLOG else _GATHER_BACKLOG)
-        started = perf_counter()
-        frames = self._shard.close(self._watermark.value, show_open=show_open)
-        BATCH_SECONDS.labels("windows").observe(perf_counter() - started)
-        OPEN_SERIES.labels(self._name).set(self._shard.series)
+        frames += self._closed(show_open=show_open)
+        OPEN_SERIES.labels(self._name).set(self._shard.names.owners)
         if self._watermark.value > UNKNOWN:
             WATERMARK_LAG.labels(self._name).set(lag)
+        return [Closed(frame) for frame in frames]
+
+    def _closed(self, *, show_open: bool) -> list[pl.DataFrame]:
+        """Close what is due, and count it."""
+        watermark = self._watermark.value
+        if self._shard.replaying or not (show_open or self._shard.due(watermark)):
+            return []
+        started = perf_counter()
+        frames = self._shard.close(watermark, show_open=show_open)
+        self._low_water.freeze(self._shard.frozen)
+        BATCH_SECONDS.labels("windows").observe(perf_counter() - started)
+        tally, self._shard.tally = self._shard.tally, Tally()
+        for reason in Tally.__slots__:
+            if count := getattr(tally, reason):
+                POINTS_SKIPPED.labels(reason).inc(count)
         for frame in frames:
             revised = int((frame["revision"] > 0).sum())
             window = format_duration(int(frame["window"][0]))
             ROLLUPS_EMITTED.labels(window, "no").inc(frame.height - revised)
             ROLLUPS_EMITTED.labels(window, "yes").inc(revised)
-        return [Closed(frame) for frame in frames]
-
-    def _refuse(self, partials: pl.DataFrame, reason: str) -> Late:
-        LATE_POINTS.labels(reason).inc(partial_rows(partials))
-        named = self._shard.describe(partials.select(PARTIALS.names()))
-        return Late(named.with_columns(reason=pl.lit(reason)))
+        return frames

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import polars as pl
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,7 +19,7 @@ from pydantic import (
 
 from operators.durations import format_duration, parse_duration
 
-__all__ = ["Duration", "PositiveDuration", "SecretUrl", "Section", "WithSecretFiles"]
+__all__ = ["Duration", "PositiveDuration", "SecretUrl", "Section", "WithSecretFiles", "regular_expression"]
 
 
 def _duration(value: Any) -> int:
@@ -40,6 +42,21 @@ def _positive(value: int) -> int:
 
 
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+def regular_expression(text: str) -> str:
+    """Return ``text`` if both Python and Polars take it for a regular expression.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        re.compile(text)
+        pl.Series([""]).str.contains(text)
+    except (re.error, pl.exceptions.ComputeError) as error:
+        cause = str(error).strip().splitlines()[-1]
+        raise ValueError(f'"{text}" is not a regular expression: {cause}') from None
+    return text
 
 
 class Section(BaseModel):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.settings.values import Duration, PositiveDuration, Section
+from flows.settings.values import Duration, PositiveDuration, Section, regular_expression
 from models import DETECTORS
 from operators.durations import format_duration
 
@@ -28,7 +27,14 @@ class Rollups(Section):
     """Event time without a point after which a series is forgotten."""
     counter_horizon: Duration = "5m"  # type: ignore[assignment]
     """A counter seen for the first time counts from zero if it started at most this long ago."""
+    percentiles: str = ""
+    """Regular expression of the names of gauges that have percentiles, as histograms have."""
     shards: int = Field(default=16, ge=1, le=4096)
+
+    @field_validator("percentiles")
+    @classmethod
+    def _is_an_expression(cls, percentiles: str) -> str:
+        return regular_expression(percentiles)
 
     @field_validator("windows", mode="after")
     @classmethod
@@ -78,11 +84,7 @@ class Scoring(Section):
     @field_validator("metrics")
     @classmethod
     def _is_an_expression(cls, metrics: str) -> str:
-        try:
-            re.compile(metrics)
-        except re.error as error:
-            raise ValueError(f'"{metrics}" is not a regular expression: {error}') from None
-        return metrics
+        return regular_expression(metrics)
 
     @model_validator(mode="after")
     def _fits_the_detector(self) -> Self:

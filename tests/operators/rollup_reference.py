@@ -1,7 +1,7 @@
 """The rollups of a list of points, worked out one point after the other: slow, and easy to check.
 
 Nothing here comes from the code under test. It says in plain Python what the docstrings of
-``operators.rollups`` and ``operators.shard`` promise, and ``operators.frames`` define.
+``operators.sums`` and ``operators.shard`` promise, and ``operators.frames`` define.
 """
 
 from collections import defaultdict
@@ -58,18 +58,45 @@ def increases(points: Iterable[Point], horizon: int) -> list[float]:
     return added
 
 
+def once(points: Iterable[Point], kind: int) -> list[Point]:
+    """Return one point a time, in order: of several the largest. Deltas without a start all stay."""
+    events = [point for point in points if kind == DELTA and point.start == 0]
+    by_time: dict[int, Point] = {}
+    for point in points:
+        if kind == DELTA and point.start == 0:
+            continue
+        known = by_time.get(point.ts)
+        if known is None or (point.value, point.start) > (known.value, known.start):
+            by_time[point.ts] = point
+    return sorted([*events, *by_time.values()], key=lambda p: (p.ts, -p.value, -p.start))
+
+
+def without_overlaps(points: Iterable[Point]) -> list[Point]:
+    """Return the deltas whose interval does not reach into that of one kept before."""
+    kept: list[Point] = []
+    for point in points:
+        before = kept[-1] if kept else None
+        if before and before.start and point.start and point.start < before.ts:
+            continue
+        if before and before.ts == point.ts and point.start:
+            continue
+        kept.append(point)
+    return kept
+
+
 def rollups(
     points: Iterable[Point], streams: Mapping[int, Stream], window: int, horizon: int
 ) -> dict[tuple[int, int], Rollup]:
     """Return the rollups by series and start of the window."""
     held: dict[tuple[int, int], list[tuple[Point, float | None]]] = defaultdict(list)
     for identity, of_one in groupby(sorted(points), key=lambda point: point.identity):
-        ordered = sorted(of_one, key=lambda point: point.ts)
         stream = streams[identity]
+        ordered = once(list(of_one), stream.kind)
         added: list[float | None]
         if stream.kind == CUMULATIVE:
             added = list(increases(ordered, horizon))
         elif stream.kind == DELTA:
+            ordered = without_overlaps(ordered)
             added = [point.value for point in ordered]
         else:
             added = [None] * len(ordered)

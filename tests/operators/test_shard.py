@@ -1,11 +1,8 @@
 """What a reader of rollups sees over time: revisions, silences, and series that go quiet."""
 
-from operators.decoding import ShardBatch
-from operators.frames import PARTIALS, empty
-from operators.source import Mark
-from operators.windows import Late
+from operators.watermark import Mark
 from tests.operators.rollup_reference import CUMULATIVE, GAUGE, Point, Stream
-from tests.operators.window_driver import Driver, Sizes, partials_of, series_of
+from tests.operators.window_driver import Driver, Sizes
 
 PLACE = "t/0"
 LIVE, IDLE, ENDED = ({PLACE: mark} for mark in (Mark.LIVE, Mark.IDLE, Mark.ENDED))
@@ -197,13 +194,4 @@ def test_a_shard_forgets_what_is_quiet():
     for ts in range(110, 200, 10):
         made.send(gauge(ts))
         made.notify()
-    assert made.logic._shard.series == 1
-
-
-def test_points_that_cannot_be_true_yet_are_named_and_not_counted():
-    made = driver()
-    ahead = partials_of(gauge(10**6, 10**6 + 1), STREAMS, 10)
-    batch = ShardBatch(0, 0, {}, {}, empty(PARTIALS), series_of({7: STREAMS[7]}), ahead)
-    (late,), _ = made.logic.on_batch([batch])
-    assert isinstance(late, Late)
-    assert late.frame.select("name", "reason", "count").rows() == [("series-7", "future", 2)]
+    assert made.logic._shard.names.owners == 1

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operators.source import Mark
+from operators.watermark import Mark
 from tests.operators import rollup_reference as reference
 from tests.operators.rollup_reference import CUMULATIVE, DELTA, GAUGE, Point, Rollup, Stream
 from tests.operators.window_driver import Driver, Sizes
 
-ORIGIN = 600
+ORIGIN = 6000  # so that all start times are after the epoch
 UNKNOWN = -(2**61)
 
 
@@ -69,6 +69,8 @@ def scenarios(draw: st.DrawFn, *, falls: bool = False) -> dict[str, object]:
     )
     points = draw(histories(streams, falls=falls))
     delays = st.just(0) if falls else st.sampled_from([0, 0, 0, 2, 10, 30, 100])
+    # Producers that get no answer send again.
+    points += [point for point in points if draw(st.integers(0, 7)) == 0]
     arrivals = sorted((point.ts + draw(delays), number) for number, point in enumerate(points))
     number_of_partitions = draw(st.integers(1, 3))
     sent = [points[number] for _, number in arrivals]
@@ -166,16 +168,15 @@ def check(scenario: dict[str, object]) -> None:
     for window in sizes.windows:
         expected = reference.rollups(accepted, streams, window, sizes.counter_horizon)
         found = driver.final(window)
-        assert found.keys() == expected.keys()
+        # What came out and was taken back counts nothing.
+        assert {key for key, rollup in found.items() if rollup.count} == expected.keys()
         for key, rollup in expected.items():
             assert_equal(found[key], rollup)
-        # Nothing disappears.
-        assert sum(r.count for r in found.values()) + driver.late == driver.accepted
     assert driver.late == late
 
 
 slow = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -1,20 +1,23 @@
 """Brings points to a shard's windows as the flow does, and keeps what comes out."""
 
+import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from operators.clock import ManualClock
 from operators.decoding import ShardBatch
-from operators.frames import PARTIALS, POINTS, SERIES, empty
-from operators.partials import pre_aggregate
-from operators.source import Mark
+from operators.frames import SERIES
+from operators.low_water import LowWater
+from operators.spread import Observed, Samples
+from operators.watermark import Mark
 from operators.windows import Closed, Late, WindowLogic
 from tests.operators.rollup_reference import Point, Rollup, Stream
 
-__all__ = ["Driver", "Sizes", "partials_of", "series_of"]
+__all__ = ["Driver", "Sizes", "samples_of", "series_of"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Sizes:
     lateness: int = 0
     counter_horizon: int = 1000
     evict_after: int = 10**9
+    percentiles: str = ""
 
 
 def series_of(streams: Mapping[int, Stream]) -> pl.DataFrame:
@@ -44,28 +48,29 @@ def series_of(streams: Mapping[int, Stream]) -> pl.DataFrame:
     )
 
 
-def partials_of(
-    points: Iterable[Point], streams: Mapping[int, Stream], window: int
-) -> pl.DataFrame:
-    """Return the points' runs."""
-    listed, known = list(points), list(streams)
-    frame = pl.DataFrame(
-        {
-            "message": [0] * len(listed),
-            "raw": [0] * len(listed),
-            "ts": [point.ts for point in listed],
-            "start": [point.start for point in listed],
-            "value": [point.value for point in listed],
-        },
-        schema=POINTS,
-    )
-    rows = np.array([known.index(point.identity) for point in listed], np.int32)
-    kinds = np.array([stream.kind for stream in streams.values()], np.uint8)
-    return pre_aggregate(frame, rows, np.array(known, np.uint64), kinds, window)[0]
+def samples_of(points: Iterable[Point]) -> Samples:
+    """Return points as they cross workers."""
+    listed = list(points)
+
+    def column(name: str, kind: type) -> NDArray[np.generic]:
+        return np.array([getattr(point, name) for point in listed], kind)
+
+    return Samples(
+        column("identity", np.uint64), column("ts", np.int64), column("start", np.int64),
+        column("value", np.float64),
+    )  # fmt: skip
+
+
+@dataclass
+class Partition:
+    """What was sent through one partition: a poll is an offset."""
+
+    polls: list[tuple[list[Point], Observed | None]]
+    reader: int
 
 
 class Driver:
-    """One shard of the operator, and the memory of all that it gave."""
+    """One shard of the operator, the reader before it, and the memory of all that it gave."""
 
     def __init__(
         self, sizes: Sizes, streams: Mapping[int, Stream], readers: int = 1, *, rename: bool = False
@@ -75,7 +80,10 @@ class Driver:
         self.readers = readers
         self.rename = rename
         self.clock = ManualClock()
-        self.logic = WindowLogic(sizes, readers, self.clock, None)
+        self.low_water = LowWater()
+        self.logic = WindowLogic(sizes, readers, self.clock, None, self.low_water)
+        self.partitions: dict[str, Partition] = {}
+        self.replayed = 0
         self.named: set[int] = set()
         self.revisions: dict[tuple[int, int, int], list[Rollup]] = {}
         self.names: dict[int, str] = {}
@@ -96,11 +104,20 @@ class Driver:
         wanted = {point.identity for point in listed}
         fresh = wanted if self.rename else wanted - self.named
         self.named |= fresh
-        partials = partials_of(listed, self.streams, self.sizes.windows[0])
         names = series_of({identity: self.streams[identity] for identity in sorted(fresh)})
         largest = {partition: max(point.ts for point in listed)} if listed else {}
-        batch = ShardBatch(0, reader, largest, marks or {}, partials, names, empty(PARTIALS))
+        for place in [*largest, *(marks or {})]:
+            if place not in self.partitions:
+                self.partitions[place] = Partition([], reader)
+                self.low_water.begin(place, 0)
+        if listed:
+            polls = self.partitions[partition].polls
+            polls.append((listed, None))
+            self.low_water.note(partition, len(polls), largest[partition])
         self.accepted += len(listed)
+        batch = ShardBatch(
+            0, reader, largest, marks or {}, samples=samples_of(listed), series=names
+        )
         self._keep(self.logic.on_batch([batch])[0])
 
     def notify(self) -> None:
@@ -109,10 +126,31 @@ class Driver:
         self._keep(self.logic.on_notify()[0])
 
     def restart(self) -> None:
-        """Stop, and resume from a snapshot: the reader names its partitions anew."""
-        state = self.logic.snapshot()
-        self.logic = WindowLogic(self.sizes, self.readers, self.clock, state)
+        """Stop, and resume from a snapshot: what open windows need is read again.
+
+        What comes next is to be the marks that the reader names its partitions by.
+        """
+        state = pickle.loads(pickle.dumps(self.logic.snapshot()))
+        marks = {place: self.low_water.offset(place) for place in self.partitions}
+        self.low_water = LowWater()
+        self.logic = WindowLogic(self.sizes, self.readers, self.clock, state, self.low_water)
         self.named.clear()
+        for place, partition in self.partitions.items():
+            self.low_water.begin(place, marks[place])
+            again = partition.polls[marks[place] :]
+            points = [point for poll, _ in again for point in poll]
+            if not points:
+                continue
+            self.replayed += len(points)
+            wanted = sorted({point.identity for point in points} - self.named)
+            self.named |= set(wanted)
+            names = series_of({identity: self.streams[identity] for identity in wanted})
+            largest = {place: max(point.ts for point in points)}
+            self.low_water.note(place, len(partition.polls), largest[place])
+            batch = ShardBatch(
+                0, partition.reader, largest, {}, True, samples_of(points), None, names
+            )
+            self._keep(self.logic.on_batch([batch])[0])
 
     def end(self) -> None:
         """End the input."""
@@ -129,7 +167,7 @@ class Driver:
     def _keep(self, items: "list[Closed | Late]") -> None:
         for item in items:
             if isinstance(item, Late):
-                self.late += int(item.frame["count"].sum())
+                self.late += item.frame.height
                 continue
             for row in item.frame.iter_rows(named=True):
                 self.rows.append(row)
@@ -137,7 +175,8 @@ class Driver:
                 seen = self.revisions.setdefault(key, [])
                 assert row["revision"] == len(seen), f"revision {row['revision']} of {key}"
                 assert row["name"] == f"series-{row['series']}"
-                assert row["mean"] == row["sum"] / row["count"]
+                if row["count"]:
+                    assert row["mean"] == row["sum"] / row["count"]
                 if row["increase"] is None:
                     assert row["rate"] is None
                 else:

@@ -6,19 +6,16 @@
   "Testdata for resets()". Its own numbers are for evenly spaced points without extrapolation.
 """
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 
-import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.frames import CUMULATIVE, DELTA, GAUGE
-from operators.rollups import increases, merge, rollup_frame, with_increase
+from operators.watermark import Mark
 from tests.operators import rollup_reference as reference
-from tests.operators.rollup_reference import Point, Stream
-from tests.operators.window_driver import partials_of
+from tests.operators.rollup_reference import CUMULATIVE, DELTA, GAUGE, Point, Stream
+from tests.operators.window_driver import Driver, Sizes
 
 ONE = 1
 WIDE = 10**6
@@ -86,17 +83,26 @@ PROMETHEUS = {
 }
 
 
-def added(batches: list[list[Point]], horizon: int = HORIZON) -> float:
-    """Return the increase of points of one counter that came in ``batches``."""
-    streams = {ONE: Stream(ONE, CUMULATIVE)}
-    runs = [partials_of(batch, streams, WIDE) for batch in batches if batch]
-    columns = {
-        name: np.concatenate([run[name].to_numpy() for run in runs]) for name in runs[0].columns
-    }
-    order = np.lexsort((columns["last_ts"], columns["first_ts"], columns["identity"]))
-    return float(
-        increases({name: values[order] for name, values in columns.items()}, horizon).sum()
-    )
+def whole(
+    batches: list[list[Point]],
+    *,
+    kind: int = CUMULATIVE,
+    horizon: int = HORIZON,
+    window: int = WIDE,
+) -> Driver:
+    """Bring points of one identity in ``batches`` to a shard, to their end."""
+    streams = {ONE: Stream(ONE, kind)}
+    driver = Driver(Sizes(windows=(window,), counter_horizon=horizon, disorder=window), streams)
+    driver.send(marks={"t/0": Mark.LIVE})
+    for batch in batches:
+        driver.send(batch)
+    driver.send(marks={"t/0": Mark.ENDED})
+    return driver
+
+
+def added(batches: list[list[Point]], *, kind: int = CUMULATIVE) -> float:
+    """Return the increase of points of one identity that came in ``batches``."""
+    return float(whole(batches, kind=kind).final(WIDE)[ONE, 0].increase or 0.0)
 
 
 def split(points: list[Point], cuts: int) -> list[list[Point]]:
@@ -131,21 +137,6 @@ def test_a_reset_is_seen_also_after_runs_that_overlapped():
     assert added([between, early, after]) == 99 + 90
 
 
-def test_the_overlap_of_one_counter_does_not_reach_into_the_next():
-    streams = {1: Stream(1, CUMULATIVE), 2: Stream(2, CUMULATIVE)}
-    points = [Point(1, 1, 0, 5), Point(1, 900, 0, 50), Point(2, 3, 1, 7)]
-    late = [Point(1, 4, 0, 6), Point(2, 5, 1, 9)]
-    runs = [partials_of(batch, streams, WIDE) for batch in (points, late)]
-    columns = {
-        name: np.concatenate([run[name].to_numpy() for run in runs]) for name in runs[0].columns
-    }
-    order = np.lexsort((columns["last_ts"], columns["first_ts"], columns["identity"]))
-    rows = {name: values[order] for name, values in columns.items()}
-    rise = increases(rows, HORIZON)
-    assert rise[rows["identity"] == 1].sum() == 45
-    assert rise[rows["identity"] == 2].sum() == 9
-
-
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(0, 20)), min_size=1, max_size=12), st.data()
 )
@@ -158,74 +149,62 @@ def test_any_in_order_counter_adds_the_same_in_any_batches(steps, data):
     assert added(split(points, data.draw(st.integers(0, 2 ** len(points))))) == expected
 
 
-def test_no_runs_add_nothing():
-    empty = np.empty(0)
-    assert (
-        len(
-            increases(
-                dict.fromkeys(("identity", "start", "first_ts", "first", "last_ts", "last"), empty),
-                1,
-            )
-        )
-        == 0
-    )
+DELTAS = {
+    # start, ts, value of each point, and what it adds
+    "deltas that follow each other all count": [(100, 110, 5, 5), (110, 120, 7, 7)],
+    "a delta that reaches into the one before is an overlap": [
+        (100, 110, 5, 5), (105, 115, 3, 0), (110, 120, 7, 7),
+    ],
+    "one that ended before it counts, though it came later": [
+        (110, 120, 7, 7), (100, 110, 5, 5),
+    ],
+    "the same delta sent twice counts once": [(100, 110, 5, 5), (100, 110, 5, 0)],
+    "deltas without a start time are events: all of them count": [
+        (0, 110, 5, 5), (0, 110, 5, 5), (0, 111, 1, 1),
+    ],
+    "a gap between deltas stays a gap": [(100, 110, 5, 5), (150, 160, 7, 7)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DELTAS)
+def test_a_delta_sum_adds_what_the_data_model_says_in_any_order(name):
+    entries = DELTAS[name]
+    expected = sum(entry[3] for entry in entries)
+    points = [Point(ONE, ts, start, value) for start, ts, value, _ in entries]
+    for order in permutations(points):
+        for cuts in range(2 ** (len(points) - 1)):
+            assert added(split(list(order), cuts), kind=DELTA) == expected
+
+
+@pytest.mark.parametrize("kind", [GAUGE, CUMULATIVE])
+def test_of_two_points_at_one_time_one_counts_and_the_larger(kind):
+    for values in ([3.0, 5.0], [5.0, 3.0]):
+        driver = whole([[Point(ONE, 110, 100, value)] for value in values], kind=kind)
+        rollup = driver.final(WIDE)[ONE, 0]
+        assert (rollup.count, rollup.sum, rollup.last) == (1, 5.0, 5.0)
+
+
+def test_a_writer_that_was_superseded_adds_nothing():
+    """Two processes under one name: the older one goes on for a while."""
+    second = 10**9
+    points = [
+        Point(ONE, 100 * second, 10 * second, 1000.0),
+        Point(ONE, 105 * second, 101 * second, 5.0),  # the new process: a reset
+        Point(ONE, 110 * second, 10 * second, 1004.0),
+        Point(ONE, 115 * second, 101 * second, 9.0),
+    ]
+    driver = whole([points], horizon=500 * second, window=1000 * second)
+    rollup = driver.final(1000 * second)[ONE, 0]
+    assert (rollup.increase, rollup.count) == (1000 + 5 + 4, 3)
 
 
 def test_the_kind_says_what_an_increase_is():
-    runs = {
-        "identity": np.array([1, 2, 3], np.uint64), "start": np.array([1, 1, 1]),
-        "sum": np.array([5.0, 6.0, 7.0]), "first_ts": np.array([2, 2, 2]),
-        "first": np.array([1.0, 1.0, 1.0]), "last_ts": np.array([3, 3, 3]),
-        "last": np.array([4.0, 5.0, 6.0]),
-    }  # fmt: skip
-    found = with_increase(runs, np.array([GAUGE, DELTA, CUMULATIVE], np.uint8), HORIZON)
-    np.testing.assert_array_equal(found, [np.nan, 6.0, 6.0])
+    points = [Point(ONE, 110, 100, 2.0), Point(ONE, 120, 110, 4.0)]
+    for kind, expected in ((GAUGE, None), (DELTA, 6.0)):
+        assert whole([points], kind=kind).final(WIDE)[ONE, 0].increase == expected
 
 
-def rows(**columns: list[float]) -> dict[str, np.ndarray]:
-    size = len(columns["series"])
-    usual = {
-        "window_start": [0] * size, "count": [1] * size, "sum": [0.0] * size, "min": [0.0] * size,
-        "max": [0.0] * size, "last_ts": [1] * size, "last": [0.0] * size,
-        "increase": [np.nan] * size, "revision": [0] * size, "dirty": [False] * size,
-    }  # fmt: skip
-    return {name: np.array(values) for name, values in (usual | columns).items()}
-
-
-def test_rows_of_a_series_and_window_merge_into_one():
-    merged = merge(
-        rows(
-            series=[2, 1, 1], window_start=[0, 0, 0], count=[1, 2, 3], sum=[1.0, 2.0, 3.0],
-            min=[1.0, -2.0, 0.0], max=[1.0, 2.0, 3.0], last_ts=[5, 9, 7], last=[1.0, 4.0, 8.0],
-            increase=[np.nan, 1.0, 2.0], revision=[0, 1, 3], dirty=[False, False, True],
-        ),
-        "series",
-    )  # fmt: skip
-    assert {name: values.tolist() for name, values in merged.items() if name != "increase"} == {
-        "series": [1, 2], "window_start": [0, 0], "count": [5, 1], "sum": [5.0, 1.0],
-        "min": [-2.0, 1.0], "max": [3.0, 1.0], "last_ts": [9, 5], "last": [4.0, 1.0],
-        "revision": [3, 0], "dirty": [True, False],
-    }  # fmt: skip
-    np.testing.assert_array_equal(merged["increase"], [3.0, np.nan])
-
-
-def test_rows_merge_into_the_coarser_window_that_holds_theirs():
-    merged = merge(
-        rows(series=[1, 1, 1], window_start=[10, 20, 30], sum=[1.0, 2.0, 4.0]), "series", 30
-    )
-    assert merged["window_start"].tolist() == [0, 30]
-    assert merged["sum"].tolist() == [3.0, 4.0]
-
-
-def test_of_two_last_points_at_the_same_time_the_larger_counts_whatever_came_first():
-    for values in ([3.0, -4.0], [-4.0, 3.0]):
-        assert merge(rows(series=[1, 1], last=values), "series")["last"].tolist() == [3.0]
-
-
-def test_a_gauge_has_no_increase_and_no_rate():
-    names = {name: pl.Series([name, name]) for name in ("tenant", "name", "labels", "unit", "kind")}
-    merged = rows(series=[1, 2], count=[2, 4], sum=[3.0, 6.0], increase=[np.nan, 6.0])
-    frame = rollup_frame(merged, names, 60 * 10**9)
-    assert frame["increase"].to_list() == [None, 6.0]
-    assert frame["rate"].to_list() == [None, 0.1]
-    assert frame["mean"].to_list() == [1.5, 1.5]
+def test_sums_lose_nothing_to_rounding():
+    """A plain sum of these is 0."""
+    points = [Point(ONE, ts, 0, value) for ts, value in enumerate([1.0, 1e100, 1.0, -1e100], 1)]
+    assert whole([points], kind=GAUGE).final(WIDE)[ONE, 0].sum == 2.0

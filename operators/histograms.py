@@ -1,0 +1,297 @@
+"""From histograms and summaries of a shard to rows and sketches a window.
+
+What was observed in a window is the difference of cumulative points, bucket by bucket, or the sum
+of deltas. Resets, unknown starts, duplicates, overlaps and histories are what they are for sums
+(``operators.sums``), with the number of observations for a value; a bucket that fell is a reset
+too. Prior points may have had finer exponential buckets: they lie inside of later ones, from which
+they are subtracted. Where the bounds changed otherwise, and nothing says that the histogram began
+anew, the point adds nothing, and later ones count from it.
+
+A summary's count and sum are taken the same way. Its quantiles are those of the window's last point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from operators.frames import DELTA_HISTOGRAM, SUMMARY
+from operators.rollups import NO_ROWS, Rows
+from operators.sketches import NO_SKETCHES, Sketches, compact
+from operators.sums import JITTER
+
+__all__ = ["NO_HISTOGRAMS", "Histograms", "concat_histograms", "observe", "take_histograms"]
+
+
+class Histograms(NamedTuple):
+    """Data points of a shard: one element a point but in the last three, see ``Distributions``."""
+
+    row: NDArray[np.int32]
+    ts: NDArray[np.int64]
+    start: NDArray[np.int64]
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    min: NDArray[np.float64]
+    max: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    weight: NDArray[np.int64]
+
+
+NO_HISTOGRAMS: Final = Histograms(
+    np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64),
+    np.empty(0), np.empty(0), np.empty(0), np.zeros(1, np.int64), np.empty(0), np.empty(0),
+    np.empty(0, np.int64),
+)  # fmt: skip
+_RAGGED: Final = ("lower", "upper", "weight")
+
+
+def concat_histograms(parts: Sequence[Histograms]) -> Histograms:
+    """Return the points of all ``parts``, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return NO_HISTOGRAMS
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in Histograms._fields
+        if name != "offsets"
+    }
+    return Histograms(**columns, offsets=_offsets(sizes))
+
+
+def take_histograms(points: Histograms, chosen: NDArray[np.intp]) -> Histograms:
+    """Return the points at the indexes ``chosen``, in that order."""
+    sizes = np.diff(points.offsets)[chosen]
+    offsets = _offsets(sizes)
+    inside = np.arange(offsets[-1]) + np.repeat(points.offsets[:-1][chosen] - offsets[:-1], sizes)
+    columns = {
+        name: getattr(points, name)[inside if name in _RAGGED else chosen]
+        for name in Histograms._fields
+        if name != "offsets"
+    }
+    return Histograms(**columns, offsets=offsets)
+
+
+def _offsets(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+
+
+def observe(
+    points: Histograms, kinds: NDArray[np.uint8], window: int, horizon: int, tails: Histograms
+) -> tuple[Rows, Sketches, NDArray[np.int64], Histograms]:
+    """Return the rows and sketches of each identity and window, by identity, then time.
+
+    Args:
+        points: in any order.
+        kinds: of each identity.
+        window, horizon: nanoseconds; see ``operators.sums``.
+        tails: the last accepted point of each row before these, by row.
+
+    Returns:
+        Rows, a sketch for each (``owner`` is that of its row), the start of each one's window,
+        and the tails after them.
+    """
+    if not len(points.row):
+        return NO_ROWS, NO_SKETCHES, np.empty(0, np.int64), tails
+    every = concat_histograms([tails, points])
+    order = np.lexsort((-every.count, every.ts, every.row))
+    rows, sketches, starts, last = _observe(
+        every, order, len(tails.row), kinds[every.row], window, horizon
+    )
+    return rows, sketches, starts, take_histograms(every, last)
+
+
+@njit(cache=True, nogil=True)
+def _observe(
+    points: Histograms,
+    order: NDArray[np.int64],
+    old: int,
+    kinds: NDArray[np.uint8],
+    window: int,
+    horizon: int,
+) -> tuple[Rows, Sketches, NDArray[np.int64], NDArray[np.int64]]:
+    """Do it in one pass; points below ``old`` are tails, which stand first of their identity."""
+    size = len(order)
+    rows = Rows(
+        np.empty(size, np.int32), np.zeros(size, np.int64), np.zeros(size), np.full(size, np.nan),
+        np.full(size, np.nan), np.zeros(size, np.int64), np.full(size, np.nan), np.zeros(size),
+    )  # fmt: skip
+    starts = np.empty(size, np.int64)
+    offsets = np.zeros(size + 1, np.int64)
+    room = len(points.lower)
+    lower, upper = np.empty(room), np.empty(room)
+    weight = np.empty(room, np.int64)
+    last = np.empty(size, np.int64)  # the last accepted point of each identity
+    identities = 0
+    at = -1
+    used = 0
+    previous = -1
+    identity = -1
+    opened = np.int64(0)
+    for k in range(size):
+        i = order[k]
+        if points.row[i] != identity:
+            identity = points.row[i]
+            previous = -1
+            opened = np.int64(-1)
+        kind = kinds[i]
+        if i >= old and previous >= 0 and points.ts[i] == points.ts[previous]:
+            continue  # a duplicate
+        # 0: nothing is to be added; 1: all of the point; 2: what it has more than the one before
+        share = 0
+        ts, start = points.ts[i], points.start[i]
+        known = 0 < start < ts
+        if i < old:
+            share = 0
+        elif kind == DELTA_HISTOGRAM:
+            if previous >= 0 and 0 < start < points.ts[previous] and points.start[previous] != 0:
+                continue  # an overlap
+            share = 1
+        elif previous < 0:
+            share = 1 if known and ts - start <= horizon else 0
+        else:
+            origin = points.start[previous]
+            if start > 0 and start != origin and start >= points.ts[previous]:
+                share = 1 if known else 0
+            elif start > 0 and start < origin - JITTER:
+                continue  # of a writer that was superseded
+            elif points.count[i] < points.count[previous]:
+                share = 1
+            else:
+                share = 2
+        if i >= old:
+            window_start = ts - ts % window
+            if opened != window_start or at < 0 or rows.owner[at] != identity:
+                if at >= 0:
+                    used = _finish(lower, upper, weight, offsets, at, used)
+                opened = window_start
+                at += 1
+                starts[at] = window_start
+                rows.owner[at] = identity
+                offsets[at] = used
+            rows.last_ts[at] = ts
+            begin, end = points.offsets[i], points.offsets[i + 1]
+            observed = points.count[i]
+            total = points.sum[i]
+            if kind == SUMMARY:
+                used = offsets[at]
+                for n in range(begin, end):
+                    lower[used], upper[used] = points.lower[n], points.upper[n]
+                    weight[used] = 0
+                    used += 1
+                if share == 2:
+                    observed -= points.count[previous]
+                    total -= points.sum[previous]
+            elif share > 0:
+                first = used
+                for n in range(begin, end):
+                    lower[used], upper[used] = points.lower[n], points.upper[n]
+                    weight[used] = points.weight[n]
+                    used += 1
+                if share == 2:
+                    fits, fell = _subtract(
+                        lower[first:used], upper[first:used], weight[first:used], points, previous
+                    )
+                    if fell:  # a reset that the number of observations does not show
+                        for n in range(begin, end):
+                            weight[first + n - begin] = points.weight[n]
+                    elif not fits:
+                        share = 0
+                        used = first
+                    else:
+                        observed -= points.count[previous]
+                        total -= points.sum[previous]
+                        used = first + _drop_empty(
+                            lower[first:used], upper[first:used], weight[first:used]
+                        )
+            if share > 0:
+                rows.count[at] += observed
+                rows.sum[at] += total
+                rows.increase[at] += observed
+                if kind == DELTA_HISTOGRAM:
+                    if not rows.min[at] <= points.min[i]:
+                        rows.min[at] = points.min[i]
+                    if not rows.max[at] >= points.max[i]:
+                        rows.max[at] = points.max[i]
+        if previous < 0:
+            identities += 1
+        previous = i
+        last[identities - 1] = i
+    if at >= 0:
+        used = _finish(lower, upper, weight, offsets, at, used)
+    rows = Rows(
+        rows.owner[: at + 1], rows.count[: at + 1], rows.sum[: at + 1], rows.min[: at + 1],
+        rows.max[: at + 1], rows.last_ts[: at + 1], rows.last[: at + 1], rows.increase[: at + 1],
+    )  # fmt: skip
+    sketches = Sketches(
+        rows.owner, rows.last_ts, offsets[: at + 2], lower[:used].copy(), upper[:used].copy(),
+        weight[:used].copy(),
+    )  # fmt: skip
+    return rows, sketches, starts[: at + 1], last[:identities]
+
+
+@njit(cache=True, nogil=True)
+def _finish(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    weight: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    at: int,
+    used: int,
+) -> int:
+    """Make one sketch of the buckets of a window's points, and return where it ends."""
+    first = offsets[at]
+    if used > first and weight[first] > 0:
+        used = first + compact(lower[first:used], upper[first:used], weight[first:used])
+    offsets[at + 1] = used
+    return used
+
+
+@njit(cache=True, nogil=True)
+def _subtract(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    weight: NDArray[np.int64],
+    points: Histograms,
+    previous: int,
+) -> tuple[bool, bool]:
+    """Take the buckets of ``previous`` away; say whether all lie in one, and whether any fell."""
+    fits = True
+    fell = False
+    k = 0
+    for n in range(points.offsets[previous], points.offsets[previous + 1]):
+        low, high = points.lower[n], points.upper[n]
+        while k < len(lower) and upper[k] < high:
+            k += 1
+        if k == len(lower) or lower[k] > low:
+            # No bucket holds this one: it emptied, or the bounds are others.
+            fits = False
+            inside = False
+            for m in range(len(lower)):
+                inside = inside or (lower[m] < high and upper[m] > low)
+            if not inside:
+                fell = True
+            continue
+        weight[k] -= points.weight[n]
+        if weight[k] < 0:
+            fell = True
+    return fits, fell
+
+
+@njit(cache=True, nogil=True)
+def _drop_empty(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], weight: NDArray[np.int64]
+) -> int:
+    used = 0
+    for k in range(len(lower)):
+        if weight[k] > 0:
+            lower[used], upper[used], weight[used] = lower[k], upper[k], weight[k]
+            used += 1
+    return used

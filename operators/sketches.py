@@ -1,0 +1,324 @@
+"""Sketches: how the values of a window are distributed, as segments that merge exactly.
+
+A sketch is a list of segments, between whose bounds ``weight`` observations lie: the buckets of
+histograms as their producers made them, and for values that came one by one the buckets of an
+exponential histogram of scale 7, 0.54 % wide. Merging adds the weights of equal segments, which
+are whole numbers, so the order never matters. Exponential buckets of any scale and explicit
+buckets of any bounds may lie side by side in one sketch: nothing is ever rounded to fit.
+
+A quantile is the value of that rank (``inverted_cdf`` in NumPy's terms), taken from a cumulative
+distribution that is linear inside each segment. With one explicit histogram that is what
+Prometheus' ``histogram_quantile`` does; with values that came one by one it is off by at most the
+width of a bucket. (The buckets are those of C. Masson et al., "DDSketch", VLDB 2019.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from operators.distributions import exponential_bounds
+from operators.frames import QUANTILES
+
+__all__ = [
+    "NO_SKETCHES", "Sketches", "compact", "concat_sketches", "merge_sketches", "of_values", "quantiles",
+    "take_sketches",
+]  # fmt: skip
+
+_SCALE: Final = 7
+_RANKS: Final = np.array(list(QUANTILES.values()))
+_ROUNDING: Final = 1 - 1e-12
+
+
+class Sketches(NamedTuple):
+    """One sketch an owner: its segments are ``lower[offsets[i]:offsets[i + 1]]`` and so on.
+
+    Segments are sorted by ``lower``, then ``upper``. ``stamp`` is the time of the newest
+    observation. The sketch of a summary has weights of 0: ``lower`` is a quantile, ``upper`` its
+    value. It is never merged: of several in the course of time the newest stands, and several at
+    once give none.
+    """
+
+    owner: NDArray[np.int32]
+    stamp: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    weight: NDArray[np.int64]
+
+
+NO_SKETCHES: Final = Sketches(
+    np.empty(0, np.int32), np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0), np.empty(0),
+    np.empty(0, np.int64),
+)  # fmt: skip
+
+
+def concat_sketches(parts: Sequence[Sketches]) -> Sketches:
+    """Return the sketches of all ``parts``, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return NO_SKETCHES
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Sketches(
+        np.concatenate([part.owner for part in parts]),
+        np.concatenate([part.stamp for part in parts]),
+        np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes))),
+        np.concatenate([part.lower for part in parts]),
+        np.concatenate([part.upper for part in parts]),
+        np.concatenate([part.weight for part in parts]),
+    )
+
+
+def take_sketches(sketches: Sketches, chosen: NDArray[np.bool_]) -> Sketches:
+    """Return the sketches chosen by a mask."""
+    if chosen.all():
+        return sketches
+    inside = np.repeat(chosen, np.diff(sketches.offsets))
+    sizes = np.diff(sketches.offsets)[chosen]
+    return Sketches(
+        sketches.owner[chosen],
+        sketches.stamp[chosen],
+        np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes))),
+        sketches.lower[inside],
+        sketches.upper[inside],
+        sketches.weight[inside],
+    )
+
+
+def merge_sketches(parts: Sequence[Sketches], *, in_time: bool) -> Sketches:
+    """Return one sketch an owner, sorted by owner.
+
+    Args:
+        parts: sketches whose owner may stand in several, or several times in one.
+        in_time: they follow each other in time; if not, they are of different identities.
+    """
+    parts = [part for part in parts if len(part.owner)]
+    if not parts:
+        return NO_SKETCHES
+    every = concat_sketches(parts)
+    return _merge(every, np.argsort(every.owner, kind="stable"), in_time)
+
+
+@njit(cache=True, nogil=True)
+def _merge(sketches: Sketches, order: NDArray[np.int64], in_time: bool) -> Sketches:
+    owner = np.empty(len(order), np.int32)
+    stamp = np.empty(len(order), np.int64)
+    offsets = np.zeros(len(order) + 1, np.int64)
+    lower = np.empty(len(sketches.lower))
+    upper = np.empty(len(sketches.lower))
+    weight = np.empty(len(sketches.lower), np.int64)
+    groups = 0
+    used = 0
+    k = 0
+    while k < len(order):
+        last = k
+        while last < len(order) and sketches.owner[order[last]] == sketches.owner[order[k]]:
+            last += 1
+        owner[groups] = sketches.owner[order[k]]
+        newest = order[k]
+        merges = True
+        for m in range(k, last):
+            i = order[m]
+            if sketches.stamp[i] > sketches.stamp[newest]:
+                newest = i
+            if sketches.offsets[i] < sketches.offsets[i + 1]:
+                merges = merges and sketches.weight[sketches.offsets[i]] > 0
+        stamp[groups] = sketches.stamp[newest]
+        first = used
+        for m in range(k, last):
+            i = order[m]
+            if not merges and (i != newest or (not in_time and last - k > 1)):
+                continue
+            for n in range(sketches.offsets[i], sketches.offsets[i + 1]):
+                lower[used] = sketches.lower[n]
+                upper[used] = sketches.upper[n]
+                weight[used] = sketches.weight[n]
+                used += 1
+        if last - k > 1 and merges:
+            used = first + compact(lower[first:used], upper[first:used], weight[first:used])
+        groups += 1
+        offsets[groups] = used
+        k = last
+    return Sketches(
+        owner[:groups].copy(), stamp[:groups].copy(), offsets[: groups + 1].copy(),
+        lower[:used].copy(), upper[:used].copy(), weight[:used].copy(),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def compact(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], weight: NDArray[np.int64]
+) -> int:
+    """Sort segments in place, make one of equal ones, and return how many are left."""
+    size = len(lower)
+    order = np.argsort(lower, kind="mergesort")
+    low, high, many = lower[order], upper[order], weight[order]
+    for i in range(1, size):  # equal lower bounds are neighbours now
+        a, b, c = low[i], high[i], many[i]
+        k = i - 1
+        while k >= 0 and low[k] == a and high[k] > b:
+            high[k + 1], many[k + 1] = high[k], many[k]
+            k -= 1
+        high[k + 1], many[k + 1] = b, c
+    used = 0
+    for i in range(size):
+        if used and lower[used - 1] == low[i] and upper[used - 1] == high[i]:
+            weight[used - 1] += many[i]
+        else:
+            lower[used], upper[used], weight[used] = low[i], high[i], many[i]
+            used += 1
+    return used
+
+
+def of_values(
+    owner: NDArray[np.int32], stamp: NDArray[np.int64], values: NDArray[np.float64]
+) -> Sketches:
+    """Return a sketch of each value alone."""
+    size = np.abs(values)
+    with np.errstate(divide="ignore"):
+        index = np.ceil(np.ldexp(np.log2(size), _SCALE)) - 1
+    index = np.where(size > 0, index, 0).astype(np.int64)
+    # The logarithm may be off in its last bit.
+    index -= size <= exponential_bounds(_SCALE, index)
+    index += size > exponential_bounds(_SCALE, index + 1)
+    near = np.where(size > 0, exponential_bounds(_SCALE, index), 0.0)
+    far = np.where(size > 0, exponential_bounds(_SCALE, index + 1), 0.0)
+    return Sketches(
+        owner,
+        stamp,
+        np.arange(len(values) + 1),
+        np.where(values < 0, -far, near),
+        np.where(values < 0, -near, far),
+        np.ones(len(values), np.int64),
+    )
+
+
+def quantiles(
+    sketches: Sketches, least: NDArray[np.float64], most: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a row a sketch, with a column for each of QUANTILES; NaN where there is none.
+
+    Args:
+        sketches: as ``merge_sketches`` gives them.
+        least, most: the smallest and largest observation of each, NaN where unknown.
+    """
+    return _quantiles(sketches, least, most, _RANKS)
+
+
+@njit(cache=True, nogil=True)
+def _quantiles(
+    sketches: Sketches,
+    least: NDArray[np.float64],
+    most: NDArray[np.float64],
+    ranks: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    found = np.full((len(sketches.owner), len(ranks)), np.nan)
+    for i in range(len(sketches.owner)):
+        begin, end = sketches.offsets[i], sketches.offsets[i + 1]
+        if begin == end:
+            continue
+        lower = sketches.lower[begin:end]
+        upper = sketches.upper[begin:end]
+        weight = sketches.weight[begin:end]
+        if weight[0] == 0:
+            for r in range(len(ranks)):
+                for k in range(len(lower)):
+                    if abs(lower[k] - ranks[r]) < 1e-9:
+                        found[i, r] = upper[k]
+            continue
+        total = weight.sum()
+        apart = True
+        for k in range(1, len(lower)):
+            if upper[k - 1] > lower[k]:
+                apart = False
+        for r in range(len(ranks)):
+            target = ranks[r] * total * _ROUNDING
+            if apart:
+                value = _walk(lower, upper, weight, target, least[i], most[i])
+            else:
+                value = _search(lower, upper, weight, target, least[i], most[i])
+            if value < least[i]:
+                value = least[i]
+            if value > most[i]:
+                value = most[i]
+            found[i, r] = value
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _ends(lower: float, upper: float, least: float, most: float) -> tuple[float, float]:
+    """Return finite bounds of a segment.
+
+    Where the extremes are not known, as Prometheus does it: what is below the lowest bound lies
+    between it and 0, or at it if it is not above 0, what is above the highest lies at that.
+    """
+    if lower == -inf:
+        if upper == inf:
+            lower, upper = least, most
+        elif least == least:
+            lower = min(least, upper)
+        else:
+            lower = 0.0 if upper > 0 else upper
+    if upper == inf:
+        upper = max(most, lower) if most == most else lower
+    return lower, upper
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    weight: NDArray[np.int64],
+    target: float,
+    least: float,
+    most: float,
+) -> float:
+    """Return where the cumulative weight of segments that do not overlap reaches ``target``."""
+    below = 0
+    for k in range(len(lower)):
+        if below + weight[k] >= target:
+            low, high = _ends(lower[k], upper[k], least, most)
+            return low + (high - low) * ((target - below) / weight[k])
+        below += weight[k]
+    return np.nan
+
+
+@njit(cache=True, nogil=True)
+def _search(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    weight: NDArray[np.int64],
+    target: float,
+    least: float,
+    most: float,
+) -> float:
+    """The same for segments that overlap: the cumulative weight is linear between all bounds."""
+    size = len(lower)
+    low, high = np.empty(size), np.empty(size)
+    for k in range(size):
+        low[k], high[k] = _ends(lower[k], upper[k], least, most)
+    bounds = np.unique(np.concatenate((low, high)))
+    before, weight_before = bounds[0], 0.0
+    for bound in bounds:
+        inside = 0.0  # what lies at or below the bound
+        jump = 0.0  # of it, what lies exactly there
+        for k in range(size):
+            if high[k] <= bound:
+                inside += weight[k]
+                if low[k] == bound:
+                    jump += weight[k]
+            elif low[k] < bound:
+                inside += weight[k] * ((bound - low[k]) / (high[k] - low[k]))
+        if inside - jump >= target:
+            share = (target - weight_before) / (inside - jump - weight_before)
+            return before + (bound - before) * share
+        if inside >= target:
+            return bound
+        before, weight_before = bound, inside
+    return bounds[-1]
