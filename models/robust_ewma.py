@@ -46,9 +46,7 @@ def _learn(
         mean = value
     else:
         step = value - mean
-        weight = 1.0 / seen
-        if fading > weight:
-            weight = fading
+        weight = max(fading, 1.0 / seen)
         if seen > _TRUSTED:
             limit = clip * deviation
             step = limit if step > limit else -limit if step < -limit else step
@@ -58,11 +56,7 @@ def _learn(
 
 
 def _deviation(mean: float, variance: float, floor: float) -> float:
-    deviation = sqrt(variance)
-    least = floor * abs(mean)
-    if least > deviation:
-        deviation = least
-    return _LEAST if deviation < _LEAST else deviation
+    return max(sqrt(variance), floor * abs(mean), _LEAST)
 
 
 for _recurrence in (_judge, _learn, _deviation):

@@ -30,7 +30,20 @@ _TABLE: Final = np.dtype(
 )
 _FRESH: Final = np.zeros((), _TABLE)
 _FRESH["seen"] = _NEVER
-_FEW: Final = 16
+_CHANGES: Final = np.dtype(
+    [
+        ("recent", np.float64, (_RECENT,)),
+        ("at", np.int64),
+        ("since", np.int64),
+        ("until", np.int64),
+        ("seen", np.int64),
+        ("heard", np.uint8),
+        ("fires", np.bool_),
+    ],
+    align=True,
+)
+_FEW: Final = 64
+"""Changes that are reported at once."""
 
 
 class Incident(NamedTuple):
@@ -96,8 +109,18 @@ class Incidents:
             values, scores: 1 or more is anomalous, all else normal.
         """
         counts = np.empty(len(rows), np.bool_)
-        found = _follow_compiled(self._table, rows, starts, values, scores, *self._limits, counts)
-        return counts, [_change(*change) for change in zip(*found, strict=True)]
+        changes: list[Change] = []
+        found = np.empty(_FEW, _CHANGES)
+        at = 0
+        while at < len(rows):
+            at, made = _follow_compiled(
+                self._table, rows, starts, values, scores, *self._limits, at, counts, found
+            )
+            changes += [
+                Change(int(row["at"]), "firing" if row["fires"] else "resolved", _incident(row))
+                for row in found[:made]
+            ]
+        return counts, changes
 
     def silent(self, before: int) -> NDArray[np.intp]:
         """Return the rows of alerts that fire, and whose latest window began ``before`` or then."""
@@ -105,9 +128,7 @@ class Incidents:
 
     def of(self, row: int) -> Incident:
         """Return what is known of a row."""
-        kept = self._table[row]
-        recent = _unrolled(kept["recent"].tolist(), int(kept["heard"]))
-        return Incident(int(kept["since"]), int(kept["until"]), int(kept["seen"]), recent)
+        return _incident(self._table[row])
 
     def end(self, rows: NDArray[np.intp]) -> None:
         """Resolve because nothing more is heard: what comes later is another incident."""
@@ -131,10 +152,6 @@ class Incidents:
         """Return the rows of which something was seen."""
         return np.flatnonzero(self._table["seen"] != _NEVER)
 
-    def firing(self) -> NDArray[np.intp]:
-        """Return the rows of alerts that fire."""
-        return np.flatnonzero(self._table["firing"])
-
     def keep(self, rows: NDArray[np.intp]) -> None:
         """Remove all rows but these, which are numbered anew in their order."""
         self._table = self._table[rows]
@@ -152,22 +169,14 @@ class Incidents:
         return self
 
 
-def _change(
-    at: int, fires: bool, since: int, until: int, seen: int, heard: int, recent: NDArray[np.float64]
-) -> Change:
-    known = Incident(int(since), int(until), int(seen), _unrolled(recent.tolist(), int(heard)))
-    return Change(int(at), "firing" if fires else "resolved", known)
+def _incident(row: Any) -> Incident:
+    ring, heard = row["recent"].tolist(), int(row["heard"])
+    oldest = max(heard - _RECENT, 0)
+    recent = (ring[oldest:] + ring[:oldest])[:heard]
+    return Incident(int(row["since"]), int(row["until"]), int(row["seen"]), tuple(recent))
 
 
-def _unrolled(ring: list[float], heard: int) -> tuple[float, ...]:
-    """Return the values of a ring, the oldest first."""
-    if heard < _RECENT:
-        return tuple(ring[:heard])
-    oldest = heard - _RECENT
-    return tuple(ring[oldest:] + ring[:oldest])
-
-
-def _follow(  # noqa: PLR0912, PLR0914, PLR0915 - one pass, compiled
+def _follow(
     table: NDArray[Any],
     rows: NDArray[np.int32],
     starts: NDArray[np.int64],
@@ -176,17 +185,20 @@ def _follow(  # noqa: PLR0912, PLR0914, PLR0915 - one pass, compiled
     warm_up: int,
     fire_after: int,
     resolve_after: int,
+    begin: int,
     counts: NDArray[np.bool_],
-) -> tuple[NDArray[Any], ...]:
+    changes: NDArray[Any],
+) -> tuple[int, int]:
+    """Go on at ``begin``, to the end or until ``changes`` is full; return where, and how many.
+
+    The arrays are not made longer in here: what could be replaced is counted at every turn, which
+    takes ten times as long as all the rest.
+    """
     made = 0
-    fires = np.empty(_FEW, np.bool_)
-    # at, since, until, seen, heard
-    known = np.empty((_FEW, 5), np.int64)
-    recent = np.empty((_FEW, _RECENT), np.float64)
-    for at in range(len(rows)):
+    for at in range(begin, len(rows)):
         kept = table[rows[at]]
         start = starts[at]
-        fired = resolved = False
+        fires = resolves = False
         counts[at] = kept.learned >= warm_up
         if counts[at]:
             if scores[at] >= 1.0:
@@ -195,36 +207,31 @@ def _follow(  # noqa: PLR0912, PLR0914, PLR0915 - one pass, compiled
                 if not kept.firing:
                     if kept.anomalous == 1:
                         kept.since = start
-                    fired = kept.anomalous >= fire_after
+                    fires = kept.anomalous >= fire_after
             elif kept.firing or kept.anomalous > 0:
                 kept.anomalous = 0
                 kept.normal += 1
                 if kept.normal == 1:
                     kept.until = start
-                resolved = kept.firing and kept.normal >= resolve_after
-        if fired or resolved:
-            kept.firing = fired
-            if made == len(fires):
-                fires = np.concatenate((fires, np.empty_like(fires)))
-                known = np.concatenate((known, np.empty_like(known)))
-                recent = np.concatenate((recent, np.empty_like(recent)))
-            fires[made] = fired
-            known[made, 0] = at
-            known[made, 1] = kept.since
-            known[made, 2] = kept.until
-            known[made, 3] = kept.seen
-            known[made, 4] = kept.heard
-            recent[made] = kept.recent
+                resolves = kept.firing and kept.normal >= resolve_after
+        if fires or resolves:
+            kept.firing = fires
+            change = changes[made]
+            change.at = at
+            change.fires = fires
+            change.since = kept.since
+            change.until = kept.until
+            change.seen = kept.seen
+            change.heard = kept.heard
+            change.recent[:] = kept.recent
             made += 1
         kept.recent[kept.heard % _RECENT] = values[at]
         kept.heard = kept.heard + 1 if kept.heard < 2 * _RECENT - 1 else _RECENT
         kept.learned += 1
         kept.seen = max(kept.seen, start)
-    known = known[:made]
-    return (
-        known[:, 0], fires[:made], known[:, 1], known[:, 2], known[:, 3], known[:, 4],
-        recent[:made],
-    )  # fmt: skip
+        if made == len(changes):
+            return at + 1, made
+    return len(rows), made
 
 
 _follow_compiled = njit(cache=True, nogil=True)(_follow)

@@ -5,6 +5,7 @@ Python touches what changes, an alert that fires or resolves; all else is column
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ __all__ = ["Events", "Scored", "ScoringLogic", "ScoringSettings", "compile_kerne
 _VERSION: Final = 2
 _BY_RATE: Final = (KINDS[DELTA], KINDS[CUMULATIVE])
 """Kinds that are judged by their rate; all others are by their mean."""
-_VERDICTS: Final = len(Judgement._fields)
 
 
 class ScoringSettings(Protocol):
@@ -185,12 +185,13 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         if refused:
             chosen &= ~frame["name"].is_in(refused).to_numpy()
         at = np.flatnonzero(chosen)
-        judgements = np.full((_VERDICTS, frame.height), np.nan)
-        if len(at):
-            series, values = frame["series"].to_numpy()[at], values[at]
-            judgements[:, at], changes = self._watched.judge(series, starts[at], values)
-            events += [self._changed(frame, int(at[c.at]), judgements, c) for c in changes]
-        return self._scored(frame, judgements)
+        series = frame["series"].to_numpy()[at]
+        judged, changes = self._watched.judge(series, starts[at], values[at])
+        events += [
+            self._changed(frame, int(at[change.at]), judged[:, change.at], change)
+            for change in changes
+        ]
+        return self._scored(frame, at, judged)
 
     def _refused(self, names: pl.Series) -> list[str]:
         """Return those of the names that are not judged."""
@@ -201,7 +202,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         return [name for name in unique if not self._names[name]]
 
     def _changed(
-        self, frame: pl.DataFrame, at: int, judgements: NDArray[np.float64], change: Change
+        self, frame: pl.DataFrame, at: int, judgement: NDArray[np.float64], change: Change
     ) -> tuple[AlertEvent, int]:
         row = frame.row(at, named=True)
         subject = Subject(row["name"], row["labels"], row["tenant"])
@@ -209,23 +210,36 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
             self._firing[row["series"]] = subject
         else:
             self._firing.pop(row["series"], None)
-        judgement = Judgement(*judgements[:, at].tolist())
         value = row["rate"] if row["kind"] in _BY_RATE else row["mean"]
-        event = self._events.changed(subject, change.status, change.incident, judgement, value)
+        event = self._events.changed(
+            subject, change.status, change.incident, Judgement(*judgement.tolist()), value
+        )
         return event, row["window_start"] + self._window
 
-    def _scored(self, frame: pl.DataFrame, judgements: NDArray[np.float64]) -> pl.DataFrame:
-        score = judgements[0]
-        judged = ~np.isnan(score)
-        anomalous = np.count_nonzero(score >= 1)
+    def _scored(
+        self, frame: pl.DataFrame, at: NDArray[np.intp], judged: NDArray[np.float64]
+    ) -> pl.DataFrame:
+        """Return a SCORES frame; column ``i`` of ``judged`` is for row ``at[i]``."""
+        columns = judged
+        if len(at) < frame.height:
+            columns = np.full((len(judged), frame.height), np.nan)
+            for column, numbers in zip(columns, judged, strict=True):
+                column[at] = numbers
+        score = columns[0]
+        is_judged = ~np.isnan(score)
+        anomalous = int(np.count_nonzero(score >= 1))
         SCORES_MADE.labels("anomalous").inc(anomalous)
-        SCORES_MADE.labels("normal").inc(np.count_nonzero(judged) - anomalous)
-        columns = [
-            pl.Series(name, column, nan_to_null=True)
-            for name, column in zip(Judgement._fields, judgements, strict=True)
-        ]
+        SCORES_MADE.labels("normal").inc(int(np.count_nonzero(is_judged)) - anomalous)
         detector = pl.Series("detector", [None, self._settings.detector], pl.String)
-        return frame.hstack([*columns, detector.gather(judged.view(np.uint8))])
+        return frame.hstack(
+            [
+                *(
+                    pl.Series(name, column, nan_to_null=True)
+                    for name, column in zip(Judgement._fields, columns, strict=True)
+                ),
+                detector.gather(is_judged.view(np.uint8)),
+            ]
+        )
 
     def _sweep(self) -> list[tuple[AlertEvent, int]]:
         """Resolve alerts of series that fell silent, and forget series that stay so."""
@@ -244,14 +258,16 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         return events
 
     def snapshot(self) -> dict[str, Any]:
-        """Return plain data, with its version: columns, and the texts of what fires."""
+        """Return plain data, with its version: columns as Arrow IPC, and the texts of what fires."""
+        watched = io.BytesIO()
+        self._watched.state.write_ipc(watched, compression="lz4")
         return {
             "version": _VERSION,
             "detector": self._settings.detector,
             "latest": self._latest,
             "swept": self._swept,
             "firing": {series: tuple(subject) for series, subject in self._firing.items()},
-            "watched": self._watched.state,
+            "watched": watched.getvalue(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -260,7 +276,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         # Another detector's numbers mean nothing to this one: it learns anew, but what is firing
         # must still resolve.
         other = state["detector"] != self._settings.detector
-        self._watched.resume(state["watched"], relearn=other)
+        self._watched.resume(pl.read_ipc(io.BytesIO(state["watched"])), relearn=other)
 
 
 def _nothing_watched(settings: ScoringSettings) -> Watched:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from models.base import Bank
@@ -14,8 +14,8 @@ from operators.incidents import Change, Incident, Incidents
 
 __all__ = ["Watched"]
 
-_SLACK: Final = 8
-"""An eighth more rows than are needed are made, and so many may lie idle."""
+_SLACK: Final = 16
+"""A sixteenth more rows than are needed are made, and so many may lie idle."""
 
 
 class Watched:
@@ -53,14 +53,18 @@ class Watched:
         rows = self._rows_of(series)
         judgements = self._bank.judge_then_learn(rows, values)
         counts, changes = self._incidents.follow(rows, starts, values, judgements[0])
-        judgements[:, ~counts] = np.nan
+        if not counts.all():
+            judgements[:, ~counts] = np.nan
         return judgements, changes
 
     def _rows_of(self, series: NDArray[np.uint64]) -> NDArray[np.int32]:
         rows = self._index.find(series)
         unknown = np.flatnonzero(rows < 0)
         if len(unknown):
-            new = np.unique(series[unknown])
+            met = series[unknown]
+            _, at = np.unique(met, return_index=True)
+            # In the order of meeting: the next frame will have them in the same, and so will memory.
+            new = met[np.sort(at)]
             first, self._size = self._size, self._size + len(new)
             self._make_room()
             self._series[first : self._size] = new
@@ -105,27 +109,26 @@ class Watched:
         self._index.insert(series, np.arange(len(series), dtype=np.int32))
 
     @property
-    def state(self) -> dict[str, NDArray[Any]]:
-        """All that is known: columns with a row for each series."""
+    def state(self) -> pl.DataFrame:
+        """All that is known, a row for each series."""
         self._remove_idle(0)
-        size = self._size
-        columns = {name: column[:size] for name, column in self._incidents.state.items()}
-        return {"series": self._series[:size].copy(), "detector": self._bank.state[:size], **columns}
+        columns = {"series": self._series, "detector": self._bank.state, **self._incidents.state}
+        return pl.DataFrame({name: column[: self._size] for name, column in columns.items()})
 
-    def resume(self, state: Mapping[str, NDArray[Any]], *, relearn: bool) -> None:
+    def resume(self, state: pl.DataFrame, *, relearn: bool) -> None:
         """Take up what ``state`` gave.
 
         Args:
-            state: the columns.
+            state: what was known.
             relearn: the detectors are others than those whose state this is, and begin anew;
                 what fires goes on.
         """
-        columns = dict(state)
-        series, detectors = columns.pop("series"), columns.pop("detector")
-        self._set_series(series)
+        columns = {column.name: column.to_numpy() for column in state}
+        detectors = columns.pop("detector")
+        self._set_series(columns.pop("series").copy())
         self._incidents.resume(columns)
         if relearn:
             self._incidents.relearn()
-            self._bank.grow(len(series))
+            self._bank.grow(self._size)
         else:
             self._bank.resume(detectors)
