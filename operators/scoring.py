@@ -116,7 +116,8 @@ def scoring(
         window: the resolution that is judged, in nanoseconds.
     """
 
-    compile_kernels(settings)
+    if settings.enabled:
+        compile_kernels(settings)
 
     def build(state: dict[str, Any] | None) -> ScoringLogic:
         return ScoringLogic(settings, window, state)

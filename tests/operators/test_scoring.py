@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.settings import Scoring
-from models import DETECTORS
+from models import DETECTORS, robust_ewma
 from models.base import Detector
+from operators import incidents
 from operators.alerts import (
     AlertEvent,
     InvalidAlertEvent,
@@ -24,7 +25,7 @@ from operators.alerts import (
     rfc3339,
 )
 from operators.frames import ALERT_EVENTS, QUANTILES, ROLLUPS, SCORES
-from operators.scoring import Events, Scored, ScoringLogic
+from operators.scoring import Events, Scored, ScoringLogic, compile_kernels
 from operators.windows import Closed
 from tests.operators.scoring_reference import Reference
 
@@ -373,6 +374,22 @@ def test_each_of_a_million_series_on_16_shards_costs_at_most_250_bytes():
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used / size < 250
+
+
+def test_nothing_is_compiled_once_rollups_come():
+    compile_kernels(Scoring())
+    kernels = [
+        kernel
+        for module in (robust_ewma, incidents)
+        for kernel in vars(module).values()
+        if hasattr(kernel, "signatures")
+    ]
+    compiled = [len(kernel.signatures) for kernel in kernels]
+    watch = Watch().see(*STEADY, 90, 91)
+    watch.logic = scoring(watch.logic.snapshot())
+    watch.see(92)
+    assert [len(kernel.signatures) for kernel in kernels] == compiled
+    assert min(compiled) >= 1
 
 
 def test_a_state_of_another_version_is_refused_and_not_taken_for_an_empty_one():
