@@ -29,11 +29,19 @@ from operators.monitoring import BATCH_SECONDS, SCORES_MADE
 from operators.watched import Watched
 from operators.windows import Closed
 
-__all__ = ["Events", "Scored", "ScoringLogic", "ScoringSettings", "compile_kernels", "scoring"]
+__all__ = [
+    "JUDGED_BY_RATE",
+    "Events",
+    "Scored",
+    "ScoringLogic",
+    "ScoringSettings",
+    "compile_kernels",
+    "scoring",
+]
 
 _VERSION: Final = 2
-_BY_RATE: Final = (KINDS[DELTA], KINDS[CUMULATIVE])
-"""Kinds that are judged by their rate; all others are by their mean."""
+JUDGED_BY_RATE: Final = (KINDS[DELTA], KINDS[CUMULATIVE])
+"""Names of the kinds that are judged by their rate; all others are by their mean."""
 
 
 class ScoringSettings(Protocol):
@@ -211,7 +219,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
             self._firing[row["series"]] = subject
         else:
             self._firing.pop(row["series"], None)
-        value = row["rate"] if row["kind"] in _BY_RATE else row["mean"]
+        value = row["rate"] if row["kind"] in JUDGED_BY_RATE else row["mean"]
         event = self._events.changed(
             subject, change.status, change.incident, Judgement(*judgement.tolist()), value
         )
@@ -288,7 +296,7 @@ def _nothing_watched(settings: ScoringSettings) -> Watched:
 
 def _judged_values(frame: pl.DataFrame) -> NDArray[np.float64]:
     """Return what each rollup is judged by, NaN where there is nothing."""
-    by_rate = frame["kind"].is_in(_BY_RATE).to_numpy()
+    by_rate = frame["kind"].is_in(JUDGED_BY_RATE).to_numpy()
     return np.where(by_rate, frame["rate"].to_numpy(), frame["mean"].to_numpy())
 
 

@@ -367,6 +367,7 @@ def test_each_of_a_million_series_on_16_shards_costs_at_most_250_bytes():
     frame = rollups(dict.fromkeys(range(size), 1.0), 0).frame
     mixed = pl.Series(np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     closed = Closed(frame.with_columns(series=mixed))
+    compile_kernels(Scoring())
     logic = scoring()
     tracemalloc.start()
     logic.on_batch([closed])
