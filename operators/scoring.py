@@ -123,7 +123,6 @@ def scoring(
         settings: which rollups are judged, and how.
         window: the resolution that is judged, in nanoseconds.
     """
-
     if settings.enabled:
         compile_kernels(settings)
 

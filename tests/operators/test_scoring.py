@@ -285,7 +285,7 @@ def test_stopping_and_resuming_anywhere_changes_nothing(seed, cuts):
     assert parts.scores == whole.scores
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), cuts=st.sets(st.integers(0, 59), max_size=4))
 def test_series_that_come_and_go_are_judged_as_one_after_the_other_would_be(seed, cuts):
     source = random.Random(seed)
