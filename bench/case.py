@@ -24,7 +24,6 @@ from confluent_kafka import TopicPartition
 
 from flows.metrics import build
 from flows.outputs import Outputs
-from flows.serving.memory import collect_rarely
 from flows.settings import Settings, load_settings
 from operators.decoders import DECODERS
 from operators.kafka import consumer
@@ -112,7 +111,6 @@ def read_all(settings: Settings, work: Callable[[list[bytes]], Any], watch: Stop
 
 def main(name: str, workers: int, points: int) -> None:
     settings = load_settings()
-    collect_rarely()
     watch = Stopwatch()
     if name == "consume":
         read_all(settings, len, watch)

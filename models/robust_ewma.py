@@ -5,14 +5,99 @@ from __future__ import annotations
 from math import sqrt
 from typing import ClassVar, Final, Self
 
-from models.base import Detector, Judgement
+import numpy as np
+from numba import njit
+from numba.extending import register_jitable
+from numpy.typing import NDArray
 
-__all__ = ["RobustEwma"]
+from models.base import Bank, Detector, Judgement
+
+__all__ = ["RobustEwma", "RobustEwmaBank"]
 
 _TRUSTED: Final = 8
 """Values after which the band means something."""
 _LEAST: Final = 1e-12
 """Least standard deviation, so that a series that is always zero has a band at all."""
+_FRESH: Final = (0.0, 0.0, 0.0, _LEAST)
+"""Mean, variance, number of values and deviation before any value."""
+
+Numbers = tuple[float, float, float, float]
+
+# The recurrences stand here once: the detector runs them in Python, its bank compiled.
+
+
+def _judge(mean: float, deviation: float, value: float, width: float) -> Numbers:
+    half = width * deviation
+    return abs(value - mean) / half, mean, mean - half, mean + half
+
+
+def _learn(
+    mean: float,
+    variance: float,
+    seen: float,
+    deviation: float,
+    value: float,
+    fading: float,
+    clip: float,
+    floor: float,
+) -> Numbers:
+    seen += 1.0
+    if seen == 1.0:
+        mean = value
+    else:
+        step = value - mean
+        weight = max(fading, 1.0 / seen)
+        if seen > _TRUSTED:
+            limit = clip * deviation
+            step = limit if step > limit else -limit if step < -limit else step
+        mean += weight * step
+        variance = (1.0 - weight) * (variance + weight * step * step)
+    return mean, variance, seen, _deviation(mean, variance, floor)
+
+
+def _deviation(mean: float, variance: float, floor: float) -> float:
+    return max(sqrt(variance), floor * abs(mean), _LEAST)
+
+
+for _recurrence in (_judge, _learn, _deviation):
+    register_jitable(_recurrence)
+
+
+def _judge_then_learn(
+    numbers: NDArray[np.float64],
+    rows: NDArray[np.int32],
+    values: NDArray[np.float64],
+    fading: float,
+    width: float,
+    clip: float,
+    floor: float,
+    judgements: NDArray[np.float64],
+) -> None:
+    for at in range(len(rows)):
+        row, value = rows[at], values[at]
+        mean, variance = numbers[row, 0], numbers[row, 1]
+        seen, deviation = numbers[row, 2], numbers[row, 3]
+        score, expected, lower, upper = _judge(mean, deviation, value, width)
+        judgements[0, at] = score
+        judgements[1, at] = expected
+        judgements[2, at] = lower
+        judgements[3, at] = upper
+        mean, variance, seen, deviation = _learn(
+            mean, variance, seen, deviation, value, fading, clip, floor
+        )
+        numbers[row, 0] = mean
+        numbers[row, 1] = variance
+        numbers[row, 2] = seen
+        numbers[row, 3] = deviation
+
+
+def _work_out_deviations(numbers: NDArray[np.float64], floor: float) -> None:
+    for row in range(len(numbers)):
+        numbers[row, 3] = _deviation(numbers[row, 0], numbers[row, 1], floor)
+
+
+_judge_then_learn_compiled = njit(cache=True, nogil=True)(_judge_then_learn)
+_work_out_deviations_compiled = njit(cache=True, nogil=True)(_work_out_deviations)
 
 
 class RobustEwma(Detector):
@@ -60,39 +145,77 @@ class RobustEwma(Detector):
         self.width = width
         self.clip = clip
         self.floor = floor
-        self._mean = 0.0
-        self._variance = 0.0
-        self._seen = 0.0
-        self._deviation = _LEAST
+        self._numbers = _FRESH
 
     def judge(self, value: float) -> Judgement:
         """Judge a value; its score is the distance from the mean in half widths of the band."""
-        mean, half = self._mean, self.width * self._deviation
-        return Judgement(abs(value - mean) / half, mean, mean - half, mean + half)
+        mean, _, _, deviation = self._numbers
+        return Judgement(*_judge(mean, deviation, value, self.width))
 
     def learn(self, value: float) -> None:
         """Learn a value. At first it counts as in a plain mean, so that the start is forgotten."""
-        self._seen += 1.0
-        if self._seen == 1.0:
-            self._mean = value
-        else:
-            step = value - self._mean
-            weight = max(self.fading, 1.0 / self._seen)
-            if self._seen > _TRUSTED:
-                limit = self.clip * self._deviation
-                step = limit if step > limit else -limit if step < -limit else step
-            self._mean += weight * step
-            self._variance = (1.0 - weight) * (self._variance + weight * step * step)
-        # Once for learning it and for judging the next.
-        self._deviation = max(sqrt(self._variance), self.floor * abs(self._mean), _LEAST)
+        self._numbers = _learn(*self._numbers, value, self.fading, self.clip, self.floor)
 
     @property
     def state(self) -> tuple[float, ...]:
         """Mean, variance, and the number of values learned."""
-        return self._mean, self._variance, self._seen
+        return self._numbers[:3]
 
     def resume(self, state: tuple[float, ...]) -> Self:
         """Take up mean, variance and number."""
-        self._mean, self._variance, self._seen = state
-        self._deviation = max(sqrt(self._variance), self.floor * abs(self._mean), _LEAST)
+        mean, variance, seen = state
+        self._numbers = mean, variance, seen, _deviation(mean, variance, self.floor)
+        return self
+
+    def bank(self) -> RobustEwmaBank:
+        """Return an empty bank of such detectors, 32 bytes each."""
+        return RobustEwmaBank(self.fading, self.width, self.clip, self.floor)
+
+
+class RobustEwmaBank(Bank):
+    """Many ``RobustEwma``: an array of their numbers, and compiled passes over it."""
+
+    def __init__(self, fading: float, width: float, clip: float, floor: float) -> None:
+        self._fading = float(fading)
+        self._width = float(width)
+        self._clip = float(clip)
+        self._floor = float(floor)
+        self._numbers = np.empty((0, len(_FRESH)))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def grow(self, count: int) -> None:
+        """Add fresh rows."""
+        self._numbers = np.concatenate([self._numbers, np.tile(_FRESH, (count, 1))])
+
+    def judge_then_learn(
+        self, rows: NDArray[np.int32], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Judge and learn in one pass."""
+        judgements = np.empty((len(Judgement._fields), len(values)))
+        _judge_then_learn_compiled(
+            self._numbers, rows, values, self._fading, self._width, self._clip, self._floor,
+            judgements,
+        )  # fmt: skip
+        return judgements
+
+    def forget(self, rows: NDArray[np.intp]) -> None:
+        """Set these rows back."""
+        self._numbers[rows] = _FRESH
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Keep only these rows."""
+        self._numbers = self._numbers[rows]
+
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """Mean, variance and number of values, a row each."""
+        return self._numbers[:, :3].copy()
+
+    def resume(self, state: NDArray[np.float64]) -> Self:
+        """Take up means, variances and numbers."""
+        self._numbers = np.empty((len(state), len(_FRESH)))
+        self._numbers[:, :3] = state
+        _work_out_deviations_compiled(self._numbers, self._floor)
         return self

@@ -1,41 +1,47 @@
 """Online scoring: each rollup of the judged resolution is scored, then learned.
 
-This is the one place where rows are taken one by one: a River detector learns from one value
-after the other. It does so on rollups, of which there is one a series and window.
+Python touches what changes, an alert that fires or resolves; all else is columns.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import chain
-from math import nan
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 import bytewax.operators as op
 import numpy as np
-import orjson
 import polars as pl
 from bytewax.operators import KeyedStream, StatefulBatchLogic
+from numpy.typing import NDArray
 
 from models import DETECTORS
-from models.base import Detector, Judgement
-from operators.alerts import AlertEvent, Status, alert_event, encode_event
-from operators.durations import format_duration
-from operators.frames import ALERT_EVENTS, DEFAULT_TENANT, KINDS, SCORE_COLUMNS, SCORES
-from operators.incidents import Incident
+from models.base import Judgement
+from operators.alerts import AlertEvent, encode_event
+from operators.anomalies import AnomalyEvents, Subject
+from operators.frames import ALERT_EVENTS, CUMULATIVE, DELTA, KINDS, SCORE_COLUMNS
+from operators.incidents import Change, Incidents
 from operators.monitoring import ALERT_EVENTS as EVENTS_MADE
 from operators.monitoring import BATCH_SECONDS, SCORES_MADE
+from operators.watched import Watched
 from operators.windows import Closed
 
-__all__ = ["Events", "Scored", "ScoringSettings", "scoring"]
+__all__ = [
+    "JUDGED_BY_RATE",
+    "Events",
+    "Scored",
+    "ScoringLogic",
+    "ScoringSettings",
+    "compile_kernels",
+    "scoring",
+]
 
-_VERSION: Final = 1
-_ALERT_NAME: Final = "MetricAnomaly"
-_GAUGE: Final = KINDS[0]
-_NO_JUDGEMENT: Final = Judgement(nan, nan, nan, nan)
+_VERSION: Final = 2
+JUDGED_BY_RATE: Final = (KINDS[DELTA], KINDS[CUMULATIVE])
+"""Names of the kinds that are judged by their rate; all others are by their mean."""
 
 
 class ScoringSettings(Protocol):
@@ -106,19 +112,6 @@ class Events:
     frame: pl.DataFrame
 
 
-@dataclass(slots=True)
-class _Watched:
-    """One series: its detector, its incident, and what an event about it says."""
-
-    detector: Detector
-    name: str
-    labels: str
-    tenant: str
-    learned: int = 0
-    seen: int = 0
-    incident: Incident = field(default_factory=Incident)
-
-
 def scoring(
     step_id: str, up: KeyedStream[Closed], settings: ScoringSettings, window: int
 ) -> KeyedStream[Scored | Events]:
@@ -130,6 +123,8 @@ def scoring(
         settings: which rollups are judged, and how.
         window: the resolution that is judged, in nanoseconds.
     """
+    if settings.enabled:
+        compile_kernels(settings)
 
     def build(state: dict[str, Any] | None) -> ScoringLogic:
         return ScoringLogic(settings, window, state)
@@ -137,17 +132,35 @@ def scoring(
     return op.stateful_batch(step_id, up, build)
 
 
+def compile_kernels(settings: ScoringSettings) -> None:
+    """Compile what scoring runs on, or load it from the cache, before the first rollup comes."""
+    watched = _nothing_watched(settings)
+    watched.judge(np.zeros(1, np.uint64), np.zeros(1, np.int64), np.zeros(1))
+    _nothing_watched(settings).resume(watched.state, relearn=False)
+
+
 class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]):
-    """Keeps a detector and an incident for each series of a shard."""
+    """Keeps a detector and an incident for each series of a shard.
+
+    Raises:
+        RuntimeError: the state is of another version.
+    """
 
     def __init__(
         self, settings: ScoringSettings, window: int, state: dict[str, Any] | None
     ) -> None:
+        if state is not None and state["version"] != _VERSION:
+            raise RuntimeError(
+                f"the recovery store holds scoring of version {state['version']}, this Headrace "
+                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
+            )
         self._settings = settings
         self._window = window
         self._judged = re.compile(settings.metrics)
         self._names: dict[str, bool] = {}  # whether the metric of this name is judged
-        self._watched: dict[int, _Watched] = {}
+        self._watched = _nothing_watched(settings)
+        self._firing: dict[int, Subject] = {}  # who could fall silent while an alert is out
+        self._events = AnomalyEvents(window, settings.detector, settings.severity)
         self._latest = 0
         self._swept = 0
         if state is not None:
@@ -168,203 +181,129 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
         return out, StatefulBatchLogic.RETAIN
 
     def _score(self, frame: pl.DataFrame, events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:
-        frame = frame.sort("window_start")
-        self._latest = max(self._latest, int(frame["window_start"][-1]))
-        value = pl.when(pl.col("kind") == _GAUGE).then("mean").otherwise("rate")
-        rows = (
-            frame.with_row_index("row")
-            .select("row", "series", "window_start", "revision", "name", value=value)
-            # A revision is not judged again: the detector has learned what came first.
-            .filter(pl.col("revision") == 0, pl.col("value").is_finite(), self._is_judged(frame))
-        )
-        verdicts = np.full((frame.height, len(Judgement._fields)), np.nan)
-        if rows.height:
-            judged = self._judge(rows, frame, events)
-            numbers = np.fromiter(chain.from_iterable(judged), np.float64, 4 * len(judged))
-            verdicts[rows["row"].to_numpy()] = numbers.reshape(-1, 4)
-        scores = {
-            name: pl.Series(name, verdicts[:, number], nan_to_null=True)
-            for number, name in enumerate(Judgement._fields)
-        }
-        anomalous = int((scores["score"] >= 1).sum())
-        SCORES_MADE.labels("anomalous").inc(anomalous)
-        SCORES_MADE.labels("normal").inc(scores["score"].count() - anomalous)
-        detector = pl.when(scores["score"].is_not_null()).then(pl.lit(self._settings.detector))
-        return frame.with_columns(scores.values()).with_columns(detector=detector)
+        starts = frame["window_start"].to_numpy()
+        if np.any(starts[1:] < starts[:-1]):
+            frame = frame.sort("window_start")
+            starts = frame["window_start"].to_numpy()
+        self._latest = max(self._latest, int(starts[-1]))
+        values = _judged_values(frame)
+        # A revision is not judged again: the detector has learned what came first.
+        chosen = np.isfinite(values) & (frame["revision"].to_numpy() == 0)
+        refused = self._refused(frame["name"])
+        if refused:
+            chosen &= ~frame["name"].is_in(refused).to_numpy()
+        at = np.flatnonzero(chosen)
+        series = frame["series"].to_numpy()[at]
+        judged, changes = self._watched.judge(series, starts[at], values[at])
+        events += [
+            self._changed(frame, int(at[change.at]), judged[:, change.at], change)
+            for change in changes
+        ]
+        return self._scored(frame, at, judged)
 
-    def _is_judged(self, frame: pl.DataFrame) -> pl.Expr:
-        for name in frame["name"].unique():
+    def _refused(self, names: pl.Series) -> list[str]:
+        """Return those of the names that are not judged."""
+        unique = names.unique().to_list()
+        for name in unique:
             if name not in self._names:
                 self._names[name] = self._judged.fullmatch(name) is not None
-        refused = [name for name, judged in self._names.items() if not judged]
-        return ~pl.col("name").is_in(refused) if refused else pl.lit(True)
+        return [name for name in unique if not self._names[name]]
 
-    def _judge(
-        self, rows: pl.DataFrame, frame: pl.DataFrame, events: list[tuple[AlertEvent, int]]
-    ) -> list[Judgement]:
-        """Score, then learn, each value in its order."""
-        warm_up = self._settings.warm_up
-        watched_series = self._watched
-        verdicts: list[Judgement] = []
-        columns = (rows[name].to_list() for name in ("row", "series", "window_start", "value"))
-        for row, series, start, value in zip(*columns, strict=True):
-            watched = watched_series.get(series)
-            if watched is None:
-                watched = watched_series[series] = self._watch(frame, row)
-            detector, incident = watched.detector, watched.incident
-            if watched.learned < warm_up:
-                verdicts.append(_NO_JUDGEMENT)
-            else:
-                judgement = detector.judge(value)
-                verdicts.append(judgement)
-                if judgement.score >= 1 or incident.active:
-                    self._follow(watched, judgement, value, start, events)
-            incident.recent.append(value)
-            detector.learn(value)
-            watched.learned += 1
-            watched.seen = max(watched.seen, start)
-        return verdicts
-
-    def _watch(self, frame: pl.DataFrame, row: int) -> _Watched:
-        detector = DETECTORS[self._settings.detector](**self._settings.options)
-        return _Watched(detector, frame["name"][row], frame["labels"][row], frame["tenant"][row])
-
-    def _follow(
-        self,
-        watched: _Watched,
-        judgement: Judgement,
-        value: float,
-        start: int,
-        events: list[tuple[AlertEvent, int]],
-    ) -> None:
-        change = watched.incident.step(
-            anomaly=judgement.score >= 1,
-            window_start=start,
-            fire_after=self._settings.fire_after,
-            resolve_after=self._settings.resolve_after,
+    def _changed(
+        self, frame: pl.DataFrame, at: int, judgement: NDArray[np.float64], change: Change
+    ) -> tuple[AlertEvent, int]:
+        row = frame.row(at, named=True)
+        subject = Subject(row["name"], row["labels"], row["tenant"])
+        if change.status == "firing":
+            self._firing[row["series"]] = subject
+        else:
+            self._firing.pop(row["series"], None)
+        value = row["rate"] if row["kind"] in JUDGED_BY_RATE else row["mean"]
+        event = self._events.changed(
+            subject, change.status, change.incident, Judgement(*judgement.tolist()), value
         )
-        if change is not None:
-            status: Status = "firing" if change == "fire" else "resolved"
-            event = self._event(watched, status, judgement, value)
-            events.append((event, start + self._window))
+        return event, row["window_start"] + self._window
 
-    def _event(
-        self,
-        watched: _Watched,
-        status: Status,
-        judgement: Judgement | None,
-        value: float | None,
-        ends_at: int | None = None,
-    ) -> AlertEvent:
-        labels = orjson.loads(watched.labels)
-        labels |= {
-            "alertname": _ALERT_NAME, "metric": watched.name, "severity": self._settings.severity
-        }  # fmt: skip
-        if watched.tenant != DEFAULT_TENANT:
-            labels["tenant"] = watched.tenant
-        evidence: dict[str, Any] = {
-            "window": format_duration(self._window),
-            "detector": self._settings.detector,
-            "recent": list(watched.incident.recent),
-        }
-        if judgement is not None:
-            evidence |= judgement._asdict()
-        incident = watched.incident
-        if status == "resolved" and ends_at is None:
-            ends_at = incident.until
-        return alert_event(
-            status=status,
-            kind="anomaly",
-            labels=labels,
-            annotations={"summary": _summary(watched, status, judgement, value)},
-            starts_at=incident.since,
-            ends_at=ends_at,
-            value=value,
-            evidence=evidence,
+    def _scored(
+        self, frame: pl.DataFrame, at: NDArray[np.intp], judged: NDArray[np.float64]
+    ) -> pl.DataFrame:
+        """Return a SCORES frame; column ``i`` of ``judged`` is for row ``at[i]``."""
+        columns = judged
+        if len(at) < frame.height:
+            columns = np.full((len(judged), frame.height), np.nan)
+            for column, numbers in zip(columns, judged, strict=True):
+                column[at] = numbers
+        score = columns[0]
+        is_judged = ~np.isnan(score)
+        anomalous = int(np.count_nonzero(score >= 1))
+        SCORES_MADE.labels("anomalous").inc(anomalous)
+        SCORES_MADE.labels("normal").inc(int(np.count_nonzero(is_judged)) - anomalous)
+        detector = pl.Series("detector", [None, self._settings.detector], pl.String)
+        return frame.hstack(
+            [
+                *(
+                    pl.Series(name, column, nan_to_null=True)
+                    for name, column in zip(Judgement._fields, columns, strict=True)
+                ),
+                detector.gather(is_judged.view(np.uint8)),
+            ]
         )
 
     def _sweep(self) -> list[tuple[AlertEvent, int]]:
         """Resolve alerts of series that fell silent, and forget series that stay so."""
-        events: list[tuple[AlertEvent, int]] = []
         if self._latest - self._swept < self._window:
-            return events
+            return []
         self._swept = self._latest
         stale_after, evict_after = self._settings.stale_after, self._settings.evict_after
-        for series, watched in list(self._watched.items()):
-            quiet = self._latest - watched.seen
+        events = []
+        if self._firing:
             # An alert never outlives what would resolve it.
-            if watched.incident.firing and quiet >= min(stale_after, evict_after):
-                ends_at = watched.seen + self._window
-                events.append((self._event(watched, "resolved", None, None, ends_at), self._latest))
-                watched.incident.end()
-            if quiet >= evict_after:
-                del self._watched[series]
+            silent = self._watched.end_silent(self._latest - min(stale_after, evict_after))
+            for series, incident in silent.items():
+                event = self._events.fell_silent(self._firing.pop(series), incident)
+                events.append((event, self._latest))
+        self._watched.forget_quiet(self._latest - evict_after)
         return events
 
     def snapshot(self) -> dict[str, Any]:
-        """Return plain data, with its version: a few numbers and two texts a series."""
+        """Return plain data, with its version: columns as Arrow IPC, and the texts of what fires."""
+        watched = io.BytesIO()
+        self._watched.state.write_ipc(watched, compression="lz4")
         return {
             "version": _VERSION,
             "detector": self._settings.detector,
             "latest": self._latest,
             "swept": self._swept,
-            "watched": {
-                series: (
-                    watched.detector.state,
-                    (watched.name, watched.labels, watched.tenant),
-                    (watched.learned, watched.seen),
-                    _plain(watched.incident),
-                )
-                for series, watched in self._watched.items()
-            },
+            "firing": {series: tuple(subject) for series, subject in self._firing.items()},
+            "watched": watched.getvalue(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state["version"] != _VERSION:
-            return
+        self._latest, self._swept = state["latest"], state["swept"]
+        self._firing = {series: Subject(*texts) for series, texts in state["firing"].items()}
         # Another detector's numbers mean nothing to this one: it learns anew, but what is firing
         # must still resolve.
-        same = state["detector"] == self._settings.detector
-        self._latest, self._swept = state["latest"], state["swept"]
-        for series, (numbers, texts, counts, incident) in state["watched"].items():
-            detector = DETECTORS[self._settings.detector](**self._settings.options)
-            name, labels, tenant = texts
-            learned, seen = counts
-            if same:
-                detector.resume(numbers)
-            watched = _Watched(detector, name, labels, tenant, learned if same else 0, seen)
-            *fields, recent = incident
-            watched.incident = Incident(*fields)
-            watched.incident.recent.extend(recent)
-            self._watched[series] = watched
+        other = state["detector"] != self._settings.detector
+        self._watched.resume(pl.read_ipc(io.BytesIO(state["watched"])), relearn=other)
 
 
-def _plain(incident: Incident) -> tuple[Any, ...]:
-    return (
-        incident.anomalous, incident.normal, incident.firing, incident.since, incident.until,
-        tuple(incident.recent),
-    )  # fmt: skip
+def _nothing_watched(settings: ScoringSettings) -> Watched:
+    detector = DETECTORS[settings.detector](**settings.options)
+    incidents = Incidents(settings.warm_up, settings.fire_after, settings.resolve_after)
+    return Watched(detector.bank(), incidents)
+
+
+def _judged_values(frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Return what each rollup is judged by, NaN where there is nothing."""
+    by_rate = frame["kind"].is_in(JUDGED_BY_RATE).to_numpy()
+    return np.where(by_rate, frame["rate"].to_numpy(), frame["mean"].to_numpy())
 
 
 def _unscored(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.lit(None, dtype=dtype).alias(name) for name, dtype in SCORE_COLUMNS.items()
-    ).select(SCORES.names())
-
-
-def _summary(
-    watched: _Watched, status: Status, judgement: Judgement | None, value: float | None
-) -> str:
-    labels = orjson.loads(watched.labels)
-    where = labels.get("service.name") or labels.get("host.name")
-    subject = f"{watched.name} of {where}" if where else watched.name
-    if judgement is None or value is None:
-        return f"{subject}: no data any more"
-    expected = f"{judgement.lower:.4g} to {judgement.upper:.4g}"
-    if status == "resolved":
-        return f"{subject} is back to normal: {value:.4g}, expected {expected}"
-    side = "above" if value > judgement.expected else "below"
-    return f"{subject} is {value:.4g}, {side} the expected {expected}"
+    return frame.hstack(
+        [pl.repeat(None, frame.height, dtype=dtype, eager=True).alias(name)
+         for name, dtype in SCORE_COLUMNS.items()]
+    )  # fmt: skip
 
 
 def _event_frame(events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:

@@ -11,14 +11,16 @@ from typing import Final
 import polars as pl
 
 from operators.durations import format_duration
-from operators.frames import DOCUMENTS, GAUGE, KINDS
+from operators.frames import DOCUMENTS, QUANTILES
+from operators.scoring import JUDGED_BY_RATE
 
 __all__ = ["ALERTS", "ANOMALIES", "alert_documents", "anomaly_documents", "data_stream"]
 
 ANOMALIES: Final = "anomalies"
 ALERTS: Final = "alerts"
 
-_GAUGE: Final = KINDS[GAUGE]
+_NULL: Final = r'"[a-z0-9_]+":null,'
+"""A null and its key; a quote inside a JSON string is escaped, so nothing else looks like that."""
 _ISO: Final = "%Y-%m-%dT%H:%M:%S%.3fZ"
 
 
@@ -38,8 +40,8 @@ def anomaly_documents(frame: pl.DataFrame, namespace: str) -> pl.DataFrame:
     """Return a DOCUMENTS frame of the anomalous rows of a SCORES frame: those of score 1 or more.
 
     ``@timestamp`` is the start of the window, where dashboards plot the rollup itself. ``value``
-    is what was judged: the mean of a gauge, the rate of a counter. A revision that is anomalous is a document
-    of its own, beside the one before.
+    is what was judged: the rate of a counter, the mean of all else. What is null is left out. A
+    revision that is anomalous is a document of its own, beside the one before.
     """
     windows = {window: format_duration(window) for window in frame["window"].unique()}
     window = pl.col("window").replace_strict(windows, return_dtype=pl.String)
@@ -56,7 +58,8 @@ def anomaly_documents(frame: pl.DataFrame, namespace: str) -> pl.DataFrame:
         "count",
         "min",
         "max",
-        pl.when(pl.col("kind") == _GAUGE).then("mean").otherwise("rate").alias("value"),
+        *QUANTILES,
+        pl.when(pl.col("kind").is_in(JUDGED_BY_RATE)).then("rate").otherwise("mean").alias("value"),
         "expected",
         "lower",
         "upper",
@@ -69,7 +72,7 @@ def anomaly_documents(frame: pl.DataFrame, namespace: str) -> pl.DataFrame:
             stream=pl.lit(data_stream(ANOMALIES, namespace)),
             id=pl.concat_str("series", window, "window_start", "revision", separator="-"),
             document=pl.concat_str(
-                plain.struct.json_encode().str.head(-1),
+                plain.struct.json_encode().str.head(-1).str.replace_all(_NULL, ""),
                 pl.lit(',"labels":'),
                 "labels",
                 pl.lit("}"),

@@ -23,13 +23,13 @@ import numpy as np
 import orjson
 import polars as pl
 
-from operators.frames import DEFAULT_TENANT
+from operators.frames import DEFAULT_TENANT, QUANTILES
 from operators.hash_index import HashIndex
 
 __all__ = ["FIELDS", "LineProtocol", "escape_measurement", "escape_tag", "series_prefix"]
 
 _FLOATS: Final = (
-    "sum", "min", "max", "mean", "last", "increase", "rate",
+    "sum", "min", "max", "mean", "last", "increase", "rate", *QUANTILES,
     "score", "expected", "lower", "upper",
 )  # fmt: skip
 FIELDS: Final = ("count", *_FLOATS, "revision")

@@ -13,7 +13,6 @@ from flows.serving.endpoint import Endpoint, EndpointError
 from flows.serving.health import Pulse
 from flows.serving.heartbeat import Heart
 from flows.serving.log import log_to_stderr
-from flows.serving.memory import collect_rarely
 from flows.serving.publisher import Publisher
 from flows.serving.redaction import Redaction
 from flows.serving.workers import has_recovery, is_run_by_bytewax, requested_workers
@@ -67,7 +66,6 @@ def _start(flow: str, settings: Settings, topics: Sequence[str]) -> None:
     atexit.register(end_by_signal)  # registered first, so it runs last
     handle_signals()
     report_failures()
-    collect_rarely()
 
     pulse = Pulse()
     endpoint = Endpoint(flow, pulse, monitoring.host, monitoring.port)

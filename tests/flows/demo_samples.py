@@ -10,7 +10,7 @@ from flows.demo.observer import WRITTEN, Seen, WrittenEvent
 from flows.demo.receiver import Notification
 from flows.demo.story import Fault
 from operators.alerts import AlertEvent, Status, alert_event
-from operators.frames import SCORES
+from operators.frames import QUANTILES, SCORES
 
 SECOND = 1_000_000_000
 START = 1_700_000_000
@@ -47,6 +47,7 @@ def rollups(anomalous: tuple[int, ...] = (21, 22, 23, 24, 25)) -> pl.DataFrame:
             "last": values,
             "increase": None,
             "rate": None,
+            **dict.fromkeys(QUANTILES),
             "revision": 0,
             "score": scores,
             "expected": [value and 20.0 for value in judged],

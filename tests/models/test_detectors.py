@@ -7,14 +7,15 @@ import math
 import pkgutil
 import random
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from river.base import AnomalyDetector
 
 import models
 from models import DETECTORS
-from models.base import Detector
+from models.base import Bank, Detector, ScalarBank
 
 detectors = pytest.mark.parametrize("name", list(DETECTORS))
 finite = st.floats(-1e9, 1e9)
@@ -79,6 +80,75 @@ def test_noise_does_not_fire_and_what_stands_out_does(name):
     assert max(scores) < 1
     assert detector.judge(200.0).score >= 1
     assert detector.judge(0.0).score >= 1
+
+
+@pytest.fixture(params=[(name, own) for name in DETECTORS for own in (True, False)], ids=str)
+def bank_of(request):
+    """A maker of empty banks, and of detectors: the kind's own bank, and the one for any kind."""
+    name, own = request.param
+    detector = DETECTORS[name]()
+    return (detector.bank if own else lambda: ScalarBank(detector)), DETECTORS[name]
+
+
+any_finite = st.floats(allow_nan=False, allow_infinity=False)
+ROWS = 5
+STEPS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, ROWS - 1), any_finite | finite), max_size=30),
+        st.sampled_from(["go on", "stop and resume", "forget", "keep", "grow"]),
+        st.lists(st.integers(0, ROWS - 1), unique=True, max_size=ROWS),
+    ),
+    max_size=4,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_a_row_of_a_bank_is_to_the_last_bit_a_detector_of_its_own(bank_of, steps):
+    new_bank, new_detector = bank_of
+    bank: Bank = new_bank()
+    bank.grow(ROWS)
+    alone = [new_detector() for _ in range(ROWS)]
+    for learned, then, chosen in steps:
+        rows = np.array([row for row, _ in learned], np.int32)
+        found = bank.judge_then_learn(rows, np.array([value for _, value in learned]))
+        assert found.shape == (4, len(learned))
+        for judgement, (row, value) in zip(found.T, learned, strict=True):
+            assert same(judgement, alone[row].judge(value))
+            alone[row].learn(value)
+        picked = np.array(chosen, np.intp)
+        if then == "stop and resume":
+            bank = new_bank().resume(bank.state)
+        elif then == "forget":
+            bank.forget(picked)
+            alone = [new_detector() if row in chosen else d for row, d in enumerate(alone)]
+        elif then == "keep":
+            bank.keep(picked)
+            alone = [alone[row] for row in chosen]
+        if len(alone) < ROWS or then == "grow":
+            bank.grow(ROWS)
+            alone += [new_detector() for _ in range(ROWS)]
+        assert len(bank) == len(alone)
+        assert bank.state.shape == (len(alone), new_detector.state_size)
+        assert all(same(row, d.state) for row, d in zip(bank.state, alone, strict=True))
+
+
+def same(one: np.ndarray, other: tuple[float, ...]) -> bool:
+    """Whether two rows of numbers are the same bits, but for the kinds of NaN."""
+    return np.array_equal(one, np.array(other), equal_nan=True)
+
+
+@detectors
+def test_a_bank_has_the_parameters_of_its_detector(name):
+    usual = DETECTORS[name]()._get_params()
+    detector = DETECTORS[name](**{option: value / 2 for option, value in usual.items()})
+    bank = detector.bank()
+    bank.grow(1)
+    values = np.array(noise(5, 300))
+    judged = bank.judge_then_learn(np.zeros(300, np.int32), values)
+    for judgement, value in zip(judged.T, values.tolist(), strict=True):
+        assert tuple(judgement) == detector.judge(value)
+        detector.learn(value)
 
 
 FIRING = {

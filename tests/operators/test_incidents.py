@@ -1,28 +1,46 @@
 """One incident is one alert: it fires once and resolves once, however the verdicts flap."""
 
 import re
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.incidents import Incident
+from operators.incidents import Change, Incidents
+
+ANOMALOUS, NORMAL = 1.0, 0.999
+
+
+def one_series(fire_after: int = 2, resolve_after: int = 3, warm_up: int = 0) -> Incidents:
+    incidents = Incidents(warm_up, fire_after, resolve_after)
+    incidents.grow(1)
+    return incidents
+
+
+def follow(
+    incidents: Incidents, verdicts: str, starts: list[int] | None = None,
+    rows: list[int] | None = None,
+) -> list[Change]:  # fmt: skip
+    """Take in verdicts (``x`` anomalous, ``-`` normal) whose values are 0, 1, 2 and so on."""
+    size = len(verdicts)
+    scores = [ANOMALOUS if verdict == "x" else NORMAL for verdict in verdicts]
+    _, changes = incidents.follow(
+        np.array(rows or [0] * size, np.int32),
+        np.array(starts or range(size), np.int64),
+        np.arange(size, dtype=np.float64),
+        np.array(scores),
+    )
+    return changes
 
 
 def play(verdicts: str, fire_after: int = 2, resolve_after: int = 3) -> str:
-    """Take in verdicts (``x`` anomalous, ``-`` normal); return what each changed."""
-    incident = Incident()
-    return "".join(
-        {None: ".", "fire": "F", "resolve": "R"}[
-            incident.step(
-                anomaly=verdict == "x",
-                window_start=number,
-                fire_after=fire_after,
-                resolve_after=resolve_after,
-            )
-        ]
-        for number, verdict in enumerate(verdicts)
-    )
+    """Return what each verdict changed: ``F`` fires, ``R`` resolves."""
+    changed = ["."] * len(verdicts)
+    for change in follow(one_series(fire_after, resolve_after), verdicts):
+        changed[change.at] = {"firing": "F", "resolved": "R"}[change.status]
+    return "".join(changed)
 
 
 @pytest.mark.parametrize(
@@ -58,22 +76,75 @@ def test_firing_and_resolving_take_turns_and_each_has_its_run(verdicts, fire_aft
 
 
 def test_it_began_with_the_first_anomaly_and_ended_with_the_first_normal_of_their_runs():
-    incident = Incident()
-    for number, verdict in enumerate("-x-xx-x---"):
-        incident.step(
-            anomaly=verdict == "x", window_start=number * 10, fire_after=2, resolve_after=3
-        )
-    assert (incident.since, incident.until, incident.firing) == (30, 70, False)
+    incidents = one_series()
+    fires, resolves = follow(incidents, "-x-xx-x---", starts=list(range(0, 100, 10)))
+    assert (fires.status, fires.incident.since) == ("firing", 30)
+    assert (resolves.status, resolves.incident.since, resolves.incident.until) == (
+        "resolved",
+        30,
+        70,
+    )
 
 
 def test_after_an_end_by_silence_the_next_incident_is_another():
-    incident = Incident()
-    for start in (0, 10):
-        incident.step(anomaly=True, window_start=start, fire_after=2, resolve_after=3)
-    incident.end()
-    found = [
-        incident.step(anomaly=True, window_start=s, fire_after=2, resolve_after=3)
-        for s in (500, 510)
-    ]
-    assert found == [None, "fire"]
-    assert incident.since == 500
+    incidents = one_series()
+    assert len(follow(incidents, "xx", starts=[0, 10])) == 1
+    assert incidents.silent(before=9).tolist() == []
+    assert incidents.silent(before=10).tolist() == [0]
+    incidents.end(np.array([0]))
+    assert incidents.silent(before=10).tolist() == []
+    (change,) = follow(incidents, "xx", starts=[500, 510])
+    assert (change.at, change.status, change.incident.since) == (1, "firing", 500)
+
+
+def test_what_is_not_warm_counts_for_nothing_but_is_learned_and_remembered():
+    incidents = one_series(fire_after=1, warm_up=3)
+    scores = np.ones(5)
+    counts, changes = incidents.follow(
+        np.zeros(5, np.int32), np.arange(5), np.arange(5, dtype=np.float64), scores
+    )
+    assert counts.tolist() == [False, False, False, True, True]
+    assert [change.at for change in changes] == [3]
+    assert changes[0].incident.recent == (0.0, 1.0, 2.0)
+
+
+@given(st.integers(1, 60))
+def test_the_evidence_is_the_last_twelve_values_before(number):
+    (change,) = follow(one_series(fire_after=1), "-" * number + "x")
+    assert change.incident.recent == tuple(range(number))[-12:]
+
+
+def test_a_storm_is_told_whole():
+    size = 1000
+    incidents = Incidents(0, 1, 1)
+    incidents.grow(size)
+    changes = follow(incidents, "x" * size + "-" * size, rows=[*range(size), *range(size)])
+    assert [change.at for change in changes] == list(range(2 * size))
+    assert [change.status for change in changes] == ["firing"] * size + ["resolved"] * size
+    assert changes[-1].incident.recent == (size - 1,)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from("x-")), max_size=80),
+    st.sets(st.integers(0, 79), max_size=5),
+)
+def test_series_do_not_touch_each_other_and_a_call_may_end_anywhere(verdicts, cuts):
+    incidents = Incidents(0, 2, 2)
+    incidents.grow(4)
+    found: list[list[tuple[str, int]]] = [[], [], [], []]
+    edges = sorted({0, len(verdicts), *(cut for cut in cuts if cut < len(verdicts))})
+    for begin, end in pairwise(edges):
+        part = verdicts[begin:end]
+        rows = [row for row, _ in part]
+        for change in follow(
+            incidents, "".join(v for _, v in part), starts=list(range(begin, end)), rows=rows
+        ):
+            found[rows[change.at]].append((change.status, begin + change.at))
+    for row in range(4):
+        places = [at for at, (owner, _) in enumerate(verdicts) if owner == row]
+        alone = play("".join(verdicts[at][1] for at in places), 2, 2)
+        assert found[row] == [
+            ({"F": "firing", "R": "resolved"}[change], at)
+            for change, at in zip(alone, places, strict=True)
+            if change != "."
+        ]

@@ -1,8 +1,12 @@
 """Rollups are scored as they come; what stays anomalous becomes one alert."""
 
+import gc
 import json
+import pickle
 import random
+import tracemalloc
 
+import numpy as np
 import orjson
 import polars as pl
 import pytest
@@ -10,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.settings import Scoring
+from models import DETECTORS, robust_ewma
+from models.base import Detector
+from operators import incidents
 from operators.alerts import (
     AlertEvent,
     InvalidAlertEvent,
@@ -17,9 +24,10 @@ from operators.alerts import (
     fingerprint,
     rfc3339,
 )
-from operators.frames import ALERT_EVENTS, ROLLUPS, SCORES
-from operators.scoring import Events, Scored, ScoringLogic
+from operators.frames import ALERT_EVENTS, QUANTILES, ROLLUPS, SCORES
+from operators.scoring import Events, Scored, ScoringLogic, compile_kernels
 from operators.windows import Closed
+from tests.operators.scoring_reference import Reference
 
 SECOND = 10**9
 WINDOW = 10 * SECOND
@@ -43,7 +51,8 @@ def rollups(
                 "sum": numbers, "min": numbers, "max": numbers,
                 "mean": numbers if kind == "gauge" else [-1.0] * size, "last": numbers,
                 "increase": [None] * size if kind == "gauge" else [v * 10 for v in numbers],
-                "rate": [None] * size if kind == "gauge" else numbers, "revision": [revision] * size,
+                "rate": [None] * size if kind == "gauge" else numbers,
+                **dict.fromkeys(QUANTILES, [None] * size), "revision": [revision] * size,
             },
             schema=ROLLUPS,
         )
@@ -89,6 +98,11 @@ class Watch:
     @property
     def statuses(self) -> list[str]:
         return [event["status"] for event in self.events]
+
+
+def watched(watch: Watch) -> set[int]:
+    """Return the series that have a detector."""
+    return set(pl.read_ipc(watch.logic.snapshot()["watched"])["series"])
 
 
 STEADY = [10.0, 10.1, 9.9, 10.05, 9.95, 10.0] * 4
@@ -180,7 +194,7 @@ def test_other_resolutions_and_metrics_that_are_not_chosen_pass_unscored():
     watch.see(*STEADY, 90, 91, name="cpu2")
     assert watch.scores == [None] * 2 * (N + 2)
     assert all(frame["detector"].null_count() == frame.height for frame in watch.frames)
-    assert watch.logic.snapshot()["watched"] == {}
+    assert watched(watch) == set()
 
 
 def test_nothing_is_scored_when_it_is_switched_off():
@@ -224,7 +238,7 @@ def test_no_alert_is_forgotten_before_it_resolved():
     watch = Watch(scoring(stale_after="1h", evict_after="1m")).see(*STEADY, 90, 91)
     watch.send(rollups({2: 1.0}, N + 22))
     assert watch.statuses == ["firing", "resolved"]
-    assert watch.logic.snapshot()["watched"].keys() == {2}
+    assert watched(watch) == {2}
 
 
 def test_a_late_window_does_not_make_a_series_look_silent():
@@ -269,6 +283,134 @@ def test_stopping_and_resuming_anywhere_changes_nothing(seed, cuts):
     assert parts.events == whole.events
     assert parts.at == whole.at
     assert parts.scores == whole.scores
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    cuts=st.sets(st.integers(0, 59), max_size=4),
+    slack=st.sampled_from([1, 16]),
+)
+def test_series_that_come_and_go_are_judged_as_one_after_the_other_would_be(seed, cuts, slack):
+    with pytest.MonkeyPatch.context() as patch:
+        # With 1, the rows of series that were forgotten stay, and are used again.
+        patch.setattr("operators.watched._SLACK", slack)
+        compare(seed, cuts)
+
+
+def compare(seed: int, cuts: set[int]) -> None:
+    source = random.Random(seed)
+    usual = {"warm_up": 3, "fire_after": 2, "resolve_after": 2}
+    lengths = {"stale_after": 3 * WINDOW, "evict_after": 6 * WINDOW}
+    reference = Reference(window=WINDOW, **usual, **lengths)
+    options = usual | {"stale_after": "30s", "evict_after": "60s"}
+    watch = Watch(scoring(**options))
+    # Each is active for a while, anomalous at the end of it, then silent for a while: some are
+    # forgotten, and come back.
+    spans = [
+        (source.randrange(20), source.randrange(12, 30), source.randrange(1, 12))
+        for _ in "12345678"
+    ]
+    number = 0
+    for step in range(60):
+        if step in cuts:
+            watch.logic = scoring(pickle.loads(pickle.dumps(watch.logic.snapshot())), **options)
+        sent = []
+        for _ in range(source.choice([1, 1, 1, 3])):  # several windows may come at once
+            for series, (shift, active, silent) in enumerate(spans):
+                phase = (number + shift) % (active + silent)
+                if phase < active and source.random() < 0.9:
+                    high = phase > active - 4 or phase % 11 > 8
+                    value = source.choice([60.0, 65.0, 10.0] if high else [10.0, 10.5, 9.5, 10.2])
+                    sent.append((series, number, value))
+            number += 1
+        if not sent:
+            continue
+        source.shuffle(sent)
+        watch.send(Closed(pl.concat([rollups({s: v}, n).frame for s, n, v in sent])))
+        reference.see([(s, BEGIN + n * WINDOW, v) for s, n, v in sent])
+    said = [
+        (
+            int(event["labels"]["service.name"][1:]), event["status"], event["startsAt"],
+            event["endsAt"], event["evidence"]["recent"], at,
+        )
+        for event, at in zip(watch.events, watch.at, strict=True)
+    ]  # fmt: skip
+    expected = [
+        (series, status, rfc3339(since), end and rfc3339(end), recent, at)
+        for series, status, since, end, recent, at in reference.events
+    ]
+    # Of one frame and window the order is nobody's concern.
+    assert sorted(said, key=str) == sorted(expected, key=str)
+    scores = {
+        (series, start): score
+        for frame in watch.frames
+        for series, start, score in frame.select("series", "window_start", "score").iter_rows()
+    }
+    assert scores == reference.scores
+    assert watched(watch) == set(reference.series)
+
+
+@pytest.mark.parametrize("kind", ["gauge", "delta_histogram", "cumulative_histogram", "summary"])
+def test_all_kinds_but_counters_are_judged_by_their_mean(kind):
+    watch = Watch()
+    for number, value in enumerate([*STEADY, 90, 91]):
+        frame = rollups({1: value}, number).frame.with_columns(
+            kind=pl.lit(kind), rate=pl.lit(-1.0), min=None, max=None, last=None
+        )
+        watch.send(Closed(frame.cast(ROLLUPS)))
+    assert watch.statuses == ["firing"]
+    assert watch.events[0]["value"] == 91
+
+
+def test_a_detector_without_a_bank_of_its_own_says_the_same(monkeypatch):
+    class Plain(DETECTORS["robust_ewma"]):
+        bank = Detector.bank
+
+    values = [*STEADY, 90, 91, 92, *STEADY]
+    one = Watch().see(*values)
+    monkeypatch.setitem(DETECTORS, "robust_ewma", Plain)
+    other = Watch().see(*values[:30])
+    other.logic = scoring(other.logic.snapshot())
+    other.see(*values[30:])
+    assert other.events == one.events
+    assert other.scores == one.scores
+
+
+def test_each_of_a_million_series_on_16_shards_costs_at_most_250_bytes():
+    size = 1_000_000 // 16
+    frame = rollups(dict.fromkeys(range(size), 1.0), 0).frame
+    mixed = pl.Series(np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    closed = Closed(frame.with_columns(series=mixed))
+    compile_kernels(Scoring())
+    logic = scoring()
+    tracemalloc.start()
+    logic.on_batch([closed])
+    gc.collect()
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used / size < 250
+
+
+def test_nothing_is_compiled_once_rollups_come():
+    compile_kernels(Scoring())
+    kernels = [
+        kernel
+        for module in (robust_ewma, incidents)
+        for kernel in vars(module).values()
+        if hasattr(kernel, "signatures")
+    ]
+    compiled = [len(kernel.signatures) for kernel in kernels]
+    watch = Watch().see(*STEADY, 90, 91)
+    watch.logic = scoring(watch.logic.snapshot())
+    watch.see(92)
+    assert [len(kernel.signatures) for kernel in kernels] == compiled
+    assert min(compiled) >= 1
+
+
+def test_a_state_of_another_version_is_refused_and_not_taken_for_an_empty_one():
+    with pytest.raises(RuntimeError, match="holds scoring of version 1, this Headrace reads 2"):
+        scoring(scoring().snapshot() | {"version": 1})
 
 
 def test_every_event_is_what_the_schema_asks_for():

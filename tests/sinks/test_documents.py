@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import polars as pl
+import pytest
 
 from operators.alerts import alert_event, encode_event
 from operators.frames import ALERT_EVENTS, DOCUMENTS
 from sinks.documents import alert_documents, anomaly_documents
-from tests.sinks.samples import MIDNIGHT, MINUTE, SECOND, scores
+from tests.sinks.samples import HISTOGRAM, MIDNIGHT, MINUTE, SECOND, scores
 
 ANOMALY = {
     "series": 2**64 - 1, "name": "http.requests", "kind": "cumulative", "unit": "1",
@@ -38,6 +39,34 @@ def test_only_anomalies_are_documents_and_a_gauge_is_judged_by_its_mean() -> Non
     assert [json.loads(text)["value"] for text in documents["document"]] == [0.5, 0.5]
     assert anomaly_documents(frame[:1], "default").schema == DOCUMENTS
     assert anomaly_documents(frame[:0], "default").schema == DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("gauge", 0.5), ("delta", 3.0), ("cumulative", 3.0),
+        ("delta_histogram", 0.5), ("cumulative_histogram", 0.5), ("summary", 0.5),
+    ],
+)  # fmt: skip
+def test_the_value_is_what_was_judged(kind: str, value: float) -> None:
+    frame = scores({"kind": kind, "mean": 0.5, "rate": 3.0, "score": 2.0})
+    (text,) = anomaly_documents(frame, "default")["document"]
+    assert json.loads(text)["value"] == value
+
+
+def test_a_histogram_has_percentiles_and_what_it_lacks_is_left_out() -> None:
+    looks_like_null = 'a "min":null, b'
+    row = HISTOGRAM | {
+        "score": 2.0,
+        "detector": "robust_ewma",
+        "name": looks_like_null,
+        "labels": {"max": '"x":null,'},
+    }
+    (text,) = anomaly_documents(scores(row), "default")["document"]
+    document = json.loads(text)
+    assert (document["metric"], document["labels"]) == (looks_like_null, row["labels"])
+    assert [document[name] for name in ("p50", "p90", "p95", "p99")] == [0.25, 1.5, 2.0, 4.5]
+    assert document.keys().isdisjoint({"min", "max", "expected", "lower", "upper"})
 
 
 def test_the_same_anomaly_has_the_same_id_and_any_other_another() -> None:

@@ -16,7 +16,7 @@ from sinks.influxdb import InfluxDB, bucket_name
 from sinks.influxdb_setup import ensure
 from sinks.line_protocol import FIELDS
 from tests.backends.influxdb import InfluxdbAccess
-from tests.sinks.samples import MIDNIGHT, MINUTE, SECOND, points, scores
+from tests.sinks.samples import HISTOGRAM, MIDNIGHT, MINUTE, SECOND, points, scores
 
 WINDOWS = (10 * SECOND, MINUTE)
 
@@ -70,6 +70,15 @@ def test_what_is_null_or_no_number_is_no_field(configuration: Settings) -> None:
     InfluxDB(configuration).write(scores({"rate": math.nan, "score": math.inf, "upper": -math.inf}))
     (point,) = read(configuration)
     assert set(point["fields"]) == {"count", "sum", "min", "max", "mean", "last", "revision"}
+
+
+def test_a_histogram_has_percentiles_and_no_extremes(configuration: Settings) -> None:
+    InfluxDB(configuration).write(scores(HISTOGRAM))
+    (point,) = read(configuration)
+    assert point["fields"] == {
+        "count": 40, "sum": 20.0, "mean": 0.5, "p50": 0.25, "p90": 1.5, "p95": 2.0, "p99": 4.5,
+        "revision": 0,
+    }  # fmt: skip
 
 
 def test_a_label_named_as_a_field_is_renamed_and_no_other_lost(configuration: Settings) -> None:

@@ -23,12 +23,12 @@ from polars.testing import assert_frame_equal
 
 from flows.settings import Lake as Settings
 from operators.clock import ManualClock
-from operators.frames import SCORES
+from operators.frames import QUANTILES, SCORES
 from sinks.base import Unavailable
 from sinks.lake import Lake, check, compact, read_rollups
 from sinks.lake_compaction import GRACE, merge_small
 from sinks.lake_files import Day, days, is_final, live_parts, parts
-from tests.sinks.samples import DAY, MIDNIGHT, MINUTE, SECOND, scores
+from tests.sinks.samples import DAY, HISTOGRAM, MIDNIGHT, MINUTE, SECOND, scores
 
 
 def lake(path: Path, clock: ManualClock | None = None, compact_files: int = 1000) -> Lake:
@@ -376,7 +376,12 @@ def test_files_of_an_earlier_version_that_lack_a_column_are_read(tmp_path: Path)
     writer.write(at(0))
     (day,) = days(tmp_path)
     (part,) = parts(day.path)
-    pl.read_parquet(part.path).drop("detector").with_columns(later=1).write_parquet(part.path)
-    writer.write(at(10))
+    old = pl.read_parquet(part.path).drop("detector", *QUANTILES).with_columns(later=1)
+    old.write_parquet(part.path)
+    writer.write(scores(HISTOGRAM | {"series": 1, "window_start": MIDNIGHT + 10 * SECOND}))
     assert len(contents(tmp_path)) == 2
+    rows = read_rollups(tmp_path).collect().sort("window_start")
+    assert rows["p99"].to_list() == [None, 4.5]
+    compact(tmp_path, MIDNIGHT + DAY)
+    assert_frame_equal(read_rollups(tmp_path).collect().sort("window_start"), rows)
     assert Day.of(tmp_path, 10 * SECOND, MIDNIGHT) == day

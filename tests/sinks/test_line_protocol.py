@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sinks.line_protocol import LineProtocol, series_prefix
-from tests.sinks.samples import MIDNIGHT, scores
+from tests.sinks.samples import HISTOGRAM, MIDNIGHT, scores
 
 
 def test_a_line_has_measurement_sorted_tags_fields_and_nanoseconds() -> None:
@@ -13,6 +13,14 @@ def test_a_line_has_measurement_sorted_tags_fields_and_nanoseconds() -> None:
     assert LineProtocol().lines(scores(row)).to_list() == [
         "cpu.usage,a=2,z=1 count=4i,sum=2.0,min=0.25,max=0.75,mean=0.5,last=0.625,"
         f"increase=10.0,rate=1e-7,revision=2i {MIDNIGHT}"
+    ]
+
+
+def test_a_histogram_has_percentiles_and_what_it_lacks_is_no_field() -> None:
+    row = HISTOGRAM | {"labels": {"p99": "x"}}
+    assert LineProtocol().lines(scores(row)).to_list() == [
+        "http.duration,label_p99=x count=40i,sum=20.0,mean=0.5,"
+        f"p50=0.25,p90=1.5,p95=2.0,p99=4.5,revision=0i {MIDNIGHT}"
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.frames import QUANTILES
 from sinks.rollup_json import InvalidRollups, decode_rollups, encode_rollups
 from tests.sinks.samples import scores
 
@@ -28,7 +29,10 @@ number = st.floats(allow_nan=False, allow_infinity=False)
                 "series": st.integers(0, 2**64 - 1),
                 "window_start": st.integers(-(2**62), 2**62),
             },
-            optional={"rate": number, "score": number, "detector": text},
+            optional={
+                "rate": number, "score": number, "detector": text, "p50": number, "p99": number,
+                "min": st.none() | number, "max": st.none() | number, "last": st.none() | number,
+            },
         ),
         min_size=1, max_size=5,
     )
@@ -60,8 +64,20 @@ def test_several_messages_are_one_frame_and_none_an_empty_one() -> None:
 
 def test_a_key_of_a_later_version_is_ignored() -> None:
     frame = scores({})
-    line = encode_rollups(frame).item().replace('{"tenant"', '{"p99":1.5,"tenant"')
+    line = encode_rollups(frame).item().replace('{"tenant"', '{"p999":1.5,"tenant"')
     assert decode_rollups([line.encode()]).equals(frame)
+
+
+def test_a_line_of_a_version_without_percentiles_is_read() -> None:
+    frame = scores({})
+    line = json.loads(encode_rollups(frame).item())
+    labels = line.pop("labels")
+    old = {key: value for key, value in line.items() if key not in QUANTILES} | {"labels": labels}
+    assert (
+        decode_rollups([json.dumps(old, separators=(",", ":")).encode()])
+        .drop("labels")
+        .equals(frame.drop("labels"))
+    )
 
 
 GOOD = encode_rollups(scores({})).item()
