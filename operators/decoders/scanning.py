@@ -29,6 +29,7 @@ __all__ = [
     "Word",
     "compiled",
     "exact_floats",
+    "first_not_utf8",
     "fold",
     "hash_range",
     "joined",
@@ -130,6 +131,24 @@ def hash_range(buffer: NDArray[np.uint8], start: int, end: int, seed: Word) -> W
 
 
 @compiled
+def _all_digits(word: Word) -> bool:
+    """Say whether eight bytes are ASCII digits: 0x30 to 0x39, also once six is added."""
+    upper = np.uint64(0xF0F0F0F0F0F0F0F0)
+    threes = np.uint64(0x3030303030303030)
+    sixes = np.uint64(0x0606060606060606)
+    return bool((word & upper) == threes and ((word + sixes) & upper) == threes)
+
+
+@compiled
+def _number_of(word: Word) -> Word:
+    """Return the number that eight digits are, by joining neighbours: to pairs, fours, eight."""
+    word = word & np.uint64(0x0F0F0F0F0F0F0F0F)
+    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    word = (word * np.uint64(100) + (word >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    return (word * np.uint64(10_000) + (word >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+
+
+@compiled
 def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, int]:
     """Read decimal digits from ``start`` on.
 
@@ -140,11 +159,17 @@ def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, 
     number: Word = np.uint64(0)
     at = start
     status = READ
+    while at + 8 <= end and at - start < 16:
+        word = word_at(buffer, at)
+        if not _all_digits(word):
+            break
+        number = number * np.uint64(100_000_000) + _number_of(word)
+        at += 8
     while at < end:
         digit = np.uint64(buffer[at]) - np.uint64(48)
         if digit > np.uint64(9):
             break
-        # (2**64 - 1) // 10 and its last digit.
+        # Past (2**64 - 1) // 10, or at it with more than the last digit.
         if number >= np.uint64(1844674407370955161) and (
             number > np.uint64(1844674407370955161) or digit > np.uint64(5)
         ):
@@ -299,11 +324,55 @@ def _nearest_double(number: Word, power: int) -> Word:
     return (np.uint64(exponent) << np.uint64(52)) | (mantissa & np.uint64((1 << 52) - 1))
 
 
-def joined(values: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return all ``values`` in one padded buffer, and where each begins and the last one ends."""
+@compiled
+def first_not_utf8(buffer: NDArray[np.uint8], start: int, end: int) -> int:
+    """Return where ``buffer[start:end]`` stops being UTF-8, -1 if all of it is.
+
+    Well-formed sequences are those of table 3-7 of the Unicode standard.
+    """
+    at = start
+    while at < end:
+        if at + 8 <= end and word_at(buffer, at) & np.uint64(0x8080808080808080) == np.uint64(0):
+            at += 8
+            continue
+        lead = buffer[at]
+        if lead < 0x80:
+            at += 1
+            continue
+        least, most = 0x80, 0xBF
+        if 0xC2 <= lead <= 0xDF:
+            further = 1
+        elif 0xE0 <= lead <= 0xEF:
+            further = 2
+            least = 0xA0 if lead == 0xE0 else 0x80
+            most = 0x9F if lead == 0xED else 0xBF
+        elif 0xF0 <= lead <= 0xF4:
+            further = 3
+            least = 0x90 if lead == 0xF0 else 0x80
+            most = 0x8F if lead == 0xF4 else 0xBF
+        else:
+            return at
+        if at + further >= end or not least <= buffer[at + 1] <= most:
+            return at
+        for place in range(at + 2, at + further + 1):
+            if not 0x80 <= buffer[place] <= 0xBF:
+                return at
+        at += further + 1
+    return -1
+
+
+def joined(
+    values: Sequence[bytes], separator: bytes = b""
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all ``values`` in one padded buffer, each followed by ``separator``.
+
+    Returns:
+        The buffer; and where each value begins, and where one more would begin.
+    """
     bounds = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=bounds[1:])
-    return np.frombuffer(b"".join([*values, bytes(PADDING)]), np.uint8), bounds
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    np.cumsum(lengths + len(separator), out=bounds[1:])
+    return np.frombuffer(separator.join([*values, bytes(PADDING)]), np.uint8), bounds
 
 
 def exact_floats(
