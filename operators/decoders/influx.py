@@ -53,8 +53,9 @@ class Influx:
         line_at, field_at = np.empty(most, np.int64), np.empty(most, np.int64)
         cause, cause_at = np.empty(len(values), np.uint8), np.empty(len(values), np.int64)
         count, texts, odd, timeless, inexact = scan_lines(
-            buffer, bounds, _SEED, message, raw, ts, value, line_at, field_at, cause, cause_at
-        )
+            buffer, bounds, _SEED, bool(buffer.max() < 128),
+            message, raw, ts, value, line_at, field_at, cause, cause_at,
+        )  # fmt: skip
         points = pl.DataFrame(
             {
                 "message": message[:count],
@@ -148,7 +149,7 @@ def _describe(
         {"owner": owners, "key": _texts(keys, key_ends), "value": _texts(values, value_ends)},
         schema=ATTRIBUTES,
     )
-    return Description(streams.cast(STREAMS), attributes, empty(ATTRIBUTES))  # type: ignore[arg-type]
+    return Description(streams.cast(STREAMS), attributes, empty(ATTRIBUTES))
 
 
 def _texts(joined_texts: NDArray[np.uint8], ends: NDArray[np.int64]) -> pl.Series:

@@ -10,7 +10,7 @@ message ends in, a name ends with it: only quoted strings, which may hold newlin
 their message ends.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915 -- a scanner is one long loop
+# ruff: noqa: PLR0912, PLR0915 -- a scanner is one long loop
 
 from __future__ import annotations
 
@@ -115,10 +115,10 @@ def _spells(buffer: NDArray[np.uint8], start: int, end: int, text: str) -> bool:
     """Say whether letters are ``text``, which is in lower case, in whatever case."""
     if end - start != len(text):
         return False
+    same = True
     for place in range(len(text)):
-        if buffer[start + place] | 32 != ord(text[place]):
-            return False
-    return True
+        same = same and buffer[start + place] | 32 == ord(text[place])
+    return same
 
 
 @compiled
@@ -137,6 +137,22 @@ def _boolean(buffer: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @compiled
+def _scan_integer(
+    buffer: NDArray[np.uint8], start: int, end: int, negative: bool
+) -> tuple[float, int, int]:
+    """Read a magnitude of 63 bits and an i, or one of 64 bits and a u, as ``_scan_value`` does."""
+    whole, stop, status = scan_digits(buffer, start, end)
+    good = status == READ
+    if buffer[stop] == _SMALL_I:
+        # The magnitude of the least number is one more than that of the greatest.
+        good = good and whole <= np.uint64(2**63) and (negative or whole < np.uint64(2**63))
+    else:
+        good = good and buffer[stop] == _SMALL_U and not negative
+    number = float(whole)
+    return (-number if negative else number), stop + 1, (READ if good else -1)
+
+
+@compiled
 def _scan_value(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int, int]:
     """Read a field value that is no string.
 
@@ -151,17 +167,9 @@ def _scan_value(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float,
     if 48 <= buffer[at] <= 57 or buffer[at] == _POINT:
         if at > start and not negative:
             return 0.0, at, -1
-        whole, stop, status = scan_digits(buffer, at, end)
-        suffix = buffer[stop]
-        if suffix == _SMALL_I:
-            # The magnitude of the least number is one more than that of the greatest.
-            fits = whole <= np.uint64(2**63) and (negative or whole < np.uint64(2**63))
-            number = np.float64(whole)
-            good = status == READ and fits
-            return (-number if negative else number), stop + 1, (READ if good else -1)
-        if suffix == _SMALL_U:
-            return np.float64(whole), stop + 1, (-1 if negative or status != READ else READ)
         number, stop, status = scan_float(buffer, start, end)
+        if buffer[stop] == _SMALL_I or buffer[stop] == _SMALL_U:
+            return _scan_integer(buffer, at, end, negative)
         if status == READ and not np.isfinite(number):
             number = np.nan
         return number, stop, (status if status in (READ, INEXACT) else -1)
@@ -181,6 +189,7 @@ def scan_lines(
     buffer: NDArray[np.uint8],
     bounds: NDArray[np.int64],
     seed: Word,
+    ascii_only: bool,
     message: NDArray[np.uint32],
     raw: NDArray[np.uint64],
     ts: NDArray[np.int64],
@@ -190,12 +199,13 @@ def scan_lines(
     cause: NDArray[np.uint8],
     cause_at: NDArray[np.int64],
 ) -> tuple[int, int, int, int, int]:
-    """Read all messages; what follows the seed is written to.
+    """Read all messages; what follows ``ascii_only`` is written to.
 
     Args:
         buffer: the messages, each followed by a newline, and padding.
         bounds: where each message begins, and one element more.
         seed: of the hashes.
+        ascii_only: whether no byte of the buffer is above 127, so that it is UTF-8 at one glance.
         message, raw, ts, value: the columns of points, long enough for all.
         line_at: where the line of a point begins.
         field_at: where the key of its field begins.
@@ -220,7 +230,7 @@ def scan_lines(
         timeless_here = 0
         empty = True
         fault = _GOOD
-        wrong = first_not_utf8(buffer, at, end)
+        wrong = -1 if ascii_only else first_not_utf8(buffer, at, end)
         if wrong >= 0:
             fault = _NOT_UTF8
             at = wrong

@@ -196,61 +196,84 @@ def scan_float(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, 
     if at < end and (buffer[at] == 45 or buffer[at] == 43):
         negative = buffer[at] == 45
         at += 1
+    first = at
     number: Word = np.uint64(0)
-    significant = 0
-    power = 0
-    lost = False
-    digits = 0
-    point = False
     while at < end:
         digit = np.uint64(buffer[at]) - np.uint64(48)
-        if digit <= np.uint64(9):
-            digits += 1
-            if significant < _MOST_DIGITS:
-                number = number * np.uint64(10) + digit
-                if number != np.uint64(0):
-                    significant += 1
-                if point:
-                    power -= 1
-            else:
-                lost = lost or digit != np.uint64(0)
-                if not point:
-                    power += 1
-        elif buffer[at] == 46 and not point:
-            point = True
-        else:
+        if digit > np.uint64(9):
             break
+        number = number * np.uint64(10) + digit
         at += 1
+    digits = at - first
+    power = 0
+    if at < end and buffer[at] == 46:
+        at += 1
+        point = at
+        while at < end:
+            digit = np.uint64(buffer[at]) - np.uint64(48)
+            if digit > np.uint64(9):
+                break
+            number = number * np.uint64(10) + digit
+            at += 1
+        power = point - at
+        digits -= power
     if digits == 0:
         return 0.0, at, MALFORMED
+    lost = False
+    if digits > _MOST_DIGITS:
+        number, power, lost = _leading_digits(buffer, first, at)
     if at < end and (buffer[at] == 101 or buffer[at] == 69):
         at += 1
         falling = False
         if at < end and (buffer[at] == 45 or buffer[at] == 43):
             falling = buffer[at] == 45
             at += 1
-        first = at
+        shown = at
         exponent = 0
         while at < end and 48 <= buffer[at] <= 57:
             # No text is long enough to make up for an exponent of a hundred million.
             exponent = min(exponent * 10 + int(buffer[at]) - 48, 100_000_000)
             at += 1
-        if at == first:
+        if at == shown:
             return 0.0, at, MALFORMED
         power += -exponent if falling else exponent
     status = READ
     if not lost and number <= np.uint64(2**53) and -22 <= power <= 22:
         # Both are exact doubles, so one operation rounds rightly.
         if power < 0:
-            value = np.float64(number) / _EXACT_POWERS[-power]
+            value = np.float64(np.int64(number)) / _EXACT_POWERS[-power]
         else:
-            value = np.float64(number) * _EXACT_POWERS[power]
+            value = np.float64(np.int64(number)) * _EXACT_POWERS[power]
     else:
         bits = _nearest_double(number, power)
         if lost and _nearest_double(number + np.uint64(1), power) != bits:
             status = INEXACT
         value = _float_of_bits(bits)
     return (-value if negative else value), at, status
+
+
+@compiled
+def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, bool]:
+    """Return the first 19 significant digits of many, the power of ten that they are to be
+    multiplied by, and whether any that follow is not zero."""
+    number: Word = np.uint64(0)
+    significant = 0
+    power = 0
+    lost = False
+    point = False
+    for at in range(start, end):
+        if buffer[at] == 46:
+            point = True
+            continue
+        digit = np.uint64(buffer[at]) - np.uint64(48)
+        if significant < _MOST_DIGITS:
+            number = number * np.uint64(10) + digit
+            significant += number != np.uint64(0)
+            power -= point
+        else:
+            lost = lost or digit != np.uint64(0)
+            power += not point
+    return number, power, lost
 
 
 def _powers_of_five() -> NDArray[np.uint64]:
@@ -332,7 +355,10 @@ def first_not_utf8(buffer: NDArray[np.uint8], start: int, end: int) -> int:
     """
     at = start
     while at < end:
-        if at + 8 <= end and word_at(buffer, at) & np.uint64(0x8080808080808080) == np.uint64(0):
+        word = word_at(buffer, at)
+        if at + 8 > end:
+            word &= (np.uint64(1) << np.uint64(8 * (end - at))) - np.uint64(1)
+        if word & np.uint64(0x8080808080808080) == np.uint64(0):
             at += 8
             continue
         lead = buffer[at]
