@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from operators.decoders.base import Decoded, Description
 from operators.decoders.influx_lines import (
     CAUSES,
+    EMPTY,
     name_lines,
     number_ranges,
     scan_lines,
@@ -113,9 +114,11 @@ def _rejected(
     offsets = cause_at[bad] - bounds[bad]
     rejected = {}
     for index, offset in zip(bad.tolist(), offsets.tolist(), strict=True):
-        text = CAUSES[cause[index]]
-        line = values[index].count(b"\n", 0, offset) + 1
-        rejected[index] = f"not line protocol: line {line}: {text}" if values[index] else text
+        reason = CAUSES[cause[index]]
+        if reason != EMPTY:
+            line = values[index].count(b"\n", 0, offset) + 1
+            reason = f"not line protocol: line {line}: {reason}"
+        rejected[index] = reason
     return rejected
 
 

@@ -30,13 +30,14 @@ from operators.decoders.scanning import (
     scan_float,
 )
 
-__all__ = ["CAUSES", "name_end", "name_lines", "number_ranges", "scan_lines", "sizes_of_names"]
+__all__ = ["CAUSES", "EMPTY", "name_lines", "number_ranges", "scan_lines", "sizes_of_names"]
 
 _NEWLINE, _RETURN, _SPACE, _QUOTE, _HASH = 10, 13, 32, 34, 35
 _PLUS, _COMMA, _MINUS, _POINT, _EQUALS, _BACKSLASH, _DELETE = 43, 44, 45, 46, 61, 92, 127
 _SMALL_I, _SMALL_U, _UNDERSCORE = 105, 117, 95
 _VALUE = np.frombuffer(b"value", np.uint8)
 
+EMPTY: Final = "empty message"
 CAUSES: Final = (
     "",
     "not UTF-8",
@@ -49,7 +50,7 @@ CAUSES: Final = (
     "a string without its closing quote",
     "not a timestamp",
     "a control character",
-    "empty message",
+    EMPTY,
 )
 """Why a message is refused, by the number that ``scan_lines`` gives."""
 (
