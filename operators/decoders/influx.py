@@ -20,14 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.base import Decoded, Description
-from operators.decoders.influx_lines import (
-    CAUSES,
-    EMPTY,
-    name_lines,
-    number_ranges,
-    scan_lines,
-    sizes_of_names,
-)
+from operators.decoders.influx_lines import CAUSES, EMPTY, LinePoints, scan_lines
+from operators.decoders.influx_names import name_lines, number_ranges, sizes_of_names
 from operators.decoders.scanning import exact_floats, joined
 from operators.frames import ATTRIBUTES, GAUGE, POINTS, STREAMS, empty
 
@@ -49,35 +43,38 @@ class Influx:
         """Decode all messages in one pass."""
         buffer, bounds = joined(values, b"\n")
         most = int(np.count_nonzero(buffer == ord("=")))  # one a field at least
-        message, raw = np.empty(most, np.uint32), np.empty(most, np.uint64)
-        ts, value = np.empty(most, np.int64), np.empty(most, np.float64)
-        line_at, field_at = np.empty(most, np.int64), np.empty(most, np.int64)
+        columns = LinePoints(
+            message=np.empty(most, np.uint32),
+            raw=np.empty(most, np.uint64),
+            ts=np.empty(most, np.int64),
+            value=np.empty(most, np.float64),
+            line_at=np.empty(most, np.int64),
+            field_at=np.empty(most, np.int64),
+        )
         cause, cause_at = np.empty(len(values), np.uint8), np.empty(len(values), np.int64)
-        count, texts, odd, timeless, inexact = scan_lines(
-            buffer, bounds, _SEED, bool(buffer.max() < 128),
-            message, raw, ts, value, line_at, field_at, cause, cause_at,
-        )  # fmt: skip
+        count, skipped, inexact = scan_lines(
+            buffer, bounds, _SEED, bool(buffer.max() < 128), columns, cause, cause_at
+        )
         points = pl.DataFrame(
             {
-                "message": message[:count],
-                "raw": raw[:count],
-                "ts": ts[:count],
+                "message": columns.message[:count],
+                "raw": columns.raw[:count],
+                "ts": columns.ts[:count],
                 "start": np.zeros(count, np.int64),
-                "value": value[:count],
+                "value": columns.value[:count],
             },
             schema=POINTS,
         )
-        line_at, field_at = line_at[:count], field_at[:count]
+        line_at, field_at = columns.line_at[:count], columns.field_at[:count]
         if inexact:
             points, kept = _with_exact_values(points, buffer, field_at)
-            odd += count - len(kept)
+            skipped = skipped._replace(not_finite=skipped.not_finite + count - len(kept))
             line_at, field_at = line_at[kept], field_at[kept]
-        reasons = {"text": texts, "not_finite": odd, "no_time": timeless}
         return Decoded(
             points,
             partial(_describe, buffer, line_at, field_at),
             _rejected(values, bounds, cause, cause_at),
-            {name: number for name, number in reasons.items() if number},
+            {name: number for name, number in skipped._asdict().items() if number},
         )
 
 
