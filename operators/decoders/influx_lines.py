@@ -27,6 +27,7 @@ from operators.decoders.scanning import (
     hash_range,
     inlined,
     scan_digits,
+    signed,
     uncounted,
 )
 
@@ -197,7 +198,7 @@ def _scan_time(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, in
     following = _after_line(buffer, _after_spaces(buffer, at))
     if following < 0:
         return 0, start, _BAD_TIME
-    ts = int(number)  # of 2**63 it is the least number, as it should be
+    ts = signed(number)  # of 2**63 it is the least number, as it should be
     return (-ts if negative else ts), following, _GOOD
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "joined",
     "scan_digits",
     "scan_float",
+    "signed",
     "uncounted",
     "word_at",
 ]
@@ -128,6 +129,12 @@ def _float_of_bits(typing: Any, bits: Any) -> Any:
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.uint64), code
+
+
+@inlined
+def signed(word: Word) -> Any:
+    """Return an ``int64``: in compiled code, ``int`` leaves a ``uint64`` what it is."""
+    return np.int64(word)
 
 
 @inlined
@@ -254,7 +261,7 @@ def scan_float(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, 
         exponent = 0
         while at < end and 48 <= buffer[at] <= 57:
             # No text is long enough to make up for an exponent of a hundred million.
-            exponent = min(exponent * 10 + int(buffer[at]) - 48, 100_000_000)
+            exponent = min(exponent * 10 + signed(buffer[at]) - 48, 100_000_000)
             at += 1
         if at == shown:
             return 0.0, at, MALFORMED
@@ -346,7 +353,7 @@ def _nearest_double(number: Word, power: int) -> Word:
             high += np.uint64(1)
     upper = high >> np.uint64(63)
     mantissa = high >> (upper + np.uint64(9))
-    exponent = ((217706 * power) >> 16) + 63 + 1023 + int(upper) - int(zeros)
+    exponent = ((217706 * power) >> 16) + 63 + 1023 + signed(upper) - signed(zeros)
     if exponent <= 0:
         if exponent <= -63:
             return np.uint64(0)
