@@ -327,7 +327,7 @@ def test_a_message_gives_the_same_alone_as_among_damaged_ones(data):
 def test_five_megabytes_of_garbage_are_refused_in_a_moment(text):
     compile_kernels()
     began = time.process_time()
-    assert decode(text, GOOD).points["message"].to_list() == [1] or b"1e9" in text
+    assert decode(text, GOOD).points["message"].to_list() == [1]
     assert time.process_time() - began < 1
 
 
