@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from operators.decoders.base import Decoder
+from operators.decoders.influx import Influx
 from operators.decoders.otlp_json import OtlpJson
 from operators.decoders.otlp_proto import OtlpProto
 
@@ -14,5 +15,6 @@ __all__ = ["DECODERS"]
 DECODERS: Final[Mapping[str, Decoder]] = {
     "otlp_proto": OtlpProto(),
     "otlp_json": OtlpJson(),
+    "influx": Influx(),
 }
 """Decoder by encoding, as ``inputs[].encoding`` names it."""
