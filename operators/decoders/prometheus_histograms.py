@@ -6,14 +6,15 @@ layout is that of its specification of native histograms.
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from operators.decoders.nested import combine_hashes, offsets, owners
+from operators.decoders.prometheus_buckets import LARGEST_COUNT, read_buckets
 from operators.decoders.prometheus_metrics import (
     GAUGE_HISTOGRAM,
     SeriesColumns,
@@ -30,8 +31,25 @@ _CUSTOM: Final = -53
 _COARSEST, _FINEST = -4, 8
 _GAUGE: Final = 3  # a reset hint
 _MARK: Final = np.uint64(0x9F54D6E1C0B3A785)  # keeps a series' histograms apart from its samples
-_NEGATIVE, _ZERO, _POSITIVE = np.int8(-1), np.int8(0), np.int8(1)
-_LARGEST: Final = 2.0**62
+_PARTS: Final = ("spans", "deltas", "counts")
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Buckets that hold something, sorted by histogram: one element a bucket in every array.
+
+    ``side`` is -1 for negative values, 0 for the zero bucket, and 1.
+    """
+
+    histogram: NDArray[np.int64]
+    side: NDArray[np.int8]
+    index: NDArray[np.int64]
+    weight: NDArray[np.int64]
+
+    def of(self, wanted: NDArray[np.bool_]) -> Buckets:
+        """Return the buckets of the histograms that are wanted."""
+        rows = np.flatnonzero(wanted[self.histogram])
+        return Buckets(self.histogram[rows], self.side[rows], self.index[rows], self.weight[rows])
 
 
 def histograms_of(
@@ -55,7 +73,7 @@ def histograms_of(
     milliseconds = np.asarray(histograms.field("timestamp"))
     schema = np.asarray(histograms.field("schema"))
     custom = schema == _CUSTOM
-    count, valid, segments = _buckets(histograms, custom, sums)
+    count, valid, buckets = _buckets(histograms, custom, sums)
 
     gauge = (np.asarray(histograms.field("reset_hint")) == _GAUGE) | (
         series.type[owner] == GAUGE_HISTOGRAM
@@ -71,13 +89,11 @@ def histograms_of(
     unusable = np.logical_or.reduce([series.refused[owner], *reasons.values()])
     skipped = count_reasons(reasons, ~series.refused[owner])
     kept = np.flatnonzero(~unusable)
-    new_row = np.full(len(owner), -1)
-    new_row[kept] = np.arange(len(kept))
-    at, side, index, weight = segments
-    rows = new_row[at]
-    wanted = np.flatnonzero(rows >= 0)
-    at, side, index, weight, rows = at[wanted], side[wanted], index[wanted], weight[wanted], rows[wanted]
-    lower, upper = _bounds(histograms, custom, at, side, index)
+    if len(kept) < len(owner):
+        buckets = buckets.of(~unusable)
+    lower, upper = _bounds(histograms, custom, buckets)
+    rows = (np.cumsum(~unusable) - 1)[buckets.histogram]
+    weight = buckets.weight
     order = _order(rows, lower, upper)
     if order is not None:
         lower, upper, weight = lower[order], upper[order], weight[order]
@@ -105,67 +121,64 @@ def histograms_of(
     return distributions, owner, skipped
 
 
-Segments = tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]
-"""Buckets that hold something: the histogram, the side of zero, the index there, the weight."""
-
-
 def _buckets(
     histograms: pa.StructArray, custom: NDArray[np.bool_], sums: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], Segments]:
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], Buckets]:
     """Return the count of each histogram, whether it is valid, and the buckets of the valid."""
     # A float histogram is one that says its count as a float, as in Prometheus.
     is_float = np.asarray(histograms.field("count_float").is_valid())
-    integer = np.asarray(histograms.field("count_int").fill_null(0))
-    count, valid = _whole(is_float, integer, np.asarray(histograms.field("count_float").fill_null(0)))
-    zero, fine = _whole(
-        is_float,
-        np.asarray(histograms.field("zero_count_int").fill_null(0)),
-        np.asarray(histograms.field("zero_count_float").fill_null(0)),
-    )
+    count, countable = _whole(histograms, "count", is_float)
+    zero, zero_countable = _whole(histograms, "zero_count", is_float)
     threshold = np.asarray(histograms.field("zero_threshold"))
-    negative = histograms.field("negative_spans")
-    values, ordered = histograms.field("custom_values"), np.empty(0, np.bool_)
-    bounds = np.asarray(values.values)
-    sizes = np.diff(offsets(values))
-    ordered = _ordered(offsets(values), bounds)
-    # Where the schema has no use for a field, it must be empty.
-    none_negative = np.diff(offsets(negative)) + np.diff(
-        offsets(histograms.field("negative_deltas"))
-    ) + np.diff(offsets(histograms.field("negative_counts"))) == 0
-    valid &= fine & np.where(
-        custom,
-        (zero == 0) & (threshold == 0) & none_negative & ordered,
-        (sizes == 0) & (threshold >= 0) & np.isfinite(threshold),
+    bounds = histograms.field("custom_values")
+    size = np.diff(offsets(bounds))
+    nothing_negative = np.logical_and.reduce(
+        [np.diff(offsets(histograms.field(f"negative_{part}"))) == 0 for part in _PARTS]
     )
-    found = _segments(
+    # What a schema has no use for must not be there.
+    valid = countable & zero_countable
+    valid &= np.where(
+        custom,
+        (zero == 0) & (threshold == 0) & nothing_negative & _rising(offsets(bounds), bounds.values),
+        (size == 0) & (threshold >= 0) & np.isfinite(threshold),
+    )
+    buckets = read_buckets(
         valid,
         is_float,
         np.isnan(sums),
         count,
         zero,
-        np.where(custom, sizes, -1),
+        np.where(custom, size, -1),
         *_side(histograms, "negative"),
         *_side(histograms, "positive"),
     )
-    return count, valid, found
+    return count, valid, Buckets(*buckets)
 
 
 def _whole(
-    is_float: NDArray[np.bool_], integers: NDArray[np.uint64], floats: NDArray[np.float64]
+    histograms: pa.StructArray, field: str, is_float: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return counts as whole numbers, and which of them are any."""
+    """Return counts as whole numbers, and which of them are counts at all."""
+    floats = np.asarray(histograms.field(f"{field}_float").fill_null(0))
+    integers = np.asarray(histograms.field(f"{field}_int").fill_null(0))
     valid = np.where(
-        is_float, (floats >= 0) & (floats <= _LARGEST), integers <= np.uint64(_LARGEST)
+        is_float, (floats >= 0) & (floats <= LARGEST_COUNT), integers <= np.uint64(LARGEST_COUNT)
     )
     rounded = np.rint(np.where(valid & is_float, floats, 0)).astype(np.int64)
     return np.where(is_float, rounded, np.where(valid, integers, 0).astype(np.int64)), valid
 
 
-def _side(histograms: pa.StructArray, side: str) -> tuple[NDArray[np.generic], ...]:
-    """Return the buckets of one side of zero as the kernel takes them."""
-    spans = histograms.field(f"{side}_spans")
-    deltas = histograms.field(f"{side}_deltas")
-    counts = histograms.field(f"{side}_counts")
+def _rising(starts: NDArray[np.int64], values: pa.Array) -> NDArray[np.bool_]:
+    """Return for each list whether its values rise, and end before infinity."""
+    numbers = np.asarray(values)
+    falls = ~(numbers < np.inf)  # NaN, too
+    falls[1:] |= ~(numbers[1:] > numbers[:-1]) & ~np.isin(np.arange(1, len(numbers)), starts)
+    return np.diff(np.concatenate([[0], np.cumsum(falls)])[starts]) == 0
+
+
+def _side(histograms: pa.StructArray, side: str) -> tuple[NDArray[Any], ...]:
+    """Return the spans, deltas and counts of one side of zero as the kernel takes them."""
+    spans, deltas, counts = (histograms.field(f"{side}_{part}") for part in _PARTS)
     return (
         offsets(spans),
         np.asarray(spans.values.field("offset")),
@@ -178,36 +191,29 @@ def _side(histograms: pa.StructArray, side: str) -> tuple[NDArray[np.generic], .
 
 
 def _bounds(
-    histograms: pa.StructArray,
-    custom: NDArray[np.bool_],
-    at: NDArray[np.int64],
-    side: NDArray[np.int8],
-    index: NDArray[np.int64],
+    histograms: pa.StructArray, custom: NDArray[np.bool_], buckets: Buckets
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the bounds of each bucket.
 
     Bucket ``i`` ends at ``base ** i``: it is bucket ``i - 1`` of OpenTelemetry, which begins
     there. Custom bucket ``i`` ends at the custom value ``i``.
     """
-    schema = np.asarray(histograms.field("schema"))[at]
+    at, side, index = buckets.histogram, buckets.side, buckets.index
     own = custom[at]
-    scale = np.where(own, 0, schema)
-    near = exponential_bounds(scale, index - 1)
-    far = exponential_bounds(scale, index)
+    scale = np.where(own, 0, np.asarray(histograms.field("schema"))[at])
+    near, far = exponential_bounds(scale, index - 1), exponential_bounds(scale, index)
     threshold = np.asarray(histograms.field("zero_threshold"))[at]
-    lower = np.select([side == _ZERO, side == _NEGATIVE], [0.0 - threshold, -far], near)
-    upper = np.select([side == _ZERO, side == _NEGATIVE], [threshold, -near], far)
+    below, zero = side < 0, side == 0
+    lower = np.select([zero, below], [0.0 - threshold, -far], near)
+    upper = np.select([zero, below], [threshold, -near], far)
     if own.any():
         values = histograms.field("custom_values")
-        # An infinity before the first and after the last value of each histogram, as it reads.
         starts = offsets(values)
+        # After the last value of each histogram is infinity, which ends its last bucket.
         numbers = np.insert(np.asarray(values.values), starts[1:], np.inf)
-        place = starts[:-1][at] + at + index
-        size = np.diff(starts)[at]
-        index = np.where(own, np.clip(index, 0, size), 0)
-        place = starts[:-1][at] + at + index
-        lower = np.where(own, np.where(index == 0, -np.inf, numbers[place - 1]), lower)
-        upper = np.where(own, numbers[place], upper)
+        place = starts[at[own]] + at[own] + index[own]
+        lower[own] = np.where(index[own] == 0, -np.inf, numbers[place - 1])
+        upper[own] = numbers[place]
     return lower, upper
 
 

@@ -10,8 +10,17 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from operators.decoders.base import Description
 from operators.decoders.nested import owners
-from operators.frames import CUMULATIVE, GAUGE, POINTS
+from operators.frames import (
+    ATTRIBUTES,
+    CUMULATIVE,
+    CUMULATIVE_HISTOGRAM,
+    GAUGE,
+    POINTS,
+    STREAMS,
+    empty,
+)
 
 __all__ = [
     "COUNTER",
@@ -21,6 +30,8 @@ __all__ = [
     "SUMMARY",
     "SeriesColumns",
     "Skipped",
+    "count_reasons",
+    "describe_streams",
     "is_stale",
     "kinds_of",
     "nanoseconds",
@@ -81,6 +92,25 @@ def kinds_of(names: pl.Series, types: NDArray[np.int32]) -> NDArray[np.uint8]:
     return np.where(by_type, CUMULATIVE, GAUGE).astype(np.uint8)
 
 
+def describe_streams(
+    names: pl.Series,
+    units: pl.Series,
+    types: NDArray[np.int32],
+    is_histogram: NDArray[np.bool_],
+    labels: pl.DataFrame,
+) -> Description:
+    """Return the description of series with the given names, units and types.
+
+    ``labels`` is an ATTRIBUTES frame with all labels; the name is no attribute.
+    """
+    kinds = np.where(is_histogram, np.uint8(CUMULATIVE_HISTOGRAM), kinds_of(names, types))
+    streams = pl.DataFrame(
+        {"name": names, "unit": units, "kind": kinds}, schema_overrides=STREAMS
+    ).with_columns(scope=pl.lit(""), resource=pl.lit(0, pl.UInt32))
+    attributes = labels.filter(pl.col("key") != NAME).cast(ATTRIBUTES)  # type: ignore[arg-type]
+    return Description(streams.select(STREAMS.names()), attributes, empty(ATTRIBUTES))
+
+
 def samples_of(
     series: SeriesColumns, lists: pa.ListArray
 ) -> tuple[pl.DataFrame, NDArray[np.intp], Skipped]:
@@ -116,7 +146,12 @@ def samples_of(
         }
         skipped = count_reasons(reasons, ~series.refused[owner])
         kept = np.flatnonzero(usable)
-        owner, value, milliseconds, start = owner[kept], value[kept], milliseconds[kept], start[kept]
+        owner, value, milliseconds, start = (
+            owner[kept],
+            value[kept],
+            milliseconds[kept],
+            start[kept],
+        )
     points = {
         "message": series.message[owner],
         "raw": series.hashes[owner],

@@ -1,0 +1,163 @@
+"""The labels of remote write 1.0, compiled: pairs of strings, each pair a small message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from operators.decoders.nested import offsets, owners
+from operators.decoders.prometheus_metrics import NAME
+
+__all__ = ["LabelColumns"]
+
+_NAME = np.frombuffer(NAME.encode(), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelColumns:
+    """Where the labels of a poll's series stand in its bytes.
+
+    ``starts`` is where the labels of each series begin; ``places`` has a row a label: begin and
+    end of the key, begin and end of the value. ``valid`` is false for series with a label that
+    is not one. ``name`` is the row of the label that names each series, -1 for none.
+    """
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    places: NDArray[np.int32]
+    valid: NDArray[np.bool_]
+    name: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, lists: pa.ListArray) -> LabelColumns:
+        """Read the labels of each series; ``lists`` is as a decoder made it."""
+        child = lists.values
+        starts = offsets(lists)
+        data = np.empty(0, np.uint8)
+        bounds = np.zeros(1, np.int32)
+        if len(child):
+            data = np.frombuffer(child.buffers()[2], np.uint8)
+            bounds = np.frombuffer(child.buffers()[1], np.int32, len(child) + 1)
+        places, valid, name = _read(data, bounds, starts)
+        columns = cls(data, starts, places, valid, name)
+        # The bytes of ASCII are always UTF-8, and most labels are ASCII.
+        if len(data) and data.max() >= 0x80:
+            labels = np.arange(len(places))
+            broken = columns._texts(labels, 0).is_null() | columns._texts(labels, 2).is_null()
+            valid[owners(lists)[broken.to_numpy()]] = False
+        return columns
+
+    def names(self, rows: NDArray[np.intp]) -> pl.Series:
+        """Return the names of the series at ``rows``, all of which have one."""
+        return self._texts(self.name[rows], 2)
+
+    def labels(self, rows: NDArray[np.intp]) -> pl.DataFrame:
+        """Return an ATTRIBUTES frame of all labels of the series at ``rows``, all of them valid."""
+        sizes = np.diff(self.starts)[rows]
+        owner = np.repeat(np.arange(len(rows), dtype=np.uint32), sizes)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        labels = np.repeat(self.starts[rows], sizes) + within
+        return pl.DataFrame(
+            {"owner": owner, "key": self._texts(labels, 0), "value": self._texts(labels, 2)}
+        )
+
+    def _texts(self, labels: NDArray[np.int64], side: int) -> pl.Series:
+        """Return keys (side 0) or values (side 2), null where they are not UTF-8."""
+        bounds, data = _gather(self.data, self.places[labels, side], self.places[labels, side + 1])
+        binary = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(labels), [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+        )
+        return pl.Series(pl.from_arrow(binary), dtype=pl.Binary).cast(pl.String, strict=False)
+
+
+@njit(cache=True, nogil=True)
+def _read(data: Any, bounds: Any, starts: Any) -> Any:
+    """Return the places of all labels, and for each series whether it is valid, and its name."""
+    places = np.zeros((len(bounds) - 1, 4), np.int32)
+    valid = np.ones(len(starts) - 1, np.bool_)
+    name = np.full(len(starts) - 1, -1, np.int64)
+    for series in range(len(starts) - 1):
+        for label in range(starts[series], starts[series + 1]):
+            if not _read_label(data, bounds[label], bounds[label + 1], places[label]):
+                valid[series] = False
+            elif _is_name(data, places[label]):
+                name[series] = label if places[label, 3] > places[label, 2] else -1
+    return places, valid, name
+
+
+@njit(cache=True, nogil=True)
+def _is_name(data: Any, place: Any) -> bool:
+    if place[1] - place[0] != len(_NAME):
+        return False
+    for i in range(len(_NAME)):
+        if data[place[0] + i] != _NAME[i]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _read_label(data: Any, at: Any, end: Any, place: Any) -> bool:
+    """Fill in where key and value stand; return whether the label is well-formed protobuf."""
+    while at < end:
+        tag, at = _varint(data, at, end)
+        if at < 0:
+            return False
+        wire, number = tag & 7, tag >> 3
+        if number == 0:
+            return False
+        if wire == 2:
+            length, at = _varint(data, at, end)
+            if at < 0 or length > np.uint64(end - at):
+                return False
+            if number == 1 or number == 2:  # noqa: PLR1714 - compiled, so no tuple
+                place[2 * number - 2] = at
+                place[2 * number - 1] = at + np.int64(length)
+            at += np.int64(length)
+        # A field that is not known is passed over; key and value are of no other wire type.
+        elif number == 1 or number == 2:  # noqa: PLR1714
+            return False
+        elif wire == 0:
+            _, at = _varint(data, at, end)
+            if at < 0:
+                return False
+        elif wire == 1:
+            at += 8
+        elif wire == 5:
+            at += 4
+        else:
+            return False
+    return at == end
+
+
+@njit(cache=True, nogil=True)
+def _varint(data: Any, at: Any, end: Any) -> Any:
+    """Return the number at ``at`` and where it ends, -1 if it does not end."""
+    value = np.uint64(0)
+    shift = np.uint64(0)
+    position = np.int64(at)
+    while position < end and shift < 64:
+        byte = np.uint64(data[position])
+        position += 1
+        value |= (byte & np.uint64(0x7F)) << shift
+        if byte < 0x80:
+            return value, position
+        shift += np.uint64(7)
+    return value, np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def _gather(data: Any, begins: Any, ends: Any) -> Any:
+    """Return the bounds and bytes of values that stand in ``data`` from begin to end."""
+    bounds = np.zeros(len(begins) + 1, np.int64)
+    for i in range(len(begins)):
+        bounds[i + 1] = bounds[i] + ends[i] - begins[i]
+    out = np.empty(bounds[-1], np.uint8)
+    for i in range(len(begins)):
+        out[bounds[i] : bounds[i + 1]] = data[begins[i] : ends[i]]
+    return bounds, out
