@@ -149,8 +149,8 @@ def _buckets(
         count,
         zero,
         np.where(custom, size, -1),
-        *_side(histograms, "negative"),
-        *_side(histograms, "positive"),
+        _side(histograms, "negative"),
+        _side(histograms, "positive"),
     )
     return count, valid, Buckets(*buckets)
 
@@ -173,7 +173,8 @@ def _rising(starts: NDArray[np.int64], values: pa.Array) -> NDArray[np.bool_]:
     numbers = np.asarray(values)
     falls = ~(numbers < np.inf)  # NaN, too
     falls[1:] |= ~(numbers[1:] > numbers[:-1]) & ~np.isin(np.arange(1, len(numbers)), starts)
-    return np.diff(np.concatenate([[0], np.cumsum(falls)])[starts]) == 0
+    rising: NDArray[np.bool_] = np.diff(np.concatenate([[0], np.cumsum(falls)])[starts]) == 0
+    return rising
 
 
 def _side(histograms: pa.StructArray, side: str) -> tuple[NDArray[Any], ...]:

@@ -107,7 +107,7 @@ def describe_streams(
     streams = pl.DataFrame(
         {"name": names, "unit": units, "kind": kinds}, schema_overrides=STREAMS
     ).with_columns(scope=pl.lit(""), resource=pl.lit(0, pl.UInt32))
-    attributes = labels.filter(pl.col("key") != NAME).cast(ATTRIBUTES)  # type: ignore[arg-type]
+    attributes = labels.filter(pl.col("key") != NAME).cast(ATTRIBUTES)
     return Description(streams.select(STREAMS.names()), attributes, empty(ATTRIBUTES))
 
 

@@ -16,6 +16,7 @@ from operators.decoders.prometheus_metrics import NAME
 
 __all__ = ["LabelColumns"]
 
+_VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5  # wire types of protobuf
 _NAME = np.frombuffer(NAME.encode(), np.uint8)
 
 
@@ -92,47 +93,51 @@ def _read(data: Any, bounds: Any, starts: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _is_name(data: Any, place: Any) -> bool:
+def _is_name(data: Any, place: Any) -> Any:
     if place[1] - place[0] != len(_NAME):
         return False
+    equal = True
     for i in range(len(_NAME)):
-        if data[place[0] + i] != _NAME[i]:
-            return False
-    return True
+        equal &= data[place[0] + i] == _NAME[i]
+    return equal
 
 
 @njit(cache=True, nogil=True)
-def _read_label(data: Any, at: Any, end: Any, place: Any) -> bool:
+def _read_label(data: Any, begin: Any, end: Any, place: Any) -> Any:
     """Fill in where key and value stand; return whether the label is well-formed protobuf."""
-    while at < end:
+    at = np.int64(begin)
+    while 0 <= at < end:
         tag, at = _varint(data, at, end)
-        if at < 0:
+        number, wire = np.int64(tag >> np.uint64(3)), np.int64(tag & np.uint64(7))
+        text = 1 <= number <= 2
+        if at < 0 or number == 0 or (text and wire != _LENGTH_DELIMITED):
             return False
-        wire, number = tag & 7, tag >> 3
-        if number == 0:
-            return False
-        if wire == 2:
-            length, at = _varint(data, at, end)
-            if at < 0 or length > np.uint64(end - at):
-                return False
-            if number == 1 or number == 2:  # noqa: PLR1714 - compiled, so no tuple
-                place[2 * number - 2] = at
-                place[2 * number - 1] = at + np.int64(length)
-            at += np.int64(length)
-        # A field that is not known is passed over; key and value are of no other wire type.
-        elif number == 1 or number == 2:  # noqa: PLR1714
-            return False
-        elif wire == 0:
-            _, at = _varint(data, at, end)
-            if at < 0:
-                return False
-        elif wire == 1:
-            at += 8
-        elif wire == 5:
-            at += 4
-        else:
-            return False
+        # A field that is not known is passed over.
+        content, at = _content(data, at, end, wire)
+        if text:
+            place[2 * number - 2] = content
+            place[2 * number - 1] = at
     return at == end
+
+
+@njit(cache=True, nogil=True)
+def _content(data: Any, at: Any, end: Any, wire: Any) -> Any:
+    """Return where the content of a field begins and ends, -1 if it does not end."""
+    begin = at
+    if wire == _VARINT:
+        _, at = _varint(data, at, end)
+    elif wire == _LENGTH_DELIMITED:
+        length, begin = _varint(data, at, end)
+        at = np.int64(-1)
+        if begin >= 0 and length <= np.uint64(end - begin):
+            at = begin + np.int64(length)
+    elif wire == _FIXED_64:
+        at += 8
+    elif wire == _FIXED_32:
+        at += 4
+    else:
+        at = np.int64(-1)
+    return begin, at
 
 
 @njit(cache=True, nogil=True)
