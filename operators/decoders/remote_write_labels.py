@@ -11,10 +11,10 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from operators.decoders.nested import offsets, owners
+from operators.decoders.nested import offsets
 from operators.decoders.prometheus_metrics import NAME
 
-__all__ = ["LabelColumns"]
+__all__ = ["LabelColumns", "is_utf8"]
 
 _VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5  # wire types of protobuf
 _NAME = np.frombuffer(NAME.encode(), np.uint8)
@@ -45,14 +45,9 @@ class LabelColumns:
         if len(child):
             data = np.frombuffer(child.buffers()[2], np.uint8)
             bounds = np.frombuffer(child.buffers()[1], np.int32, len(child) + 1)
-        places, valid, name = _read(data, bounds, starts)
-        columns = cls(data, starts, places, valid, name)
         # The bytes of ASCII are always UTF-8, and most labels are ASCII.
-        if len(data) and data.max() >= 0x80:
-            labels = np.arange(len(places))
-            broken = columns._texts(labels, 0).is_null() | columns._texts(labels, 2).is_null()
-            valid[owners(lists)[broken.to_numpy()]] = False
-        return columns
+        check = len(data) > 0 and bool(data.max() > 0x7F)
+        return cls(data, starts, *_read(data, bounds, starts, check))
 
     def names(self, rows: NDArray[np.intp]) -> pl.Series:
         """Return the names of the series at ``rows``, all of which have one."""
@@ -69,27 +64,66 @@ class LabelColumns:
         )
 
     def _texts(self, labels: NDArray[np.int64], side: int) -> pl.Series:
-        """Return keys (side 0) or values (side 2), null where they are not UTF-8."""
+        """Return keys (side 0) or values (side 2) of valid labels."""
         bounds, data = _gather(self.data, self.places[labels, side], self.places[labels, side + 1])
-        binary = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(), len(labels), [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+        texts = pa.LargeStringArray.from_buffers(
+            len(labels), pa.py_buffer(bounds), pa.py_buffer(data)
         )
-        return pl.Series(pl.from_arrow(binary), dtype=pl.Binary).cast(pl.String, strict=False)
+        return pl.Series(pl.from_arrow(texts), dtype=pl.String)
 
 
 @njit(cache=True, nogil=True)
-def _read(data: Any, bounds: Any, starts: Any) -> Any:
-    """Return the places of all labels, and for each series whether it is valid, and its name."""
+def _read(data: Any, bounds: Any, starts: Any, check: Any) -> Any:
+    """Return the places of all labels, and for each series whether it is valid, and its name.
+
+    Texts are looked at for whether they are UTF-8 if ``check`` is true.
+    """
     places = np.zeros((len(bounds) - 1, 4), np.int32)
     valid = np.ones(len(starts) - 1, np.bool_)
     name = np.full(len(starts) - 1, -1, np.int64)
     for series in range(len(starts) - 1):
         for label in range(starts[series], starts[series + 1]):
-            if not _read_label(data, bounds[label], bounds[label + 1], places[label]):
+            place = places[label]
+            if not _read_label(data, bounds[label], bounds[label + 1], place):
                 valid[series] = False
-            elif _is_name(data, places[label]):
-                name[series] = label if places[label, 3] > places[label, 2] else -1
+            elif check and not (
+                is_utf8(data, place[0], place[1]) and is_utf8(data, place[2], place[3])
+            ):
+                valid[series] = False
+            elif _is_name(data, place):
+                name[series] = label if place[3] > place[2] else -1
     return places, valid, name
+
+
+@njit(cache=True, nogil=True)
+def is_utf8(data: Any, begin: Any, end: Any) -> Any:
+    """Return whether bytes are UTF-8, by table 3-7 of the Unicode standard."""
+    at = begin
+    while at < end:
+        lead = data[at]
+        low, high = 0x80, 0xBF  # of the byte after the lead
+        if lead < 0x80:
+            more = 0
+        elif 0xC2 <= lead <= 0xDF:
+            more = 1
+        elif 0xE0 <= lead <= 0xEF:
+            more = 2
+            low = 0xA0 if lead == 0xE0 else low
+            high = 0x9F if lead == 0xED else high
+        elif 0xF0 <= lead <= 0xF4:
+            more = 3
+            low = 0x90 if lead == 0xF0 else low
+            high = 0x8F if lead == 0xF4 else high
+        else:
+            return False
+        if more >= end - at:
+            return False
+        for i in range(1, more + 1):
+            if not low <= data[at + i] <= high:
+                return False
+            low, high = 0x80, 0xBF
+        at += more + 1
+    return True
 
 
 @njit(cache=True, nogil=True)
