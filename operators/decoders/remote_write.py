@@ -44,7 +44,9 @@ class RemoteWrite:
         encoded = lists.values.field("labels")
         labels = LabelColumns.read(encoded)
         message = owners(lists)
-        refused = np.isin(message, message[~labels.valid])
+        refused = ~labels.valid
+        if refused.any():
+            refused = np.isin(message, message[refused])
         for index in np.unique(message[refused]):
             rejected[int(messages[index])] = "not remote write 1.0: a label is not one, or no UTF-8"
         named = labels.name >= 0

@@ -40,7 +40,9 @@ class RemoteWriteV2:
         lists = parsed.field("timeseries")
         message = owners(lists)
         labels = _Labels.read(parsed.field("symbols"), lists.values, message)
-        refused = np.isin(message, message[~labels.valid])
+        refused = ~labels.valid
+        if refused.any():
+            refused = np.isin(message, message[refused])
         for index in np.unique(message[refused]):
             rejected[int(messages[index])] = (
                 "not remote write 2.0: a label refers to a symbol that is not there"
