@@ -51,7 +51,8 @@ class PrometheusServer(Server):
                 {
                     "url": self._receiver,
                     "send_native_histograms": True,
-                    "queue_config": {"batch_send_deadline": "1s"},
+                    # One shard sends in order.
+                    "queue_config": {"batch_send_deadline": "1s", "max_shards": 1},
                 }
             ],
         }

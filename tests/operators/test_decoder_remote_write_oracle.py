@@ -168,8 +168,9 @@ def written(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
             with running(application):
                 wait_until(lambda: prometheus.query("model_requests_total > 400"))
             wait_until(lambda: prometheus.query('up{job="others"} == 0'))
-            until = time.time() - 0.5
-            wait_until(lambda: latest(bodies) > until)
+            until = time.time()
+            # It sends in the order of its log, into which a scrape is put when it is complete.
+            wait_until(lambda: latest(bodies) > until + 2)
             told = prometheus.query(f'{{__name__=~".+"}}[10m] @ {until:.3f}')
     finally:
         receiver.shutdown()
@@ -207,7 +208,7 @@ def reads(decoded: Decoded, histograms: bool) -> dict[tuple[Any, int], Read]:
 def test_every_sample_of_a_prometheus_arrives_with_its_value_and_no_other(written):
     ours = {key: read.value for key, read in reads(written.decoded, histograms=False).items()}
     assert written.decoded.rejected == {}
-    assert len(written.samples) > 2000
+    assert len(written.samples) > 1000
     finite = {key: value for key, value in written.samples.items() if math.isfinite(value)}
     assert written.decoded.skipped["not_finite"] >= len(written.samples) - len(finite)
     end = max(ts for _, ts in finite)
