@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from operators.decoders.nested import offsets
 from operators.decoders.prometheus_metrics import NAME
+from operators.decoders.protobuf_wire import LENGTH_DELIMITED, content, varint
 from operators.frames import ATTRIBUTES
 
 __all__ = ["LabelColumns", "is_utf8"]
 
-_VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5  # wire types of protobuf
 _NAME = np.frombuffer(NAME.encode(), np.uint8)
 
 
@@ -154,53 +154,17 @@ def _read_label(data: Any, begin: Any, end: Any, place: Any) -> Any:
     place[:] = begin
     at = np.int64(begin)
     while 0 <= at < end:
-        tag, at = _varint(data, at, end)
+        tag, at = varint(data, at, end)
         number, wire = np.int64(tag >> np.uint64(3)), np.int64(tag & np.uint64(7))
         text = 1 <= number <= 2
-        if at < 0 or number == 0 or (text and wire != _LENGTH_DELIMITED):
+        if at < 0 or number == 0 or (text and wire != LENGTH_DELIMITED):
             return False
         # A field that is not known is passed over.
-        content, at = _content(data, at, end, wire)
+        start, at = content(data, at, end, wire)
         if text:
-            place[2 * number - 2] = content
+            place[2 * number - 2] = start
             place[2 * number - 1] = at
     return at == end
-
-
-@njit(cache=True, nogil=True)
-def _content(data: Any, at: Any, end: Any, wire: Any) -> Any:
-    """Return where the content of a field begins and ends, -1 if it does not end."""
-    begin = at
-    if wire == _VARINT:
-        _, at = _varint(data, at, end)
-    elif wire == _LENGTH_DELIMITED:
-        length, begin = _varint(data, at, end)
-        at = np.int64(-1)
-        if begin >= 0 and length <= np.uint64(end - begin):
-            at = begin + np.int64(length)
-    elif wire == _FIXED_64:
-        at += 8
-    elif wire == _FIXED_32:
-        at += 4
-    else:
-        at = np.int64(-1)
-    return begin, at
-
-
-@njit(cache=True, nogil=True)
-def _varint(data: Any, at: Any, end: Any) -> Any:
-    """Return the number at ``at`` and where it ends, -1 if it does not end."""
-    value = np.uint64(0)
-    shift = np.uint64(0)
-    position = np.int64(at)
-    while position < end and shift < 64:
-        byte = np.uint64(data[position])
-        position += 1
-        value |= (byte & np.uint64(0x7F)) << shift
-        if byte < 0x80:
-            return value, position
-        shift += np.uint64(7)
-    return value, np.int64(-1)
 
 
 @njit(cache=True, nogil=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from operators.decoders.base import UndecodableError, decode_or_reject
 from operators.decoders.nested import offsets
+from operators.decoders.protobuf_wire import count_fields
 from operators.decoders.snappy_block import NotSnappyError, decompress
 
 __all__ = ["parse_messages", "parse_with"]
+
+_SUSPICIOUS: Final = 12  # times larger once decompressed, as metrics rarely are
+_LEAST_A_FIELD: Final = 6  # bytes, on average
 
 
 def parse_messages(
@@ -44,6 +48,9 @@ def parse_messages(
         except UndecodableError as error:
             rejected[index] = str(error)
             continue
+        if len(body) > _SUSPICIOUS * len(value) and _is_bomb(body):
+            rejected[index] = f"{len(body)} bytes once decompressed, most of them empty fields"
+            continue
         bodies.append(body)
         indexes.append(index)
     parsed, kept, bad = decode_or_reject(bodies, parse)
@@ -51,6 +58,15 @@ def parse_messages(
         index = indexes[position]
         rejected[index] = f"{reason}; not Snappy: {bare[index]}" if index in bare else reason
     return parsed, np.array(indexes, np.uint32)[kept], rejected
+
+
+def _is_bomb(body: bytes) -> bool:
+    """Return whether a message is next to nothing but fields, and would be large as Arrow.
+
+    An empty histogram is two bytes, and takes hundreds in columns. A label, a sample, a histogram
+    that say something take six and more.
+    """
+    return bool(count_fields(np.frombuffer(body, np.uint8)) * _LEAST_A_FIELD > len(body))
 
 
 def parse_with(handler: Any, values: Sequence[bytes], version: str) -> pa.StructArray:

@@ -14,8 +14,8 @@ from operators.decoders.base import UndecodableError
 
 __all__ = ["LARGEST", "NotSnappyError", "decompress"]
 
-LARGEST: Final = 32 << 20
-"""Bytes that a message may have once decompressed: the limit of Prometheus's own remote read."""
+LARGEST: Final = 16 << 20
+"""Bytes that a message may have once decompressed: many times what any sender puts into one."""
 
 # A copy of three bytes stands for 64 at most, and nothing in the format stands for more a byte.
 _MOST_A_BYTE: Final = 22

@@ -14,11 +14,13 @@ from flows.demo.cache import Progress
 from flows.demo.process import ServerError
 from tests.backends import elasticsearch, in_ci
 from tests.backends.influxd import build
+from tests.backends.prometheus_model import build as prometheus_model
 
 SERVERS: dict[str, Callable[[Progress], Path]] = {
     kafka.KafkaServer.name: kafka.prepare,
     elasticsearch.NAME: elasticsearch.prepare,
     build.NAME: build.influxd,
+    prometheus_model.NAME: prometheus_model.model,
 }
 
 

@@ -427,6 +427,30 @@ def test_a_message_that_would_be_too_large_is_rejected_before_it_is_decompressed
 
 
 @both
+@pytest.mark.parametrize("field", [b"\x0a\x00", b"\x12\x00", b"\x1a\x00", b"\x22\x00"])
+def test_next_to_nothing_repeated_a_million_times_is_rejected_before_it_is_parsed(encoding, field):
+    """As columns, a million empty histograms would take hundreds of megabytes."""
+    repeated = field * 1_000_000
+    length = bytes([0x80, 0x89, 0x7A])  # two millions, as a varint
+    tag = b"\x0a" if encoding == V1 else b"\x2a"
+    good = request(encoding, one_series())
+    for body in (repeated, tag + length + repeated):
+        decoded = decode(encoding, compress(body), good)
+        assert "most of them empty fields" in decoded.rejected[0]
+        assert decoded.points["message"].to_list() == [1]
+
+
+@both
+def test_what_compresses_well_is_no_bomb(encoding):
+    series = [one_series("a", labels=[("pod", "x" * 40)], value=0.0)] * 1000
+    message = compress(request(encoding, *series).SerializeToString())
+    assert len(request(encoding, *series).SerializeToString()) > 12 * len(message)
+    decoded = decode(encoding, message)
+    assert decoded.rejected == {}
+    assert decoded.points.height == 1000
+
+
+@both
 def test_a_length_that_cannot_be_true_costs_no_memory(encoding):
     liar = b"\xff\xff\xff\xff\x0f" + b"\x00" * 10
     decoded = decode(encoding, liar)
