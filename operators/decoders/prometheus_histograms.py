@@ -31,6 +31,7 @@ _CUSTOM: Final = -53
 _COARSEST, _FINEST = -4, 8
 _GAUGE: Final = 3  # a reset hint
 _MARK: Final = np.uint64(0x9F54D6E1C0B3A785)  # keeps a series' histograms apart from its samples
+_FEW: Final = 256
 _PARTS: Final = ("spans", "deltas", "counts")
 
 
@@ -201,8 +202,7 @@ def _bounds(
     """
     at, side, index = buckets.histogram, buckets.side, buckets.index
     own = custom[at]
-    scale = np.where(own, 0, np.asarray(histograms.field("schema"))[at])
-    near, far = exponential_bounds(scale, index - 1), exponential_bounds(scale, index)
+    near, far = _ends(np.where(own, 0, np.asarray(histograms.field("schema"))[at]), index)
     threshold = np.asarray(histograms.field("zero_threshold"))[at]
     below, zero = side < 0, side == 0
     lower = np.select([zero, below], [0.0 - threshold, -far], near)
@@ -216,6 +216,28 @@ def _bounds(
         lower[own] = np.where(index[own] == 0, -np.inf, numbers[place - 1])
         upper[own] = numbers[place]
     return lower, upper
+
+
+def _ends(
+    scale: NDArray[np.int32], index: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the bucket before each one ends, and where it ends itself.
+
+    The buckets of a poll are many, and those of one scale the same few again and again.
+    """
+    near, far = np.empty(len(index)), np.empty(len(index))
+    for one in range(_COARSEST, _FINEST + 1):
+        rows = np.flatnonzero(scale == one)
+        if not len(rows):
+            continue
+        at = index[rows]
+        least, most = int(at.min()) - 1, int(at.max())
+        if most - least > len(rows) + _FEW:
+            near[rows], far[rows] = exponential_bounds(one, at - 1), exponential_bounds(one, at)
+            continue
+        ends = exponential_bounds(one, np.arange(least, most + 1))
+        near[rows], far[rows] = ends[at - 1 - least], ends[at - least]
+    return near, far
 
 
 def _order(
