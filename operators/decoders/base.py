@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from operators.distributions import NO_DISTRIBUTIONS, Distributions
 
 __all__ = ["Decoded", "Decoder", "Description", "UndecodableError", "decode_or_reject"]
+
+
+_PARTS: Final = 16
 
 
 class UndecodableError(ValueError):
@@ -75,23 +78,39 @@ def decode_or_reject(
     Returns:
         The rows of the good messages, the index of each in ``values``, and the reasons of the bad.
     """
-    indexes = np.arange(len(values), dtype=np.uint32)
-    rejected: dict[int, str] = {}
+    rejected = {index: "empty message" for index, value in enumerate(values) if _blank(value)}
+    kept = [index for index in range(len(values)) if index not in rejected]
     try:
-        if not any(map(_blank, values)):
-            return parse(values), indexes, rejected
-    except UndecodableError:
-        pass
-    for index, value in enumerate(values):
-        if _blank(value):
-            rejected[index] = "empty message"
-            continue
+        parsed = parse([values[index] for index in kept])
+    except UndecodableError as error:
+        _find_bad(values, kept, error, parse, rejected)
+        kept = [index for index in kept if index not in rejected]
+        parsed = parse([values[index] for index in kept])
+    return parsed, np.array(kept, np.uint32), rejected
+
+
+def _find_bad(
+    values: Sequence[bytes],
+    suspects: list[int],
+    error: UndecodableError,
+    parse: Callable[[Sequence[bytes]], pa.Array],
+    rejected: dict[int, str],
+) -> None:
+    """Put the messages for which parsing ``suspects`` together failed into ``rejected``.
+
+    They are parsed again in parts, and only the parts that fail are parted further: one bad
+    message costs about two more parses of the poll, and if all are bad, each is parsed alone.
+    """
+    if len(suspects) == 1:
+        rejected[suspects[0]] = str(error)
+        return
+    size = -(-len(suspects) // _PARTS)
+    for start in range(0, len(suspects), size):
+        part = suspects[start : start + size]
         try:
-            parse([value])
-        except UndecodableError as error:
-            rejected[index] = str(error)
-    kept = np.delete(indexes, list(rejected))
-    return parse([values[int(index)] for index in kept]), kept, rejected
+            parse([values[index] for index in part])
+        except UndecodableError as cause:
+            _find_bad(values, part, cause, parse, rejected)
 
 
 def _blank(value: bytes) -> bool:

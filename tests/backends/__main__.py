@@ -15,12 +15,14 @@ from flows.demo.process import ServerError
 from tests.backends import elasticsearch, in_ci
 from tests.backends.influxd import build
 from tests.backends.lineprotocol import peer
+from tests.backends.prometheus_model import build as prometheus_model
 
 SERVERS: dict[str, Callable[[Progress], Path]] = {
     kafka.KafkaServer.name: kafka.prepare,
     elasticsearch.NAME: elasticsearch.prepare,
     build.NAME: build.influxd,
     peer.NAME: peer.program,
+    prometheus_model.NAME: prometheus_model.model,
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from flows.settings import Enrichment as NoChanges
 from operators.decoders import DECODERS
-from operators.decoders.base import Decoded
+from operators.decoders.base import Decoded, UndecodableError, decode_or_reject
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 from operators.series import Resolved, SeriesRegistry
@@ -46,12 +47,20 @@ ENCODE: dict[str, Callable[[MetricsData], bytes]] = {
 }
 NANOSECOND = 1_700_000_000_000_000_001  # a float could not hold it
 
+# What OTLP says, these formats cannot: they are compared with readers of their own.
+OTHERS = {
+    "influx": "test_decoder_influx.py",
+    "prometheus_remote_write": "test_decoder_remote_write.py",
+    "prometheus_remote_write_v2": "test_decoder_remote_write.py",
+}
+
 encodings = pytest.mark.parametrize("encoding", list(ENCODE))
+every_encoding = pytest.mark.parametrize("encoding", list(DECODERS))
 
 
-def test_every_decoder_is_in_this_suite_or_has_one_of_its_own():
-    own = {path.stem.removeprefix("test_decoder_") for path in Path(__file__).parent.glob("*.py")}
-    assert ENCODE.keys() <= DECODERS.keys() <= ENCODE.keys() | own
+def test_every_decoder_is_in_this_suite_or_has_its_own():
+    assert ENCODE.keys() | OTHERS.keys() == DECODERS.keys()
+    assert all(Path(__file__).with_name(suite).exists() for suite in OTHERS.values())
 
 
 def kv(key: str, value: object = "") -> KeyValue:
@@ -82,8 +91,7 @@ def batch(*metrics: Metric, resource: list[KeyValue] | None = None) -> MetricsDa
 
 
 def decode(encoding: str, *messages: MetricsData | bytes) -> Decoded:
-    encode = ENCODE[encoding]
-    values = [m if isinstance(m, bytes) else encode(m) for m in messages]
+    values = [m if isinstance(m, bytes) else ENCODE[encoding](m) for m in messages]
     return DECODERS[encoding].decode(values)
 
 
@@ -348,12 +356,12 @@ def test_resources_that_no_label_tells_apart_are_two_identities_of_one_series(en
     assert (new["identity"].n_unique(), new["series"].n_unique()) == (2, 1)
 
 
-@encodings
+@every_encoding
 def test_no_messages_are_no_points(encoding):
     assert decode(encoding).points.height == 0
 
 
-@encodings
+@every_encoding
 def test_a_poll_of_nothing_but_garbage_is_no_points(encoding):
     decoded = decode(encoding, b"\xff\xff\xff", b"{", b"")
     assert decoded.points.height == 0
@@ -442,3 +450,23 @@ def test_unknown_keys_are_ignored_and_a_bare_list_is_as_good():
     bare = json.dumps(extra["resourceMetrics"], indent=2)
     decoded = decode("otlp_json", json.dumps(extra).encode(), f"\n{bare}\n".encode())
     assert decoded.points["value"].to_list() == [2.0, 2.0]
+
+
+@given(bad=st.sets(st.integers(0, 99)), blank=st.sets(st.integers(0, 99)))
+def test_exactly_the_bad_messages_of_a_poll_are_found_with_few_parses(bad, blank):
+    values = [b"" if i in blank else b"bad" if i in bad else b"good" for i in range(100)]
+    parsed: list[int] = []
+
+    def parse(messages):
+        parsed.append(len(messages))
+        if b"bad" in messages:
+            raise UndecodableError("is bad")
+        return pa.array(messages, pa.binary())
+
+    rows, kept, rejected = decode_or_reject(values, parse)
+    assert rows.to_pylist() == [b"good"] * len(kept)
+    assert kept.tolist() == [i for i in range(100) if i not in bad | blank]
+    assert rejected == dict.fromkeys(bad - blank, "is bad") | dict.fromkeys(blank, "empty message")
+    # Parts of seven, and then each message of the parts with a bad one.
+    assert len(parsed) <= 2 + 15 + min(7 * len(bad), 100)
+    assert sum(parsed) <= 300 + min(7 * len(bad), 100)

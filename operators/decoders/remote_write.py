@@ -1,0 +1,128 @@
+"""Prometheus remote write 1.0: ``prometheus.WriteRequest``, compressed as a block of Snappy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from operators.decoders.base import Decoded, Description
+from operators.decoders.nested import combine_hashes, hash_values, join_bytes, offsets, owners
+from operators.decoders.prometheus_histograms import histograms_of
+from operators.decoders.prometheus_metrics import (
+    COUNTER,
+    GAUGE_HISTOGRAM,
+    HISTOGRAM,
+    SUMMARY,
+    SeriesColumns,
+    describe_streams,
+    samples_of,
+)
+from operators.decoders.remote_write_descriptor import write_request_handler
+from operators.decoders.remote_write_labels import LabelColumns
+from operators.decoders.remote_write_messages import parse_messages, parse_with
+
+__all__ = ["RemoteWrite"]
+
+
+class RemoteWrite:
+    """Decodes WriteRequest messages, compressed or not.
+
+    The types of metrics come in messages of their own, once a minute, and a decoder keeps
+    nothing. So what a series is rolled up as is told by its name: ``_total``, ``_count``,
+    ``_sum`` and ``_bucket`` are counters. A type that comes in the same message goes before.
+    """
+
+    def decode(self, values: Sequence[bytes]) -> Decoded:
+        """Decode samples and native histograms; exemplars are ignored."""
+        parsed, messages, rejected = parse_messages(values, _parse)
+        lists = parsed.field("timeseries")
+        encoded = lists.values.field("labels")
+        labels = LabelColumns.read(encoded)
+        message = owners(lists)
+        refused = ~labels.valid
+        if refused.any():
+            refused = np.isin(message, message[refused])
+        for index in np.unique(message[refused]):
+            rejected[int(messages[index])] = "not remote write 1.0: a label is not one, or no UTF-8"
+        named = labels.name >= 0
+        types = _types(parsed.field("metadata"), message, labels, np.flatnonzero(named & ~refused))
+        series = SeriesColumns(
+            message=messages[message],
+            hashes=combine_hashes(
+                hash_values(join_bytes(encoded)),
+                np.diff(offsets(encoded)).astype(np.uint64),
+                types.astype(np.uint64),
+            ),
+            named=named,
+            refused=refused,
+            type=types,
+            created=np.zeros(len(message), np.int64),
+        )
+        points, of_point, skipped = samples_of(series, lists.values.field("samples"))
+        distributions, of_histogram, more = histograms_of(series, lists.values.field("histograms"))
+        at = np.concatenate([of_point, of_histogram])
+        describe = partial(_describe, labels, types, at, len(of_point))
+        for reason, count in more.items():
+            skipped[reason] = skipped.get(reason, 0) + count
+        return Decoded(points, describe, rejected, skipped, distributions)
+
+
+def _parse(values: Sequence[bytes]) -> pa.StructArray:
+    return parse_with(write_request_handler(), values, "1.0")
+
+
+def _describe(
+    labels: LabelColumns,
+    types: NDArray[np.int32],
+    at: NDArray[np.intp],
+    points: int,
+    rows: NDArray[np.intp],
+) -> Description:
+    series = at[rows]
+    names = labels.names(series)
+    units = pl.repeat("", len(rows), dtype=pl.String, eager=True)
+    return describe_streams(names, units, types[series], rows >= points, labels.labels(series))
+
+
+def _types(
+    lists: pa.ListArray, message: NDArray[np.int64], labels: LabelColumns, rows: NDArray[np.intp]
+) -> NDArray[np.int32]:
+    """Return the type of each series, 0 where its message does not tell; ``rows`` have a name.
+
+    The family of ``x_bucket``, ``x_count`` and ``x_sum`` is ``x``; that of the counter
+    ``x_total`` is ``x`` in OpenMetrics, and ``x_total`` in the older text format.
+    """
+    types = np.zeros(len(message), np.int32)
+    if not len(lists.values) or not len(rows):
+        return types
+    told = pl.DataFrame(
+        {
+            "message": owners(lists),
+            "family": pl.Series(pl.from_arrow(lists.values.field("metric_family_name"))),
+            "type": np.asarray(lists.values.field("type")),
+        }
+    ).unique(["message", "family"], keep="last")
+    series = pl.DataFrame({"message": message[rows], "name": labels.names(rows)})
+    name, kind = pl.col("name"), pl.col("type")
+    families = {
+        "own": (name, pl.lit(True)),
+        "counter": (name.str.strip_suffix("_total"), kind == COUNTER),
+        "part": (
+            name.str.replace("_(bucket|count|sum)$", ""),
+            kind.is_in([HISTOGRAM, SUMMARY, GAUGE_HISTOGRAM]),
+        ),
+    }
+    for column, (family, fits) in families.items():
+        series = series.with_columns(family=family).join(
+            told.filter(fits).rename({"type": column}),
+            on=["message", "family"],
+            how="left",
+            maintain_order="left",
+        )
+    types[rows] = series.select(pl.coalesce(*families).fill_null(0)).to_series().to_numpy()
+    return types

@@ -1,0 +1,86 @@
+"""The messages of a poll as Arrow, whether they are compressed or not, for both versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from operators.decoders.base import UndecodableError, decode_or_reject
+from operators.decoders.nested import offsets
+from operators.decoders.protobuf_wire import count_fields
+from operators.decoders.snappy_block import NotSnappyError, decompress
+
+__all__ = ["parse_messages", "parse_with"]
+
+_SUSPICIOUS: Final = 12  # times larger once decompressed, as metrics rarely are
+_LEAST_A_FIELD: Final = 6  # bytes, on average
+
+
+def parse_messages(
+    values: Sequence[bytes], parse: Callable[[Sequence[bytes]], pa.StructArray]
+) -> tuple[pa.StructArray, NDArray[np.uint32], dict[int, str]]:
+    """Decompress and parse a poll.
+
+    The protocol has every body compressed with Snappy. There are writers to Kafka that leave
+    compressing to Kafka, so what is not a block of Snappy is taken as it is.
+
+    Args:
+        values: the messages.
+        parse: makes an array with one row a message, or raises ``UndecodableError``.
+
+    Returns:
+        The rows of the good messages, the index of each in ``values``, and the reasons of the bad.
+    """
+    bodies: list[bytes] = []
+    indexes: list[int] = []
+    rejected: dict[int, str] = {}
+    bare: dict[int, str] = {}
+    for index, value in enumerate(values):
+        try:
+            body = decompress(value)
+        except NotSnappyError as error:
+            body = value
+            bare[index] = str(error)
+        except UndecodableError as error:
+            rejected[index] = str(error)
+            continue
+        if len(body) > _SUSPICIOUS * len(value) and _is_bomb(body):
+            rejected[index] = f"{len(body)} bytes once decompressed, most of them empty fields"
+            continue
+        bodies.append(body)
+        indexes.append(index)
+    parsed, kept, bad = decode_or_reject(bodies, parse)
+    for position, reason in bad.items():
+        index = indexes[position]
+        rejected[index] = f"{reason}; not Snappy: {bare[index]}" if index in bare else reason
+    return parsed, np.array(indexes, np.uint32)[kept], rejected
+
+
+def _is_bomb(body: bytes) -> bool:
+    """Return whether a message is next to nothing but fields, and would be large as Arrow.
+
+    An empty histogram is two bytes, and takes hundreds in columns. A label, a sample, a histogram
+    that say something take six and more.
+    """
+    return bool(count_fields(np.frombuffer(body, np.uint8)) * _LEAST_A_FIELD > len(body))
+
+
+def parse_with(handler: Any, values: Sequence[bytes], version: str) -> pa.StructArray:
+    """Return the messages as ``handler`` decodes them.
+
+    Raises:
+        UndecodableError: one of them is not protobuf, or has none of the message's fields.
+    """
+    try:
+        parsed = handler.list_to_record_batch(list(values)).to_struct_array()
+    except ValueError as error:
+        cause = str(error).removeprefix("failed to decode Protobuf message: ")
+        raise UndecodableError(f"not remote write {version} in protobuf: {cause}") from None
+    sizes = sum(np.diff(offsets(parsed.field(field.name))) for field in parsed.type)
+    if len(parsed) and np.min(sizes) == 0:
+        raise UndecodableError(f"not remote write {version} in protobuf: no series in it")
+    return parsed

@@ -1,0 +1,1 @@
+"""Prometheus's own packages as an oracle for its wire formats."""
