@@ -22,11 +22,11 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from models import DETECTORS
 from models.base import Detector, Judgement
-from operators.alerts import AlertEvent, Status, alert_event, encode_event
+from operators.alerts import AlertEvent, Status, alert_event
 from operators.durations import format_duration
-from operators.frames import ALERT_EVENTS, DEFAULT_TENANT, KINDS, SCORE_COLUMNS, SCORES
+from operators.events import Events, event_frame
+from operators.frames import DEFAULT_TENANT, KINDS, SCORE_COLUMNS, SCORES
 from operators.incidents import Incident
-from operators.monitoring import ALERT_EVENTS as EVENTS_MADE
 from operators.monitoring import BATCH_SECONDS, SCORES_MADE
 from operators.windows import Closed
 
@@ -99,13 +99,6 @@ class Scored:
     frame: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Alert events: an ALERT_EVENTS frame."""
-
-    frame: pl.DataFrame
-
-
 @dataclass(slots=True)
 class _Watched:
     """One series: its detector, its incident, and what an event about it says."""
@@ -163,7 +156,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
             out.append(Scored(self._score(frame, events) if judged else _unscored(frame)))
         events += self._sweep()
         if events:
-            out.append(Events(_event_frame(events)))
+            out.append(Events(event_frame(events)))
         BATCH_SECONDS.labels("score").observe(perf_counter() - started)
         return out, StatefulBatchLogic.RETAIN
 
@@ -365,18 +358,3 @@ def _summary(
         return f"{subject} is back to normal: {value:.4g}, expected {expected}"
     side = "above" if value > judgement.expected else "below"
     return f"{subject} is {value:.4g}, {side} the expected {expected}"
-
-
-def _event_frame(events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:
-    for event, _ in events:
-        EVENTS_MADE.labels(event["kind"], event["status"]).inc()
-    return pl.DataFrame(
-        {
-            "id": [event["id"] for event, _ in events],
-            "fingerprint": [event["fingerprint"] for event, _ in events],
-            "status": [event["status"] for event, _ in events],
-            "at": [at for _, at in events],
-            "event": [encode_event(event) for event, _ in events],
-        },
-        schema=ALERT_EVENTS,
-    )
