@@ -218,9 +218,12 @@ class Admission:
             if self._active.evict(now - self._evict_after):
                 self._stored = None
         if now - self._turned >= self._evict_after:
+            missed = now - self._turned >= 2 * self._evict_after
             self._turned = now
             self._forget_metrics()
             self._labels.turn()
+            if missed:  # what was before is longer ago than a period
+                self._labels.turn()
             self._before = self._active.counts.copy()
 
     def _forget_metrics(self) -> None:

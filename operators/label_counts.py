@@ -148,9 +148,8 @@ def _estimate(registers: NDArray[np.uint8]) -> int:
 
 
 def _key_hash(metric: int, label: str) -> int:
-    """Return the hash that ``_count`` makes of a metric's number and a label's name."""
     text = np.frombuffer(orjson.dumps(label)[1:-1], np.uint8)
-    return int(_mix(_fnv(text, 0, len(text), _mix(np.uint64(metric)))))
+    return int(_hash_of_key(text, 0, len(text), metric))
 
 
 @njit(cache=True, nogil=True)
@@ -170,6 +169,12 @@ def _mix(value: np.uint64) -> np.uint64:
     value ^= value >> np.uint64(33)
     value *= np.uint64(0xC4CEB9FE1A85EC53)
     return value ^ (value >> np.uint64(33))
+
+
+@njit(cache=True, nogil=True)
+def _hash_of_key(data: NDArray[np.uint8], begin: int, end: int, metric: int) -> np.uint64:
+    """Return a hash of a label's name, as it stands in JSON, and the number of its metric."""
+    return _mix(_fnv(data, begin, end, _mix(np.uint64(metric))))
 
 
 @njit(cache=True, nogil=True)
@@ -210,7 +215,6 @@ def _count(
     before = used
     while row < len(wanted):
         position = offsets[row] + 1
-        seed = _mix(np.uint64(wanted[row]))
         while data[position] != 125:  # the closing brace
             if data[position] == 44:
                 position += 1  # the comma
@@ -218,7 +222,7 @@ def _count(
             end = _end_of_string(data, key)
             value = end + 3  # after the quote, the colon and the quote
             position = _end_of_string(data, value)
-            name = _mix(_fnv(data, key, end, seed))
+            name = _hash_of_key(data, key, end, wanted[row])
             slot = name & mask
             while rows[slot] >= 0 and keys[slot] != name:
                 slot = (slot + np.uint64(1)) & mask
