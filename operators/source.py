@@ -37,7 +37,14 @@ from numpy.typing import NDArray
 
 from operators.clock import Clock, SystemClock
 from operators.kafka import KafkaSettings, consumer
-from operators.monitoring import LAST_POLL, MESSAGES, SOURCE_ERRORS, SOURCE_LAG
+from operators.monitoring import (
+    LAST_POLL,
+    MESSAGES,
+    SOURCE_ERRORS,
+    SOURCE_LAG,
+    TENANTS_REFUSED,
+)
+from operators.tenants import TenantHeader, tenants_of_headers
 
 __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
@@ -66,7 +73,8 @@ class Polled:
 
     ``values``, ``partitions`` and ``offsets`` have one element a message. ``marks`` tells of
     partitions, named ``topic/partition``, whose state changed; the first item of each reader
-    names all that it owns.
+    names all that it owns. Where a header says whose a message is, ``tenants`` has for each the
+    index of its tenant in ``tenant_names``; elsewhere it is None.
     """
 
     reader: int
@@ -75,6 +83,8 @@ class Polled:
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     marks: Mapping[str, Mark] = field(default_factory=dict)
+    tenants: NDArray[np.int32] | None = None
+    tenant_names: tuple[str, ...] = ()
 
 
 class ReaderState(TypedDict):
@@ -96,6 +106,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         since: where to begin a partition that recovery knows nothing of: ``committed`` (what is
             not committed is read from its beginning), ``earliest`` or ``latest``.
         idle_timeout: nanoseconds at the end of a partition after which it is idle.
+        tenant_headers: by topic, where headers tell tenants apart.
         clock: tells the time that the idle timeout is measured by.
 
     Raises:
@@ -112,6 +123,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         until_end: bool,
         since: str,
         idle_timeout: int,
+        tenant_headers: Mapping[str, TenantHeader] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._settings = settings
@@ -120,6 +132,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         self._until_end = until_end
         self._since = since
         self._idle_seconds = idle_timeout / 1e9
+        self._tenant_headers = dict(tenant_headers or {})
         self._clock = clock or SystemClock()
 
     def list_parts(self) -> list[str]:
@@ -136,6 +149,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
             until_end=self._until_end,
             since=self._since,
             idle_seconds=self._idle_seconds,
+            tenant_headers=self._tenant_headers,
             clock=self._clock,
             resume=resume_state,
         )
@@ -172,6 +186,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         until_end: bool,
         since: str,
         idle_seconds: float,
+        tenant_headers: Mapping[str, TenantHeader],
         clock: Clock,
         resume: ReaderState | None,
     ) -> None:
@@ -182,6 +197,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._until_end = until_end
         self._since = since
         self._idle_seconds = idle_seconds
+        self._tenant_headers = tenant_headers
         self._clock = clock
         self._resume = resume["offsets"] if resume else {}
         self._poll_bytes = settings.poll_bytes
@@ -428,6 +444,13 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _item(self, topic: str, batch: list[Message], marks: dict[str, Mark]) -> Polled:
         size = len(batch)
+        tenants: NDArray[np.int32] | None = None
+        names: tuple[str, ...] = ()
+        if (header := self._tenant_headers.get(topic)) is not None:
+            headers = (message.headers() for message in batch)
+            tenants, names, refused = tenants_of_headers(headers, header)
+            if refused:
+                TENANTS_REFUSED.labels(topic, "header").inc(refused)
         return Polled(
             self._index,
             topic,
@@ -435,6 +458,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             np.fromiter((message.partition() for message in batch), np.int32, size),
             np.fromiter((message.offset() for message in batch), np.int64, size),
             dict(marks),
+            tenants,
+            names,
         )
 
     # What it tells others.
