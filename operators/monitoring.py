@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
+    "ACTIVE_SERIES",
     "ALERTS_FIRING",
     "ALERTS_RECEIVED",
     "ALERT_EVENTS",
@@ -22,9 +23,12 @@ __all__ = [
     "NOTIFICATION_SECONDS",
     "OPEN_SERIES",
     "POINTS_DECODED",
+    "POINTS_REFUSED",
     "POINTS_SKIPPED",
     "ROLLUPS_EMITTED",
     "SCORES_MADE",
+    "SERIES_LIMIT",
+    "SERIES_REFUSED",
     "SINK_BLOCKED",
     "SINK_RETRIES",
     "SINK_ROWS",
@@ -32,6 +36,7 @@ __all__ = [
     "SNAPSHOT_SECONDS",
     "SOURCE_ERRORS",
     "SOURCE_LAG",
+    "TENANTS_REFUSED",
     "WATERMARK_LAG",
 ]
 
@@ -62,6 +67,31 @@ POINTS_SKIPPED = Counter(
     "duplicates; overlaps, of which a steady rate means that two writers share an identity; and "
     "refused ones of series over a limit.",
     ["reason"],
+)
+ACTIVE_SERIES = Gauge(
+    "headrace_active_series",
+    "Series that the tenant has now. Near headrace_series_limit: raise limits.tenants, or drop a "
+    "label with enrichment.drop.",
+    ["tenant"],
+)
+SERIES_LIMIT = Gauge("headrace_series_limit", "The tenant's limit of active series.", ["tenant"])
+SERIES_REFUSED = Counter(
+    "headrace_series_refused",
+    "Series beyond a limit that were refused, counted anew each time that a worker names one. The "
+    "alert SeriesLimitReached says which label exploded. The metric is empty after the first "
+    "hundred of a tenant.",
+    ["tenant", "metric"],
+)
+POINTS_REFUSED = Counter(
+    "headrace_points_refused",
+    "Points dropped because their series is beyond a limit. They are in no rollup.",
+    ["tenant"],
+)
+TENANTS_REFUSED = Counter(
+    "headrace_tenants_refused",
+    "Messages (`header`) and streams of points (`attribute`) whose tenant can't be one: empty, too "
+    "long, not UTF-8, or with control characters. They are taken as the input's own tenant's.",
+    ["topic", "origin"],
 )
 LATE_POINTS = Counter(
     "headrace_late_points",

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from models import DETECTORS
 from models.base import Judgement
-from operators.alerts import AlertEvent, encode_event
+from operators.alerts import AlertEvent
 from operators.anomalies import AnomalyEvents, Subject
-from operators.frames import ALERT_EVENTS, CUMULATIVE, DELTA, KINDS, SCORE_COLUMNS
+from operators.events import Events, event_frame
+from operators.frames import CUMULATIVE, DELTA, KINDS, SCORE_COLUMNS
 from operators.incidents import Change, Incidents
-from operators.monitoring import ALERT_EVENTS as EVENTS_MADE
 from operators.monitoring import BATCH_SECONDS, SCORES_MADE
 from operators.watched import Watched
 from operators.windows import Closed
@@ -105,11 +105,6 @@ class Scored:
     frame: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Alert events: an ALERT_EVENTS frame."""
-
-    frame: pl.DataFrame
 
 
 def scoring(
@@ -176,7 +171,7 @@ class ScoringLogic(StatefulBatchLogic[Closed, "Scored | Events", dict[str, Any]]
             out.append(Scored(self._score(frame, events) if judged else _unscored(frame)))
         events += self._sweep()
         if events:
-            out.append(Events(_event_frame(events)))
+            out.append(Events(event_frame(events)))
         BATCH_SECONDS.labels("score").observe(perf_counter() - started)
         return out, StatefulBatchLogic.RETAIN
 
@@ -304,18 +299,3 @@ def _unscored(frame: pl.DataFrame) -> pl.DataFrame:
         [pl.repeat(None, frame.height, dtype=dtype, eager=True).alias(name)
          for name, dtype in SCORE_COLUMNS.items()]
     )  # fmt: skip
-
-
-def _event_frame(events: list[tuple[AlertEvent, int]]) -> pl.DataFrame:
-    for event, _ in events:
-        EVENTS_MADE.labels(event["kind"], event["status"]).inc()
-    return pl.DataFrame(
-        {
-            "id": [event["id"] for event, _ in events],
-            "fingerprint": [event["fingerprint"] for event, _ in events],
-            "status": [event["status"] for event, _ in events],
-            "at": [at for _, at in events],
-            "event": [encode_event(event) for event, _ in events],
-        },
-        schema=ALERT_EVENTS,
-    )

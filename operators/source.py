@@ -37,8 +37,15 @@ from numpy.typing import NDArray
 from operators.clock import Clock, SystemClock
 from operators.kafka import KafkaSettings, consumer
 from operators.low_water import LowWater
+from operators.monitoring import (
+    LAST_POLL,
+    MESSAGES,
+    SOURCE_ERRORS,
+    SOURCE_LAG,
+    TENANTS_REFUSED,
+)
+from operators.tenants import TenantHeader, tenants_of_headers
 from operators.watermark import Mark
-from operators.monitoring import LAST_POLL, MESSAGES, SOURCE_ERRORS, SOURCE_LAG
 
 __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
@@ -60,7 +67,9 @@ class Polled:
     ``values``, ``partitions`` and ``offsets`` have one element a message. ``marks`` tells of
     partitions, named ``topic/partition``, whose state changed; the first item of each reader
     that is no ``replay`` names all that it owns. A replay is of what was read before a restart,
-    and is read again because windows that are still open need it.
+    and is read again because windows that are still open need it. Where a header says whose a
+    message is, ``tenants`` has for each the index of its tenant in ``tenant_names``; elsewhere it
+    is None.
     """
 
     reader: int
@@ -70,6 +79,8 @@ class Polled:
     offsets: NDArray[np.int64]
     marks: Mapping[str, Mark] = field(default_factory=dict)
     replay: bool = False
+    tenants: NDArray[np.int32] | None = None
+    tenant_names: tuple[str, ...] = ()
 
 
 class ReaderState(TypedDict):
@@ -96,6 +107,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         idle_timeout: nanoseconds at the end of a partition after which it is idle.
         low_water: tells from where on partitions have to be read again after a restart; without
             it they never are.
+        tenant_headers: by topic, where headers tell tenants apart.
         clock: tells the time that the idle timeout is measured by.
 
     Raises:
@@ -113,6 +125,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         since: str,
         idle_timeout: int,
         low_water: LowWater | None = None,
+        tenant_headers: Mapping[str, TenantHeader] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._low_water = low_water
@@ -122,6 +135,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
         self._until_end = until_end
         self._since = since
         self._idle_seconds = idle_timeout / 1e9
+        self._tenant_headers = dict(tenant_headers or {})
         self._clock = clock or SystemClock()
 
     def list_parts(self) -> list[str]:
@@ -139,6 +153,7 @@ class KafkaSource(FixedPartitionedSource[Polled, ReaderState]):
             since=self._since,
             idle_seconds=self._idle_seconds,
             low_water=self._low_water,
+            tenant_headers=self._tenant_headers,
             clock=self._clock,
             resume=resume_state,
         )
@@ -181,6 +196,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         since: str,
         idle_seconds: float,
         low_water: LowWater | None,
+        tenant_headers: Mapping[str, TenantHeader],
         clock: Clock,
         resume: ReaderState | None,
     ) -> None:
@@ -191,6 +207,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._until_end = until_end
         self._since = since
         self._idle_seconds = idle_seconds
+        self._tenant_headers = tenant_headers
         self._clock = clock
         self._resume = resume["offsets"] if resume else {}
         self._low_water = low_water
@@ -500,6 +517,13 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _item(self, topic: str, batch: list[Message], marks: dict[str, Mark]) -> Polled:
         size = len(batch)
+        tenants: NDArray[np.int32] | None = None
+        names: tuple[str, ...] = ()
+        if (header := self._tenant_headers.get(topic)) is not None:
+            headers = (message.headers() for message in batch)
+            tenants, names, refused = tenants_of_headers(headers, header)
+            if refused:
+                TENANTS_REFUSED.labels(topic, "header").inc(refused)
         return Polled(
             self._index,
             topic,
@@ -507,6 +531,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             np.fromiter((message.partition() for message in batch), np.int32, size),
             np.fromiter((message.offset() for message in batch), np.int64, size),
             dict(marks),
+            tenants,
+            names,
         )
 
     # What it tells others.

@@ -8,6 +8,7 @@ A secret may be left out of both and read from a file: ``token_file`` instead of
 from __future__ import annotations
 
 from flows.settings.inputs import Enrichment, Input, Kafka, Lookup, Series
+from flows.settings.limits import Limits, TenantLimits
 from flows.settings.loading import (
     CONFIG_VARIABLE,
     DEFAULT_CONFIG,
@@ -30,7 +31,7 @@ from flows.settings.windows import Rollups, Scoring
 
 __all__ = [
     "CONFIG_VARIABLE", "DEFAULT_CONFIG", "Channel", "Console", "Elasticsearch", "Enrichment", "InfluxDB", "Input",
-    "Kafka", "Lake", "Lookup", "Monitoring", "Notifier", "Receiver", "Rollups", "Route", "Run",
-    "Scoring", "Series", "Settings", "SettingsError", "Sinks", "Slack", "Topics", "Webhook",
+    "Kafka", "Lake", "Limits", "Lookup", "Monitoring", "Notifier", "Receiver", "Rollups", "Route", "Run",
+    "Scoring", "Series", "Settings", "SettingsError", "Sinks", "Slack", "TenantLimits", "Topics", "Webhook",
     "load_settings",
 ]  # fmt: skip

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from flows.settings.values import PositiveDuration, Section
 from operators.decoders import DECODERS
 from operators.frames import DEFAULT_TENANT
+from operators.tenants import MAX_LENGTH, is_tenant
 
-__all__ = ["Enrichment", "Input", "Kafka", "Lookup", "Series"]
+__all__ = ["Enrichment", "Input", "Kafka", "Lookup", "Series", "Tenant"]
+
+
+def _tenant(name: str) -> str:
+    if not is_tenant(name):
+        raise ValueError(
+            f"not the name of a tenant: 1 to {MAX_LENGTH} characters, no control characters"
+        )
+    return name
+
+
+Tenant = Annotated[str, AfterValidator(_tenant)]
+"""Name of a tenant."""
 
 
 class Kafka(Section):
@@ -33,7 +47,31 @@ class Input(Section):
     topic: str = Field(min_length=1)
     signal: Literal["metrics"] = "metrics"
     encoding: str = "otlp_proto"
-    tenant: str = DEFAULT_TENANT
+    tenant: Tenant = DEFAULT_TENANT
+    """Whose the metrics are, if neither of the next two says so."""
+    tenant_header: str | None = Field(default=None, min_length=1)
+    """Header of a message whose value is its tenant, as ``X-Scope-OrgID``; upper and lower case
+    are the same, as in HTTP."""
+    tenant_attribute: str | None = Field(default=None, min_length=1)
+    """Resource attribute whose value is the tenant."""
+    counters: str | None = None
+    """Regular expression of the whole names of metrics that are counters, where the format has no
+    types: they are taken for cumulative and monotonic."""
+
+    @field_validator("counters")
+    @classmethod
+    def _is_an_expression(cls, counters: str | None) -> str | None:
+        try:
+            re.compile(counters or "")
+        except re.error as error:
+            raise ValueError(f'"{counters}" is not a regular expression: {error}') from None
+        return counters
+
+    @model_validator(mode="after")
+    def _tenant_in_one_place(self) -> Self:
+        if self.tenant_header is not None and self.tenant_attribute is not None:
+            raise ValueError("give either tenant_header or tenant_attribute")
+        return self
 
     @field_validator("encoding")
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.settings.inputs import Enrichment, Input, Kafka, Series
+from flows.settings.limits import Limits
 from flows.settings.notifying import Notifier
 from flows.settings.running import Monitoring, Run, Topics
 from flows.settings.sinks import Sinks
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     inputs: tuple[Input, ...] = (Input(topic="otlp_metrics"),)
     series: Series = Series()
     enrichment: Enrichment = Enrichment()
+    limits: Limits = Limits()
     rollups: Rollups = Rollups()
     scoring: Scoring = Scoring()
     sinks: Sinks = Sinks()

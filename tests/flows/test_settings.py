@@ -66,6 +66,27 @@ BAD = {
         "scoring: {window: 5m}", "headrace.yaml: scoring.window: 5m is not in rollups.windows",
     ),
     "a topic twice": ("inputs: [{topic: a}, {topic: a}]", "headrace.yaml: inputs: two have the same topic"),
+    "a tenant from two places": (
+        "inputs: [{topic: a, tenant_header: X, tenant_attribute: y}]",
+        "headrace.yaml: inputs[0]: give either tenant_header or tenant_attribute",
+    ),
+    "no name of a tenant": (
+        'inputs: [{topic: a, tenant: ""}]',
+        "headrace.yaml: inputs[0].tenant: not the name of a tenant: 1 to 150 characters, no "
+        "control characters",
+    ),
+    "counters that are no expression": (
+        "inputs: [{topic: a, counters: '('}]",
+        'headrace.yaml: inputs[0].counters: "(" is not a regular expression: missing ), '
+        "unterminated subpattern at position 0",
+    ),
+    "a limit of nothing": (
+        "limits: {series: 0}",
+        "headrace.yaml: limits.series: Input should be greater than or equal to 1",
+    ),
+    "an unknown limit of a tenant": (
+        "limits: {tenants: {a: {serie: 5}}}", "headrace.yaml: limits.tenants.a.serie: unknown key",
+    ),
     "a missing secret": (
         INFLUX % "",
         "headrace.yaml: sinks.influxdb.token: missing (write it there, or set "
@@ -197,6 +218,23 @@ def test_a_secret_is_in_no_message_about_a_fault(text, tmp_path):
 def test_settings_cannot_be_changed_once_read():
     with pytest.raises(ValueError, match="frozen"):
         Settings().kafka.group = "other"  # type: ignore[misc]
+
+
+def test_a_tenant_has_the_general_limits_but_for_those_of_its_own(tmp_path):
+    limits = load(
+        "limits: {series: 50, series_per_metric: 20, tenants: {a: {series: 90}, b: "
+        "{series_per_metric: 7}}}",
+        tmp_path,
+    ).limits
+    found = {name: limits.of(name) for name in ("a", "b", "c")}
+    assert {name: (of.series, of.series_per_metric) for name, of in found.items()} == {
+        "a": (90, 20), "b": (50, 7), "c": (50, 20)
+    }  # fmt: skip
+
+
+def test_a_series_limit_is_there_without_being_asked_for():
+    limits = Settings().limits.of("anyone")
+    assert (limits.series, limits.series_per_metric) == (2_000_000, 1_000_000)
 
 
 def test_durations_are_written_as_they_are_read():

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
+from prometheus_client import REGISTRY
 
 from flows.settings import Kafka
 from operators import source as module
 from operators.clock import ManualClock
 from operators.source import KafkaSource, Mark, Polled, ReaderState, SourceError
+from operators.tenants import TenantHeader
 
 IDLE = 30
 
@@ -22,7 +24,8 @@ class Read:
 
     def __init__(
         self, bootstrap: str, *topics: str, until_end: bool = True, since: str = "earliest",
-        state: ReaderState | None = None, reader: int = 0, **kafka: object,
+        state: ReaderState | None = None, reader: int = 0,
+        tenant_headers: dict[str, TenantHeader] | None = None, **kafka: object,
     ) -> None:  # fmt: skip
         self.clock = ManualClock()
         settings = {
@@ -32,7 +35,7 @@ class Read:
         } | kafka
         self.source = KafkaSource(
             Kafka(**settings), topics, flow="metrics", until_end=until_end, since=since,
-            idle_timeout=IDLE * 10**9, clock=self.clock,
+            idle_timeout=IDLE * 10**9, tenant_headers=tenant_headers, clock=self.clock,
         )  # fmt: skip
         self.group = f"{settings['group']}.metrics"
         self.reader = self.source.build_part("step", f"reader-{reader}", state)
@@ -106,6 +109,35 @@ def test_one_poll_brings_many_messages_in_order_with_their_places(kafka, topic, 
     assert len(filled) < 50
     assert [offset for item in filled for offset in item.offsets] == list(range(5000))
     assert {item.topic for item in filled} == {name}
+
+
+def test_headers_tell_tenants_apart_in_the_topics_where_that_is_asked_for(kafka, topic, reading):
+    name, other = topic(), topic()
+    producer = Producer({"bootstrap.servers": kafka, "linger.ms": 20})
+    key = "X-Scope-OrgID"
+    for headers in (
+        [(key, b"a")],
+        None,
+        [(key, b"a"), (key, b"b")],
+        [(key, b"\xff")],
+        [(key, b"a")],
+    ):
+        for each in (name, other):
+            producer.produce(each, b"x", headers=headers)
+    assert producer.flush(30) == 0
+    refused = {"topic": name, "origin": "header"}
+    read = reading(name, other, tenant_headers={name: TenantHeader("x-scope-orgid", "ours")})
+    read.to_the_end()
+    tenants = []
+    for item in read.items:
+        if item.topic == name:
+            assert item.tenants is not None
+            assert len(item.tenants) == len(item.values)
+            tenants += [item.tenant_names[index] for index in item.tenants]
+        else:
+            assert (item.tenants, item.tenant_names) == (None, ())
+    assert tenants == ["a", "ours", "b", "ours", "a"]
+    assert REGISTRY.get_sample_value("headrace_tenants_refused_total", refused) == 1
 
 
 def test_a_poll_has_no_more_messages_than_asked_for(kafka, topic, reading):
