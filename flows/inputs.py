@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from flows.settings import Settings
 from operators.clock import SystemClock
 from operators.decoding import Decoding, Encoded
@@ -11,6 +9,7 @@ from operators.enrichment import Enrichment
 from operators.low_water import LowWater
 from operators.series import SeriesRegistry
 from operators.source import KafkaSource
+from operators.tenants import TenantHeader
 
 __all__ = ["kafka_source", "metrics_decoding"]
 
@@ -30,20 +29,36 @@ def kafka_source(
         since=settings.run.since,
         idle_timeout=settings.rollups.idle_timeout,
         low_water=low_water,
+        tenant_headers={
+            entry.topic: TenantHeader(entry.tenant_header, entry.tenant)
+            for entry in settings.inputs
+            if entry.tenant_header
+        },
     )
 
 
 def metrics_decoding(settings: Settings, low_water: LowWater) -> Decoding:
     """Return the step that turns polls of the metrics inputs into batches for the shards."""
     enrichment = Enrichment(settings.enrichment)
+
+    def new_registry(topic: Encoded) -> SeriesRegistry:
+        return SeriesRegistry(
+            topic.tenant,
+            settings.series.resource_attributes,
+            enrichment,
+            settings.rollups.shards,
+            tenant_attribute=topic.tenant_attribute,
+            counters=topic.counters,
+        )
+
     return Decoding(
-        {entry.topic: Encoded(entry.encoding, entry.tenant) for entry in settings.inputs},
-        partial(
-            SeriesRegistry,
-            resource_attributes=settings.series.resource_attributes,
-            enrichment=enrichment,
-            shards=settings.rollups.shards,
-        ),
+        {
+            entry.topic: Encoded(
+                entry.encoding, entry.tenant, entry.tenant_attribute, entry.counters
+            )
+            for entry in settings.inputs
+        },
+        new_registry,
         shards=settings.rollups.shards,
         future=settings.rollups.future,
         evict_after=settings.rollups.evict_after,

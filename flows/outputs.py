@@ -13,8 +13,9 @@ from bytewax.dataflow import Stream
 
 from flows.settings import Settings
 from operators.decoding import Rejected
+from operators.events import Events
 from operators.late import late_messages
-from operators.scoring import Events, Scored
+from operators.scoring import Scored
 from operators.windows import Late
 from sinks.base import Destination, Sink
 from sinks.dead_letter import DeadLetter

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from operators.cardinality import Named
 from operators.clock import Clock
 from operators.decoders import DECODERS
 from operators.frames import REJECTS, SERIES, empty
@@ -27,8 +28,9 @@ from operators.monitoring import (
     LATE_POINTS,
     POINTS_DECODED,
     POINTS_SKIPPED,
+    TENANTS_REFUSED,
 )
-from operators.series import Resolved, SeriesRegistry
+from operators.series import MessageTenants, Resolved, SeriesRegistry
 from operators.source import Polled
 from operators.spread import (
     NO_SAMPLES,
@@ -43,6 +45,8 @@ from operators.watermark import UNKNOWN, Mark
 __all__ = ["Decoding", "Rejected", "ShardBatch"]
 
 _NO_SERIES: Final = empty(SERIES)
+_HEARTBEAT: Final = 60_000_000_000
+"""Nanoseconds of event time after which tenants without new series are named all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,6 @@ class ShardBatch:
     replay: bool = False
     samples: Samples = NO_SAMPLES
     observed: Observed | None = None
-    series: pl.DataFrame = field(default_factory=lambda: _NO_SERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +75,21 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """How a topic's messages are encoded, and whose they are."""
+    """How a topic's messages are encoded, and whose they are; see ``flows.settings.Input``."""
 
     encoding: str
     tenant: str
+    tenant_attribute: str | None = None
+    counters: str | None = None
 
 
 class Decoding:
-    """Callable for ``flat_map``: one ``Polled`` becomes a ``ShardBatch`` a shard, and ``Rejected``.
+    """Callable for ``flat_map``: one ``Polled`` becomes a ``ShardBatch`` a shard, ``Named`` for the
+    tenants that have new series, and ``Rejected``.
 
     Args:
         topics: the encoding and tenant of each topic.
-        new_registry: makes the registry of a tenant; each worker thread has its own, since a
+        new_registry: makes the registry of a topic; each worker thread has its own, since a
             shard must get the names of a series from every worker that sends it points.
         shards: number of shards.
         future: nanoseconds that a timestamp may be ahead of ``clock``.
@@ -96,7 +102,7 @@ class Decoding:
     def __init__(
         self,
         topics: Mapping[str, Encoded],
-        new_registry: Callable[[str], SeriesRegistry],
+        new_registry: Callable[[Encoded], SeriesRegistry],
         *,
         shards: int,
         future: int,
@@ -113,8 +119,9 @@ class Decoding:
         self._clock = clock
         self._registries: dict[tuple[int, str], SeriesRegistry] = {}
         self._forget_after: dict[int, int] = {}
+        self._told: dict[int, dict[str, int]] = {}  # by thread and tenant, when it was last named
 
-    def __call__(self, polled: Polled) -> Sequence[ShardBatch | Rejected]:
+    def __call__(self, polled: Polled) -> Sequence[ShardBatch | Rejected | Named]:
         """Decode a poll."""
         if Mark.IDLE in polled.marks.values():
             self._name_again()
@@ -123,7 +130,10 @@ class Decoding:
         started = perf_counter()
         registry = self._registry(polled.topic)
         decoded = DECODERS[self._topics[polled.topic].encoding].decode(polled.values)
-        resolved = registry.resolve(decoded)
+        tenants = None
+        if polled.tenants is not None:
+            tenants = MessageTenants(polled.tenant_names, polled.tenants)
+        resolved = registry.resolve(decoded, tenants)
         rejected = {**decoded.rejected, **resolved.rejected}
         limit = self._clock.now() + self._future
         largest, ahead = _survey(polled, resolved, limit)
@@ -133,12 +143,16 @@ class Decoding:
             POINTS_DECODED.labels(polled.topic).inc(size)
             for reason, count in decoded.skipped.items():
                 POINTS_SKIPPED.labels(reason).inc(count)
-        out: list[ShardBatch | Rejected] = []
-        if rejected:
+            if resolved.untold:
+                TENANTS_REFUSED.labels(polled.topic, "attribute").inc(resolved.untold)
+        out: list[ShardBatch | Rejected | Named] = []
+        if rejected and not polled.replay:
             out.append(Rejected(_reject(polled, rejected)))
         self._note(polled, largest)
+        seen = max(largest.values(), default=UNKNOWN)
         if largest:
-            self._follow(max(largest.values()))
+            self._follow(seen)
+        out += self._named(polled, resolved.new, seen)
         out += self._spread(polled, resolved, registry, largest, limit)
         BATCH_SECONDS.labels("decode").observe(perf_counter() - started)
         return out
@@ -149,7 +163,7 @@ class Decoding:
         key = (threading.get_ident(), topic)
         registry = self._registries.get(key)
         if registry is None:
-            registry = self._registries[key] = self._new_registry(self._topics[topic].tenant)
+            registry = self._registries[key] = self._new_registry(self._topics[topic])
         return registry
 
     def _follow(self, now: int) -> None:
@@ -199,14 +213,6 @@ class Decoding:
                 registry.shards,
                 limit,
             )
-        new = resolved.new
-        named: dict[int, pl.DataFrame] = {}
-        if new.height:
-            shard = (new["series"] % self._shards).cast(pl.Int32)
-            parts = new.with_columns(shard=shard).partition_by(
-                "shard", as_dict=True, include_key=False
-            )
-            named = {int(key[0]): part for key, part in parts.items()}
         ends = bounds.tolist()
         return self._to_all(
             polled,
@@ -216,8 +222,20 @@ class Decoding:
                 for shard in range(self._shards)
             },
             observed=observed,
-            named=named,
         )
+
+    def _named(self, polled: Polled, new: pl.DataFrame, seen: int) -> list[Named]:
+        """Name what is new to those that may refuse it, and tell them now and then that time goes on."""
+        parts = {
+            tenant: part for (tenant,), part in new.partition_by("tenant", as_dict=True).items()
+        }
+        told = self._told.setdefault(threading.get_ident(), {})
+        silent = [t for t, when in told.items() if t not in parts and seen - when >= _HEARTBEAT]
+        parts.update(dict.fromkeys(silent, _NO_SERIES))
+        told.update(dict.fromkeys(parts, seen))
+        return [
+            Named(tenant, part, seen, polled.reader, self._shards) for tenant, part in parts.items()
+        ]
 
     def _to_all(
         self,
@@ -225,7 +243,6 @@ class Decoding:
         largest: Mapping[str, int],
         samples: Mapping[int, Samples] = MappingProxyType({}),
         observed: Mapping[int, Observed] = MappingProxyType({}),
-        named: Mapping[int, pl.DataFrame] = MappingProxyType({}),
     ) -> list[ShardBatch]:
         return [
             ShardBatch(
@@ -236,7 +253,6 @@ class Decoding:
                 polled.replay,
                 samples.get(shard, NO_SAMPLES),
                 observed.get(shard),
-                named.get(shard, _NO_SERIES),
             )
             for shard in range(self._shards)
         ]

@@ -63,7 +63,6 @@ NO_DISTRIBUTIONS: Final = Distributions(
 """None at all."""
 
 
-
 def take_distributions(points: Distributions, chosen: NDArray[np.intp]) -> Distributions:
     """Return the data points at the indexes ``chosen``, in that order."""
     sizes = np.diff(points.offsets)[chosen]

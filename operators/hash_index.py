@@ -37,9 +37,7 @@ class HashIndex:
         _insert(self._keys, self._rows, keys, rows)
         self._size += len(keys)
 
-    def number(
-        self, keys: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+    def number(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
         """Return the row of each key, and the keys that got the next rows because they were new."""
         self._reserve(len(keys))
         rows, fresh = _number(self._keys, self._rows, self._size, keys)

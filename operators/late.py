@@ -38,9 +38,7 @@ def late_frame(points: Points, histograms: Histograms, names: Names) -> pl.DataF
             "count": _after(size, histograms.count, pl.Int64),
             "sum": _after(size, histograms.sum, pl.Float64).fill_nan(None),
         }
-    ).with_columns(
-        pl.when(named).then(pl.col("tenant", "name", "labels")), reason=pl.lit("late")
-    )
+    ).with_columns(pl.when(named).then(pl.col("tenant", "name", "labels")), reason=pl.lit("late"))
 
 
 def late_messages(frame: pl.DataFrame, topic: str) -> pl.DataFrame:
@@ -58,6 +56,4 @@ def late_messages(frame: pl.DataFrame, topic: str) -> pl.DataFrame:
 
 def _after(size: int, values: NDArray[np.generic], kind: type[pl.DataType]) -> pl.Series:
     """Return ``values`` behind ``size`` nulls."""
-    return pl.concat(
-        [pl.repeat(None, size, dtype=kind, eager=True), pl.Series(values, dtype=kind)]
-    )
+    return pl.concat([pl.repeat(None, size, dtype=kind, eager=True), pl.Series(values, dtype=kind)])

@@ -22,6 +22,8 @@ UNNAMED: Final = 255
 """The kind of an identity whose points came before its name."""
 REFUSED: Final = 254
 """The kind of an identity that is over a limit; its points are dropped."""
+_NOBODY: Final = -1
+"""The owner of what has no name. Below it are the tenants of what is refused."""
 
 _TEXTS: Final = ("tenant", "series", "name", "labels", "unit", "kind")
 _CHUNKS: Final = 24
@@ -51,6 +53,17 @@ class Names:
         self._texts = _described(empty(SERIES))
         self._fresh: list[pl.DataFrame] = []
         self._matching = np.empty(0, np.bool_)
+        self._tenants: list[str] = []  # that something was refused of
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of identities that have points and no name yet."""
+        return self._waiting
+
+    def wait_no_more(self) -> None:
+        """Go on without the names that did not come; they count when they do."""
+        self._waiting = 0
 
     @property
     def rows(self) -> int:
@@ -69,7 +82,7 @@ class Names:
 
     @property
     def owner(self) -> NDArray[np.int32]:
-        """The series of each row, -1 if it has no name."""
+        """The series of each row, negative if it has none."""
         return self._owner[: self.rows]
 
     @property
@@ -85,7 +98,8 @@ class Names:
             self._reserve()
             self._identities[before : self.rows] = fresh
             self._kinds[before : self.rows] = UNNAMED
-            self._owner[before : self.rows] = -1
+            self._owner[before : self.rows] = _NOBODY
+            self._waiting += len(fresh)
             self._seen[before : self.rows] = seen
         return rows
 
@@ -94,6 +108,7 @@ class Names:
         known = self.rows
         rows = self.number(series["identity"].to_numpy(), seen)
         waiting = rows[(rows < known) & (self._kinds[rows] >= REFUSED)]
+        self._forget_waiting(rows)
         before = self.owners
         owner, fresh = self._owners.number(series["series"].to_numpy())
         self._owner[rows] = owner
@@ -104,11 +119,25 @@ class Names:
             self._fresh.append(_described(series[first[new >= before]]))
         return waiting
 
-    def refuse(self, identities: NDArray[np.uint64], seen: int) -> None:
-        """Note that these are over a limit."""
+    def refuse(self, identities: NDArray[np.uint64], tenant: str, seen: int) -> None:
+        """Note that these are over a limit of ``tenant``."""
         rows = self.number(identities, seen)
+        self._forget_waiting(rows)
+        if tenant not in self._tenants:
+            self._tenants.append(tenant)
         self._kinds[rows] = REFUSED
+        self._owner[rows] = _NOBODY - 1 - self._tenants.index(tenant)
         np.maximum.at(self._seen, rows, seen)
+
+    def refused(self, rows: NDArray[np.int32]) -> dict[str, int]:
+        """Return how many of ``rows``, all of them refused, are of which tenant."""
+        numbers, counts = np.unique(_NOBODY - 1 - self._owner[rows], return_counts=True)
+        return {self._tenants[n]: int(count) for n, count in zip(numbers, counts, strict=True)}
+
+    def _forget_waiting(self, rows: NDArray[np.int32]) -> None:
+        """Note that the verdict on some rows is there; each stands once."""
+        heard = int((self._kinds[rows] == UNNAMED).sum())
+        self._waiting = max(0, self._waiting - heard)
 
     def touch(self, seen: NDArray[np.int64]) -> None:
         """Note when each row was last seen; shorter than ``rows`` if the rest was not."""
@@ -147,15 +176,16 @@ class Names:
             return None
         kept = ~gone
         owners = np.zeros(self.owners + 1, np.bool_)
-        owners[self.owner[kept]] = True
-        owners[-1] = False  # where the nameless point to
+        owners[np.maximum(self.owner[kept], _NOBODY)] = True
+        owners[_NOBODY] = False  # where the nameless point to
         kept_owners = owners[:-1]
         change = Renumbered(_renumber(kept), _renumber(kept_owners))
         identities, kinds = self.identities[kept], self.kinds[kept]
         owner, seen = self.owner[kept], self._seen[: self.rows][kept]
         self.describe(np.empty(0, np.int32))
         texts = self._texts.filter(pl.Series(kept_owners))
-        self._rebuild(identities, kinds, np.where(owner >= 0, change.owners[owner], -1), seen, texts)
+        owner = np.where(owner >= 0, change.owners[owner], owner)
+        self._rebuild(identities, kinds, owner, seen, texts)
         return change
 
     def snapshot(self) -> dict[str, Any]:
@@ -166,6 +196,7 @@ class Names:
             "kinds": self.kinds.tobytes(),
             "owner": self.owner.tobytes(),
             "seen": self._seen[: self.rows].tobytes(),
+            "tenants": list(self._tenants),
             "texts": self._texts.write_ipc_stream(None, compression="zstd").getvalue(),
         }
 
@@ -178,6 +209,7 @@ class Names:
             np.frombuffer(state["seen"], np.int64).copy(),
             pl.read_ipc_stream(state["texts"]),
         )
+        self._tenants = list(state["tenants"])
 
     def _rebuild(
         self,
@@ -192,6 +224,7 @@ class Names:
         self._owners.insert(texts["series"].to_numpy(), np.arange(texts.height, dtype=np.int32))
         self._identities, self._kinds, self._seen = identities, kinds, seen
         self._owner = owner.astype(np.int32)
+        self._waiting = int((kinds == UNNAMED).sum())
         self._texts, self._fresh = texts, []
         self._matching = np.empty(0, np.bool_)
 

@@ -17,9 +17,7 @@ from operators.sums import Points
 
 __all__ = ["NO_POINTS", "OpenWindow", "concat_points", "split_by_window"]
 
-NO_POINTS = Points(
-    np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-)
+NO_POINTS = Points(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 class OpenWindow:

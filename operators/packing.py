@@ -14,8 +14,7 @@ T = TypeVar("T", bound=NamedTuple)
 def pack(columns: NamedTuple) -> dict[str, bytes]:
     """Return the bytes of each array, by its name."""
     return {
-        name: np.ascontiguousarray(array).tobytes()
-        for name, array in columns._asdict().items()
+        name: np.ascontiguousarray(array).tobytes() for name, array in columns._asdict().items()
     }
 
 

@@ -10,10 +10,10 @@ __all__ = ["only"]
 T = TypeVar("T")
 
 
-def only(kind: type[T]) -> Callable[[Any], T | None]:
-    """Return a function for ``filter_map`` that lets items of ``kind`` pass."""
+def only(*kinds: type[T]) -> Callable[[Any], T | None]:
+    """Return a function for ``filter_map`` that lets items of ``kinds`` pass."""
 
     def choose(item: Any) -> T | None:
-        return item if isinstance(item, kind) else None
+        return item if isinstance(item, kinds) else None
 
     return choose

@@ -105,8 +105,6 @@ class Scored:
     frame: pl.DataFrame
 
 
-
-
 def scoring(
     step_id: str, up: KeyedStream[Closed], settings: ScoringSettings, window: int
 ) -> KeyedStream[Scored | Events]:

@@ -6,6 +6,7 @@ then on is a row number in the registry of its worker.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -14,14 +15,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from operators.counters import with_counters
 from operators.decoders.base import Decoded, Description, UndecodableError
 from operators.distributions import Distributions, take_distributions
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, SERIES, empty
 from operators.hash_index import HashIndex
 from operators.json_text import quoted
+from operators.tenants import salted, tenants_of_resources
 
-__all__ = ["Resolved", "SeriesRegistry", "labels_json", "name_series"]
+__all__ = ["MessageTenants", "Resolved", "SeriesRegistry", "labels_json", "name_series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Resolved:
     """Points with the registry's row of each, and what had to be learned for it.
 
     ``rows`` are those of the points, ``distribution_rows`` those of the distributions; ``new`` is
-    a SERIES frame; ``rejected`` tells which messages can't be used after all, and why.
+    a SERIES frame; ``rejected`` tells which messages can't be used after all, and why; ``untold``
+    is how many new identities had a tenant that can't be one.
     """
 
     points: pl.DataFrame
@@ -38,6 +42,15 @@ class Resolved:
     distribution_rows: NDArray[np.int32]
     new: pl.DataFrame
     rejected: dict[int, str]
+    untold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTenants:
+    """Whose each message of a poll is: for each the index of a name."""
+
+    names: tuple[str, ...]
+    of_message: NDArray[np.int32]
 
 
 class SeriesRegistry:
@@ -53,8 +66,13 @@ class SeriesRegistry:
         resource_attributes: Sequence[str],
         enrichment: Enrichment,
         shards: int = 1,
+        *,
+        tenant_attribute: str | None = None,
+        counters: str | None = None,
     ) -> None:
         self._tenant = tenant
+        self._tenant_attribute = tenant_attribute
+        self._counters = re.compile(counters) if counters else None
         self._resource_attributes = list(resource_attributes)
         self._enrichment = enrichment
         self._count = shards
@@ -66,18 +84,25 @@ class SeriesRegistry:
     def __len__(self) -> int:
         return len(self.identities)
 
-    def resolve(self, decoded: Decoded) -> Resolved:
+    def resolve(self, decoded: Decoded, tenants: MessageTenants | None = None) -> Resolved:
         """Find the row of each point; name the series of identities that are new.
 
         Messages with attributes that can't be decoded are rejected, and their points taken out.
+
+        Args:
+            decoded: what a poll held.
+            tenants: whose each message is, where a header says so.
         """
         points, distributions = decoded.points, decoded.distributions
         raw = points["raw"].to_numpy()
         size = len(raw)
         if len(distributions):
             raw = np.concatenate([raw, distributions.raw])
+        if tenants is not None:
+            messages = np.concatenate([points["message"].to_numpy(), distributions.message])
+            raw = salted(raw, tenants.names, tenants.of_message[messages])
         rows = self._index.find(raw)
-        new = empty(SERIES)
+        new, untold = empty(SERIES), 0
         unknown = np.flatnonzero(rows < 0)
         if len(unknown):
             fresh, first = np.unique(raw[unknown], return_index=True)
@@ -85,10 +110,18 @@ class SeriesRegistry:
             try:
                 description = decoded.describe(examples)
             except UndecodableError:
-                return self._without_undecodable(decoded, examples)
-            new = name_series(
-                self._tenant, description, self._resource_attributes, self._enrichment
-            )
+                return self._without_undecodable(decoded, examples, tenants)
+            if self._counters is not None:
+                streams = with_counters(description.streams, self._counters)
+                description = replace(description, streams=streams)
+            whose = pl.Series([self._tenant], dtype=pl.String)
+            if tenants is not None:
+                whose = pl.Series(tenants.names)[tenants.of_message[messages[examples]]]
+            elif self._tenant_attribute is not None:
+                whose, untold = tenants_of_resources(
+                    description, self._tenant_attribute, self._tenant
+                )
+            new = name_series(whose, description, self._resource_attributes, self._enrichment)
             start = len(self)
             series = new["series"].to_numpy()
             self.identities = np.concatenate([self.identities, new["identity"].to_numpy()])
@@ -97,9 +130,11 @@ class SeriesRegistry:
             self.shards = np.concatenate([self.shards, shards])
             self._index.insert(fresh, np.arange(start, len(self), dtype=np.int32))
             rows[unknown] = self._index.find(raw[unknown])
-        return Resolved(points, rows[:size], distributions, rows[size:], new, {})
+        return Resolved(points, rows[:size], distributions, rows[size:], new, {}, untold)
 
-    def _without_undecodable(self, decoded: Decoded, examples: NDArray[np.intp]) -> Resolved:
+    def _without_undecodable(
+        self, decoded: Decoded, examples: NDArray[np.intp], tenants: MessageTenants | None
+    ) -> Resolved:
         """Resolve again without the messages to blame. One identity at a time: this is rare."""
         points, distributions = decoded.points, decoded.distributions
         messages = np.concatenate([points["message"].to_numpy(), distributions.message])
@@ -116,12 +151,12 @@ class SeriesRegistry:
             lambda rows: decoded.describe(kept[rows]),
             distributions=take_distributions(distributions, kept[kept >= size] - size),
         )
-        resolved = self.resolve(rest)
+        resolved = self.resolve(rest, tenants)
         return replace(resolved, rejected={**resolved.rejected, **rejected})
 
 
 def name_series(
-    tenant: str,
+    tenant: pl.Series,
     description: Description,
     resource_attributes: Sequence[str],
     enrichment: Enrichment,
@@ -131,7 +166,7 @@ def name_series(
     The identity is made of all that the producer says: name, unit, kind, scope, resource and
     attributes, in whatever order they stood. The labels are the attributes of the points and the
     chosen ones of the resource (the former win), enriched; empty ones are as good as absent.
-    A series is what shares tenant, name and labels.
+    A series is what shares tenant, name and labels. ``tenant`` has one element, or one a stream.
     """
     streams = description.streams
     attributes = _last_of_each(description.attributes)
@@ -149,7 +184,7 @@ def name_series(
     )
     labels = enrichment.apply(labels, streams.height).filter(pl.col("value") != "")
     named = streams.with_columns(
-        tenant=pl.lit(tenant),
+        tenant=tenant if len(tenant) == streams.height else pl.lit(tenant[0]),
         labels=labels_json(labels, streams.height),
         all_attributes=labels_json(attributes, streams.height),
         all_resource=labels_json(resources, _count(streams["resource"])).gather(

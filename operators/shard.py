@@ -17,6 +17,7 @@ is added is such a replay.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -61,7 +62,8 @@ class Tally:
     __slots__ = ("duplicates", "overlaps", "refused")
 
     def __init__(self) -> None:
-        self.duplicates = self.overlaps = self.refused = 0
+        self.duplicates = self.overlaps = 0
+        self.refused: Counter[str] = Counter()  # by tenant
 
 
 class Refused:
@@ -176,6 +178,10 @@ class Shard:
                 if window.computed:
                     window.late.append(waiting)
 
+    def refuse(self, identities: NDArray[np.uint64], tenant: str, seen: int) -> None:
+        """Drop the points of these from now on, and those that waited for a name."""
+        self.names.refuse(identities, tenant, seen)
+
     def due(self, watermark: int) -> bool:
         """Whether ``close`` would give something for this watermark."""
         late = (start for start, window in self._open.items() if window.late)
@@ -223,7 +229,7 @@ class Shard:
         refused = self.names.kinds[points.row] == REFUSED
         if keep.all() and not refused.any():
             return None, points
-        self.tally.refused += int(refused.sum())
+        self.tally.refused.update(self.names.refused(points.row[refused]))
         take = take_histograms if isinstance(points, Histograms) else _take_points
         late = ~keep & ~refused
         rest = take(points, np.flatnonzero(keep & ~refused))
@@ -285,9 +291,7 @@ class Shard:
         )
         for mine, new in zip(self._tails, tails, strict=True):
             mine[concerned] = new[concerned]
-        self._histogram_tails = _by_row(
-            [_of(self._histogram_tails, ~concerned), histogram_tails]
-        )
+        self._histogram_tails = _by_row([_of(self._histogram_tails, ~concerned), histogram_tails])
         changed: dict[int, NDArray[np.int32]] = {}
         for start, window in computed.items():
             here = starts == start
@@ -316,9 +320,7 @@ class Shard:
         histogram_tails: Histograms,
         *,
         count: bool,
-    ) -> tuple[
-        Rows, NDArray[np.int64], NDArray[np.int64], Sketches, NDArray[np.int64], Histograms
-    ]:
+    ) -> tuple[Rows, NDArray[np.int64], NDArray[np.int64], Sketches, NDArray[np.int64], Histograms]:
         """Return rows by identity and window, their starts and origins, sketches and theirs, and
         the histograms' tails. The other tails are brought forward in place.
         """
@@ -335,7 +337,9 @@ class Shard:
             sketches, sketch_starts = self._sketch_gauges(ordered, counts)
         if not len(histograms.row):
             return rows, starts, origins, sketches, sketch_starts, histogram_tails
-        known = np.flatnonzero((kinds[histograms.row] > CUMULATIVE) & (kinds[histograms.row] < REFUSED))
+        known = np.flatnonzero(
+            (kinds[histograms.row] > CUMULATIVE) & (kinds[histograms.row] < REFUSED)
+        )
         observed, more, more_starts, histogram_tails = observe(
             take_histograms(histograms, known), kinds, self._window, self._horizon, histogram_tails
         )
@@ -385,9 +389,7 @@ class Shard:
         window = self._open[start]
         if window.emitted is None:
             window.emitted = Emitted(owners)
-            yield self._frame(
-                self._window, start, window.content, np.zeros(len(owners), np.int64)
-            )
+            yield self._frame(self._window, start, window.content, np.zeros(len(owners), np.int64))
             return
         chosen = np.zeros(self.names.owners, np.bool_)
         chosen[owners] = True
@@ -424,9 +426,7 @@ class Shard:
             *_, self._histogram_base = observe(
                 histograms, self.names.kinds, self._window, self._horizon, self._histogram_base
             )
-            handed = {
-                start: window.content for start, window in zip(frozen, windows, strict=True)
-            }
+            handed = {start: window.content for start, window in zip(frozen, windows, strict=True)}
         else:
             handed = {}
         if self._closed > UNKNOWN:

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from operators.distributions import Distributions
 
-__all__ = ["NO_SAMPLES", "Observed", "Samples", "Survey", "spread", "spread_distributions", "survey"]
+__all__ = [
+    "NO_SAMPLES",
+    "Observed",
+    "Samples",
+    "Survey",
+    "spread",
+    "spread_distributions",
+    "survey",
+]
 
 
 class Samples(NamedTuple):
@@ -109,7 +117,10 @@ def spread(
     place = bounds[:-1].copy()
     size = bounds[shards]
     samples = Samples(
-        np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        np.empty(size, np.uint64),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+        np.empty(size),
     )
     for i in range(len(rows)):
         if ts[i] > limit:

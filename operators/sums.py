@@ -209,7 +209,9 @@ def aggregate(
                 rows.max[at] = max(rows.max[at], value)
                 total = rows.increase[at]
                 new = total + rise
-                rise_lost += (total - new) + rise if abs(total) >= abs(rise) else (rise - new) + total
+                rise_lost += (
+                    (total - new) + rise if abs(total) >= abs(rise) else (rise - new) + total
+                )
                 rows.increase[at] = new
             rows.last_ts[at] = ts
             rows.last[at] = value
@@ -223,5 +225,3 @@ def aggregate(
         rows.last_ts[:used], rows.last[:used], rows.increase[:used],
     )  # fmt: skip
     return rows, starts[:used], origins[:used], counts, duplicates, overlaps
-
-

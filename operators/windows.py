@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -11,6 +12,7 @@ import bytewax.operators as op
 import polars as pl
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
+from operators.admission import Admitted, Refused
 from operators.clock import Clock, SystemClock
 from operators.decoding import ShardBatch
 from operators.durations import format_duration
@@ -21,6 +23,7 @@ from operators.monitoring import (
     BATCH_SECONDS,
     LATE_POINTS,
     OPEN_SERIES,
+    POINTS_REFUSED,
     POINTS_SKIPPED,
     ROLLUPS_EMITTED,
     SNAPSHOT_SECONDS,
@@ -31,9 +34,14 @@ from operators.shard import Shard, Tally
 from operators.sums import Points
 from operators.watermark import UNKNOWN, Watermark
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["Closed", "Late", "RollupSettings", "windows"]
 
 _VERSION: Final = 2
+_SHORT_WAIT: Final = 0.05
+_LONGEST_WAIT: Final = 10.0
+"""Seconds to wait for the names of new streams before windows are closed without them."""
 _GATHER: Final = 0.25
 """Seconds between two closings of a shard."""
 _BACKLOG: Final = 60.0
@@ -92,7 +100,7 @@ class Late:
 
 def windows(
     step_id: str,
-    up: KeyedStream[ShardBatch],
+    up: KeyedStream[ShardBatch | Admitted | Refused],
     settings: RollupSettings,
     readers: int,
     low_water: LowWater | None = None,
@@ -108,7 +116,9 @@ def windows(
     return op.stateful_batch(step_id, up, build)
 
 
-class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]]):
+class WindowLogic(
+    StatefulBatchLogic[ShardBatch | Admitted | Refused, "Closed | Late", dict[str, Any]]
+):
     """Closes the windows of one shard as its watermark passes."""
 
     def __init__(
@@ -143,12 +153,18 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
             self._outbox = [pl.read_ipc_stream(frame) for frame in state["outbox"]]
         self._name = "?"
         self._not_before = 0.0
+        self._waits_since: float | None = None
         self._wake: datetime | None = None
 
-    def on_batch(self, values: list[ShardBatch]) -> tuple[list[Closed | Late], bool]:
+    def on_batch(
+        self, values: list[ShardBatch | Admitted | Refused]
+    ) -> tuple[list[Closed | Late], bool]:
         """Take in points; close windows if it is time."""
         out: list[Closed | Late] = []
         for batch in values:
+            if not isinstance(batch, ShardBatch):
+                self._hear(batch)
+                continue
             self._name = str(batch.shard)
             before = self._watermark.value
             self._watermark.update(batch.reader, batch.largest, batch.marks, replay=batch.replay)
@@ -172,6 +188,7 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
 
     def on_eof(self) -> tuple[list[Closed | Late], bool]:
         """Close what was put off, now."""
+        self._shard.names.wait_no_more()
         return self._close(force=True), StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
@@ -195,12 +212,18 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
         SNAPSHOT_SECONDS.observe(perf_counter() - started)
         return state
 
+    def _hear(self, verdict: Admitted | Refused) -> None:
+        """Learn what becomes of identities that were named."""
+        seen = self._watermark.value
+        if isinstance(verdict, Admitted):
+            self._shard.name(verdict.series, seen)
+        else:
+            self._shard.refuse(verdict.identities, verdict.tenant, seen)
+
     def _add(self, batch: ShardBatch, watermark: int) -> list[Closed | Late]:
         """Put a batch into the shard; return what is too late."""
         shard = self._shard
         seen = max(watermark, max(batch.largest.values(), default=UNKNOWN))
-        if batch.series.height:
-            shard.name(batch.series, seen)
         samples, observed = batch.samples, batch.observed
         points = NO_POINTS
         if len(samples.ts):
@@ -222,17 +245,33 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
         if self._shard.replaying or not (show_open or self._shard.due(self._watermark.value)):
             return [Closed(frame) for frame in frames]
         began = self._clock.monotonic()
-        if not force and began < self._not_before:
-            wait = timedelta(seconds=self._not_before - began)
-            self._wake = datetime.now(UTC) + wait
+        not_before = self._named_by(began) if self._shard.names.waiting else self._not_before
+        if began < not_before and not (force and not self._shard.names.waiting):
+            self._wake = datetime.now(UTC) + timedelta(seconds=not_before - began)
             return [Closed(frame) for frame in frames]
         lag = (self._clock.now() - self._watermark.value) / 1e9
+        self._waits_since = None
         self._not_before = began + (_GATHER if lag < _BACKLOG else _GATHER_BACKLOG)
         frames += self._closed(show_open=show_open)
         OPEN_SERIES.labels(self._name).set(self._shard.names.owners)
         if self._watermark.value > UNKNOWN:
             WATERMARK_LAG.labels(self._name).set(lag)
         return [Closed(frame) for frame in frames]
+
+    def _named_by(self, now: float) -> float:
+        """Return when to close although identities have no name yet, which come another way."""
+        if self._waits_since is None:
+            self._waits_since = now
+        if now - self._waits_since < _LONGEST_WAIT:
+            return now + _SHORT_WAIT
+        _log.warning(
+            "shard %s: %d streams have no name after %.0f s; their points are left out until they do",
+            self._name,
+            self._shard.names.waiting,
+            _LONGEST_WAIT,
+        )
+        self._shard.names.wait_no_more()
+        return now
 
     def _closed(self, *, show_open: bool) -> list[pl.DataFrame]:
         """Close what is due, and count it."""
@@ -244,9 +283,10 @@ class WindowLogic(StatefulBatchLogic[ShardBatch, "Closed | Late", dict[str, Any]
         self._low_water.freeze(self._shard.frozen)
         BATCH_SECONDS.labels("windows").observe(perf_counter() - started)
         tally, self._shard.tally = self._shard.tally, Tally()
-        for reason in Tally.__slots__:
-            if count := getattr(tally, reason):
-                POINTS_SKIPPED.labels(reason).inc(count)
+        POINTS_SKIPPED.labels("duplicate").inc(tally.duplicates)
+        POINTS_SKIPPED.labels("overlap").inc(tally.overlaps)
+        for tenant, count in tally.refused.items():
+            POINTS_REFUSED.labels(tenant).inc(count)
         for frame in frames:
             revised = int((frame["revision"] > 0).sum())
             window = format_duration(int(frame["window"][0]))

@@ -19,7 +19,14 @@ from pydantic import (
 
 from operators.durations import format_duration, parse_duration
 
-__all__ = ["Duration", "PositiveDuration", "SecretUrl", "Section", "WithSecretFiles", "regular_expression"]
+__all__ = [
+    "Duration",
+    "PositiveDuration",
+    "SecretUrl",
+    "Section",
+    "WithSecretFiles",
+    "regular_expression",
+]
 
 
 def _duration(value: Any) -> int:

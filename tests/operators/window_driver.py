@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from operators.admission import Admitted
 from operators.clock import ManualClock
 from operators.decoding import ShardBatch
 from operators.frames import SERIES
@@ -115,10 +116,10 @@ class Driver:
             polls.append((listed, None))
             self.low_water.note(partition, len(polls), largest[partition])
         self.accepted += len(listed)
-        batch = ShardBatch(
-            0, reader, largest, marks or {}, samples=samples_of(listed), series=names
-        )
+        batch = ShardBatch(0, reader, largest, marks or {}, samples=samples_of(listed))
         self._keep(self.logic.on_batch([batch])[0])
+        if names.height:  # names come another way, and may come later
+            self._keep(self.logic.on_batch([Admitted(0, "default", names)])[0])
 
     def notify(self) -> None:
         """Let the time pass for which closings are put off."""
@@ -147,9 +148,8 @@ class Driver:
             names = series_of({identity: self.streams[identity] for identity in wanted})
             largest = {place: max(point.ts for point in points)}
             self.low_water.note(place, len(partition.polls), largest[place])
-            batch = ShardBatch(
-                0, partition.reader, largest, {}, True, samples_of(points), None, names
-            )
+            self._keep(self.logic.on_batch([Admitted(0, "default", names)])[0])
+            batch = ShardBatch(0, partition.reader, largest, {}, True, samples_of(points))
             self._keep(self.logic.on_batch([batch])[0])
 
     def end(self) -> None:
