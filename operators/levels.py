@@ -219,6 +219,7 @@ class Levels:
                     for start, emitted in level.emitted.items()
                     if (state := emitted_state(emitted, start + level.window > closed))
                 },
+                "altered": [start for start in level.altered if start in level.emitted],
             }
             for level in self.levels
         }
@@ -237,12 +238,13 @@ class Levels:
     ) -> None:
         """Note what had come out by ``closed``, and in which revision; see ``close``."""
         for _ in self.close(finest, {}, closed, owners):
-            pass
+            pass  # only what it notes is wanted
         for level in self.levels:
-            for start, emitted in state.get(level.window, {"emitted": {}})["emitted"].items():
+            mine = state.get(level.window, {"emitted": {}, "altered": ()})
+            for start, emitted in mine["emitted"].items():
                 level.emitted[start] = restored_emitted(level.emitted.get(start), emitted)
-                if start + level.window > closed:
-                    level.altered[start] = [level.emitted[start].owners]
+            for start in mine["altered"]:  # by whom was not kept
+                level.altered[start] = [level.emitted[start].owners]
 
     @property
     def open(self) -> bool:

@@ -116,6 +116,7 @@ class Shard:
         self._closed = UNKNOWN  # watermark of the last close
         self._computed = UNKNOWN  # end of the last computed window
         self._swept = UNKNOWN
+        self._owed: dict[int, NDArray[np.int32]] = {}  # what has to come out again after a restart
         self._restored: dict[str, Any] | None = None
 
     @property
@@ -126,7 +127,7 @@ class Shard:
     @property
     def open(self) -> bool:
         """Whether something is held that no rollup has shown yet."""
-        return self._levels.open or any(
+        return self._levels.open or bool(self._owed) or any(
             not window.computed or window.late for window in self._open.values()
         )
 
@@ -184,8 +185,8 @@ class Shard:
 
     def due(self, watermark: int) -> bool:
         """Whether ``close`` would give something for this watermark."""
-        late = (start for start, window in self._open.items() if window.late)
-        if any(start + self._window <= watermark for start in late):
+        late = [start for start, window in self._open.items() if window.late]
+        if any(start + self._window <= watermark for start in (*late, *self._owed)):
             return True
         if watermark // self._window > self._closed // self._window:
             return bool(self._open) or self._levels.pending()
@@ -200,6 +201,9 @@ class Shard:
         """
         limit = _EVERYTHING if show_open else watermark
         changed = self._compute_again()
+        for start, owners in self._owed.items():
+            changed[start] = np.union1d(owners, changed.get(start, owners)).astype(np.int32)
+        self._owed = {}
         for start in self._compute_due(limit):
             changed[start] = self._open[start].content.rows.owner
         frames = []
@@ -473,6 +477,7 @@ class Shard:
                 for start, window in self._open.items()
                 if (state := emitted_state(window.emitted, start + self._window > self._closed))
             },
+            "owed": [s for s, window in self._open.items() if window.emitted and window.late],
             "levels": self._levels.snapshot(self._closed),
         }
 
@@ -496,13 +501,17 @@ class Shard:
         if state is None:
             return
         self._restored = None
-        for start in self._compute_due(self._closed):
+        # Windows that were shown early are among those that came out, whatever the watermark is.
+        shown = max((start + self._window for start in state["emitted"]), default=UNKNOWN)
+        for start in self._compute_due(max(self._closed, shown)):
             window = self._open[start]
             window.emitted = Emitted(window.content.rows.owner)
         self._pass(self._closed)
         for start, emitted in state["emitted"].items():
             window = self._window_at(start)
             window.emitted = restored_emitted(window.emitted, emitted)
+        for start in state["owed"]:
+            self._owed[start] = self._window_at(start).content.rows.owner
         finest = {start: w.content for start, w in self._open.items() if w.computed}
         self._levels.rebuild(finest, state["levels"], self._closed, self.names.owners)
         self.tally = Tally()

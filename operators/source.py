@@ -531,8 +531,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             np.fromiter((message.partition() for message in batch), np.int32, size),
             np.fromiter((message.offset() for message in batch), np.int64, size),
             dict(marks),
-            tenants,
-            names,
+            tenants=tenants,
+            tenant_names=names,
         )
 
     # What it tells others.
