@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_DISTRIBUTIONS", "Distributions"]
+__all__ = ["NO_DISTRIBUTIONS", "Distributions", "exponential_bounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,35 @@ NO_DISTRIBUTIONS: Final = Distributions(
     )
 )
 """None at all."""
+
+_BITS: Final = 10
+_TABLES: Final = tuple(
+    np.array([float(Decimal(2) ** (Decimal(i) / (1 << bits))) for i in range(1 << _BITS)])
+    for bits in (_BITS, 2 * _BITS, 3 * _BITS)
+)
+"""``2 ** (i / 2**bits)`` for ten bits of a fraction each, correctly rounded."""
+_FINEST: Final = len(_TABLES) * _BITS
+_FAR: Final = 1 << 12  # 2**4096 is infinite, and its inverse is 0
+
+
+def exponential_bounds(scale: NDArray[Any] | int, index: NDArray[Any] | int) -> NDArray[np.float64]:
+    """Return ``2 ** (index / 2**scale)``: the lower bound of OTel's bucket ``index`` at ``scale``.
+
+    Both are integers, broadcast against each other. The result depends on nothing but the exact
+    binary fraction, so a bound of one scale is bit for bit one of every finer scale; and it is
+    made of integers, tables and multiplications only, so it is the same on every machine, whatever
+    its ``exp2``. It is within two units in the last place. Past the range of a double it is 0 or
+    infinity; scales above 30, which no producer uses, are as coarse as 30.
+    """
+    scales = np.asarray(scale, np.int64)
+    indexes = np.asarray(index, np.int64) >> np.clip(scales - _FINEST, 0, 63)
+    fine = np.clip(scales, 0, _FINEST)
+    whole = indexes >> fine
+    fraction = (indexes - (whole << fine)) << (_FINEST - fine)
+    value = np.ones(np.shape(fraction))
+    for number, table in enumerate(_TABLES):
+        value *= table[(fraction >> (_FINEST - (number + 1) * _BITS)) & ((1 << _BITS) - 1)]
+    exponent = np.clip(whole, -_FAR, _FAR) << np.clip(-scales, 0, 12)
+    with np.errstate(over="ignore", under="ignore"):
+        bounds: NDArray[np.float64] = np.ldexp(value, exponent.astype(np.int32))
+    return bounds
