@@ -38,12 +38,11 @@ DISTRIBUTION: Final = np.dtype(
         ("sum", np.float64),  # NaN where it is absent, as min and max
         ("min", np.float64),
         ("max", np.float64),
-        # Explicit: counts of all buckets. Exponential: of the positive ones, then the negative.
-        ("positive", np.int64),
+        ("positive", np.int64),  # counts of all buckets, or of those above zero
+        ("positive_end", np.int64),
         ("negative", np.int64),
-        ("counts_end", np.int64),
-        # Explicit: the bounds. Quantiles: each with its value behind it.
-        ("numbers", np.int64),
+        ("negative_end", np.int64),
+        ("numbers", np.int64),  # bounds; or quantiles, each with its value behind it
         ("numbers_end", np.int64),
         ("scale", np.int64),
         ("zero_count", np.uint64),
@@ -52,7 +51,7 @@ DISTRIBUTION: Final = np.dtype(
         ("negative_offset", np.int64),
     ]
 )
-"""One data point, as its producer tells it. Ranges end where the next one named begins."""
+"""One data point, as its producer tells it."""
 
 _FINE: Final = 0
 _STALE: Final = 1
@@ -166,9 +165,9 @@ def _judge(
 def _explicit_size(point: Any, counts: NDArray[np.uint64], numbers: NDArray[np.float64]) -> int:
     """Return the number of buckets that are not empty, -1 if the point is malformed."""
     bounds = point.numbers_end - point.numbers
-    if point.counts_end == point.positive and bounds == 0:
+    if point.positive_end == point.positive and bounds == 0:
         return 1 if point.count else 0
-    if point.counts_end - point.positive != bounds + 1:
+    if point.positive_end - point.positive != bounds + 1:
         return -1
     size = 0
     rest = point.count
@@ -195,23 +194,27 @@ def _exponential_size(point: Any, counts: NDArray[np.uint64]) -> int:
         return -1
     size = 1 if point.zero_count else 0
     rest = point.count - point.zero_count
-    for place in range(point.positive, point.counts_end):
-        count = counts[place]
-        if count > rest:
-            return -1
-        if count:
-            if place < point.negative:
-                index = point.positive_offset + (place - point.positive)
-            else:
-                index = point.negative_offset + (place - point.negative)
-            # Exponents of both bounds, in units of 1 / 2**scale where the scale is positive.
-            unit = np.int64(1) << max(point.scale, 0)
-            low = index << max(-point.scale, 0)
-            high = (index + 1) << max(-point.scale, 0)
-            if low >= _LARGEST_EXPONENT * unit or high <= _SMALLEST_EXPONENT * unit:
+    # Exponents of the bounds count in units of 1 / 2**scale where the scale is positive.
+    unit = np.int64(1) << max(point.scale, 0)
+    coarser = max(-point.scale, 0)
+    for side in range(2):
+        begin, end, offset = (
+            (point.negative, point.negative_end, point.negative_offset)
+            if side
+            else (point.positive, point.positive_end, point.positive_offset)
+        )
+        for place in range(begin, end):
+            count = counts[place]
+            if count > rest:
                 return -1
-            size += 1
-        rest -= count
+            if count:
+                index = offset + (place - begin)
+                if index << coarser >= _LARGEST_EXPONENT * unit:
+                    return -1
+                if (index + 1) << coarser <= _SMALLEST_EXPONENT * unit:
+                    return -1
+                size += 1
+            rest -= count
     return size if rest == np.uint64(0) else -1
 
 
@@ -242,12 +245,12 @@ def _index_buckets(
     for i in range(len(records)):
         point = records[i]
         if point.shape == EXPONENTIAL:
-            for place in range(point.counts_end - 1, point.negative - 1, -1):
+            for place in range(point.negative_end - 1, point.negative - 1, -1):
                 if counts[place]:
                     scale[to] = point.scale
                     index[to] = point.negative_offset + (place - point.negative)
                     to += 1
-            for place in range(point.positive, point.negative):
+            for place in range(point.positive, point.positive_end):
                 if counts[place]:
                     scale[to] = point.scale
                     index[to] = point.positive_offset + (place - point.positive)
@@ -278,9 +281,9 @@ def _lay_out(
                     to += 1
         elif point.shape == EXPLICIT:
             bounds = point.numbers_end - point.numbers
-            if point.counts_end == point.positive and point.count:
+            if point.positive_end == point.positive and point.count:
                 lower[to], upper[to], weight[to] = -np.inf, np.inf, point.count
-            for place in range(point.positive, point.counts_end):
+            for place in range(point.positive, point.positive_end):
                 number = place - point.positive
                 if counts[place]:
                     lower[to] = numbers[point.numbers + number - 1] if number else -np.inf
@@ -291,12 +294,10 @@ def _lay_out(
             # 0.0 - x instead of -x: there is one zero only.
             zero = 0.0 - point.zero_threshold
             waiting = point.zero_count > np.uint64(0)
-            for place in range(point.counts_end - 1, point.negative - 1, -1):
+            for place in range(point.negative_end - 1, point.negative - 1, -1):
                 if counts[place]:
                     begin, end = 0.0 - high[bucket], 0.0 - low[bucket]
-                    if waiting and (
-                        zero < begin or (zero == begin and point.zero_threshold < end)
-                    ):
+                    if waiting and (zero < begin or (zero == begin and point.zero_threshold < end)):
                         lower[to], upper[to] = zero, point.zero_threshold
                         weight[to] = point.zero_count
                         waiting = False
@@ -308,7 +309,7 @@ def _lay_out(
                 lower[to], upper[to] = zero, point.zero_threshold
                 weight[to] = point.zero_count
                 to += 1
-            for place in range(point.positive, point.negative):
+            for place in range(point.positive, point.positive_end):
                 if counts[place]:
                     lower[to], upper[to], weight[to] = low[bucket], high[bucket], counts[place]
                     bucket += 1

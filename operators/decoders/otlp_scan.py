@@ -227,9 +227,7 @@ def _measure(base: int, bounds: NDArray[np.int64], room: NDArray[np.int64]) -> N
 
 
 @compiled
-def _measure_metric(
-    at: int, end: int, room: NDArray[np.int64]
-) -> None:
+def _measure_metric(at: int, end: int, room: NDArray[np.int64]) -> None:
     while at < end:
         tag, at = read_tag(at, end)
         if at < 0:
@@ -401,9 +399,7 @@ def _scan_message(
 
 
 @compiled
-def _find_header(
-    at: int, end: int
-) -> tuple[int, int, int]:
+def _find_header(at: int, end: int) -> tuple[int, int, int]:
     """Return where the last field 1 begins and ends (0 and 0 without), and a reason or 0.
 
     Both ResourceMetrics and ScopeMetrics have a header as field 1 and their children as field 2.
@@ -680,16 +676,16 @@ def _scan_distribution(
             at = skip(tag, at, end)
             if at < 0:
                 return at
-    point.negative = used[_COUNTS]
     if exponential:
         point.positive_offset, failed = _buckets(begin, end, 8, columns, used)
+        point.positive_end = point.negative = used[_COUNTS]
+        if not failed:
+            point.negative_offset, failed = _buckets(begin, end, 9, columns, used)
         if failed:
             return failed
-        point.negative = used[_COUNTS]
-        point.negative_offset, failed = _buckets(begin, end, 9, columns, used)
-        if failed:
-            return failed
-    point.counts_end, point.numbers_end = used[_COUNTS], used[_NUMBERS]
+    else:
+        point.positive_end = point.negative = used[_COUNTS]
+    point.negative_end, point.numbers_end = used[_COUNTS], used[_NUMBERS]
     point.raw = mixed
     point.metric = used[_METRICS] - 1
     used[_DISTRIBUTIONS] += 1
@@ -729,9 +725,7 @@ def _doubles_or_counts(
 
 
 @compiled
-def _quantile(
-    at: int, end: int, columns: _Columns, used: NDArray[np.int64]
-) -> int:
+def _quantile(at: int, end: int, columns: _Columns, used: NDArray[np.int64]) -> int:
     """Read a ValueAtQuantile; return 0, or the reason why it is none."""
     quantile = value = 0.0
     while at < end:

@@ -3,7 +3,9 @@
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import polars as pl
@@ -19,8 +21,10 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     ExponentialHistogram,
+    ExponentialHistogramDataPoint,
     Gauge,
     Histogram,
+    HistogramDataPoint,
     Metric,
     MetricsData,
     NumberDataPoint,
@@ -28,16 +32,25 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     ScopeMetrics,
     Sum,
     Summary,
+    SummaryDataPoint,
 )
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from flows.settings import Enrichment as NoChanges
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded
+from operators.distributions import Distributions
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 from operators.series import Resolved, SeriesRegistry
-from tests.operators.otlp_reference import Measured, as_json, measured
+from tests.operators.otlp_reference import (
+    Distributed,
+    Measured,
+    as_json,
+    distributed,
+    measured,
+    rounded,
+)
 
 ENCODE: dict[str, Callable[[MetricsData], bytes]] = {
     "otlp_proto": lambda data: data.SerializeToString(),
@@ -85,11 +98,9 @@ def decode(encoding: str, *messages: MetricsData | bytes) -> Decoded:
     return DECODERS[encoding].decode(values)
 
 
-def listed(decoded: Decoded) -> list[Measured]:
-    """Return the points with their names, as the decoder tells them."""
-    points = decoded.points
-    assert points.schema == POINTS
-    description = decoded.describe(np.arange(points.height))
+def described(decoded: Decoded, rows: np.ndarray) -> list[tuple[object, ...]]:
+    """Return name, unit, kind, attributes and resource of the points at ``rows``."""
+    description = decoded.describe(rows)
     assert description.streams.schema == STREAMS
     assert description.attributes.schema == description.resources.schema == ATTRIBUTES
 
@@ -101,15 +112,58 @@ def listed(decoded: Decoded) -> list[Measured]:
 
     attributes, resources = pairs(description.attributes), pairs(description.resources)
     return [
-        Measured(
-            row["message"], row["ts"], row["start"], row["value"], stream["name"], stream["unit"],
-            stream["kind"], tuple(sorted(attributes.get(number, {}).items())),
+        (
+            stream["name"], stream["unit"], stream["kind"],
+            tuple(sorted(attributes.get(number, {}).items())),
             tuple(sorted(resources.get(stream["resource"], {}).items())),
         )
-        for number, (row, stream) in enumerate(
-            zip(points.to_dicts(), description.streams.to_dicts(), strict=True)
-        )
+        for number, stream in enumerate(description.streams.to_dicts())
     ]  # fmt: skip
+
+
+def listed(decoded: Decoded) -> list[Measured]:
+    """Return the number points with their names, as the decoder tells them."""
+    points = decoded.points
+    assert points.schema == POINTS
+    names = described(decoded, np.arange(points.height))
+    return [
+        Measured(row["message"], row["ts"], row["start"], row["value"], *name)
+        for row, name in zip(points.to_dicts(), names, strict=True)
+    ]
+
+
+def listed_distributions(decoded: Decoded) -> list[Distributed]:
+    """Return the points of histograms and summaries with their names, as the decoder tells them."""
+    found = decoded.distributions
+    assert len(found.lower) == len(found.upper) == len(found.weight) == found.offsets[-1]
+    names = described(decoded, decoded.points.height + np.arange(len(found)))
+    columns = (
+        found.message, found.ts, found.start, found.count, found.sum, found.min, found.max,
+        found.offsets[:-1], found.offsets[1:],
+    )  # fmt: skip
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    segments = list(
+        zip(found.lower.tolist(), found.upper.tolist(), found.weight.tolist(), strict=True)
+    )
+    told = []
+    for (*stated, begin, end), name in zip(rows, names, strict=True):
+        assert segments[begin:end] == sorted(segments[begin:end])
+        numbers = [None if number != number else number for number in stated[4:]]
+        told.append(Distributed(*stated[:4], *numbers, tuple(segments[begin:end]), *name))
+    return told
+
+
+def to_twelve_digits(points: list[Distributed]) -> list[Distributed]:
+    """Round all bounds: those of exponential buckets are as good as their power function."""
+    return sorted(
+        (
+            point._replace(
+                segments=tuple((rounded(low), rounded(high), n) for low, high, n in point.segments)
+            )
+            for point in points
+        ),
+        key=repr,
+    )
 
 
 def resolve(encoding: str, *messages: MetricsData | bytes) -> Resolved:
@@ -159,17 +213,85 @@ def data_points(draw: st.DrawFn) -> NumberDataPoint:
     )
 
 
+stated = st.fixed_dictionaries(
+    {
+        "time_unix_nano": st.one_of(st.just(0), st.integers(1, 2**63 - 1)),
+        "start_time_unix_nano": st.sampled_from([0, 1, 2**63 - 1]),
+        "attributes": attributes,
+        "flags": st.sampled_from([0, 0, 0, 1, 2]),
+    }
+)
+aggregates = st.fixed_dictionaries(
+    {}, optional={"sum": st.floats(), "min": st.floats(), "max": st.floats()}
+)
+weights = st.lists(st.one_of(st.just(0), st.integers(0, 9), st.integers(0, 2**50)), max_size=5)
+# Now and then a count that the buckets do not add up to, or that none may have.
+errors = st.sampled_from([0] * 12 + [1, 2**63])
+
+
+@st.composite
+def histogram_points(draw: st.DrawFn) -> HistogramDataPoint:
+    counts = draw(weights)
+    bound = st.one_of(doubles, st.floats())
+    bounds = sorted(draw(st.lists(doubles, min_size=len(counts), max_size=len(counts))))[1:]
+    if draw(st.integers(0, 5)) == 0:
+        bounds = draw(st.lists(bound, max_size=4))
+    total = draw(st.integers(0, 2**40)) if not counts else sum(counts)
+    return HistogramDataPoint(
+        **draw(stated), **draw(aggregates), count=total + draw(errors), bucket_counts=counts,
+        explicit_bounds=bounds,
+    )  # fmt: skip
+
+
+@st.composite
+def exponential_points(draw: st.DrawFn) -> ExponentialHistogramDataPoint:
+    Buckets = ExponentialHistogramDataPoint.Buckets  # noqa: N806
+    offset = st.one_of(st.integers(-20, 20), st.integers(-(2**31), 2**31 - 1))
+    sides = [Buckets(offset=draw(offset), bucket_counts=draw(weights)) for _ in range(2)]
+    zero = draw(st.integers(0, 3))
+    total = zero + sum(sum(side.bucket_counts) for side in sides)
+    threshold = st.one_of(st.just(0.0), st.floats(0, 4), st.floats())
+    return ExponentialHistogramDataPoint(
+        **draw(stated), **draw(aggregates), count=total + draw(errors), zero_count=zero,
+        scale=draw(st.one_of(st.integers(-10, 20), st.integers(-(2**31), 2**31 - 1))),
+        positive=sides[0], negative=sides[1], zero_threshold=draw(threshold),
+    )  # fmt: skip
+
+
+@st.composite
+def summary_points(draw: st.DrawFn) -> SummaryDataPoint:
+    quantile = st.one_of(st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0]), st.floats())
+    at = draw(st.lists(quantile, max_size=4, unique=True))
+    if draw(st.integers(0, 3)):
+        at = sorted(q for q in at if 0 <= q <= 1)
+    return SummaryDataPoint(
+        **draw(stated), count=draw(st.integers(0, 2**40)) + draw(errors), sum=draw(st.floats()),
+        quantile_values=[
+            SummaryDataPoint.ValueAtQuantile(quantile=q, value=draw(st.floats())) for q in at
+        ],
+    )  # fmt: skip
+
+
 points_ = st.lists(data_points(), max_size=3)
+temporalities = st.integers(0, 2)
 data_ = st.one_of(
     points_.map(lambda p: {"gauge": Gauge(data_points=p)}),
     st.builds(
         lambda p, t, m: {"sum": Sum(data_points=p, aggregation_temporality=t, is_monotonic=m)},
-        points_, st.integers(0, 2), st.booleans(),
+        points_, temporalities, st.booleans(),
     ),
-    st.sampled_from(
-        [{"histogram": Histogram()}, {"exponential_histogram": ExponentialHistogram()},
-         {"summary": Summary()}, {}]
+    st.builds(
+        lambda p, t: {"histogram": Histogram(data_points=p, aggregation_temporality=t)},
+        st.lists(histogram_points(), max_size=3), temporalities,
     ),
+    st.builds(
+        lambda p, t: {
+            "exponential_histogram": ExponentialHistogram(data_points=p, aggregation_temporality=t)
+        },
+        st.lists(exponential_points(), max_size=3), temporalities,
+    ),
+    st.lists(summary_points(), max_size=3).map(lambda p: {"summary": Summary(data_points=p)}),
+    st.just({}),
 )  # fmt: skip
 metrics_ = st.builds(
     lambda name, unit, data: Metric(name=name, unit=unit, **data), texts, texts, data_
@@ -193,10 +315,13 @@ many = settings(max_examples=40, deadline=None, suppress_health_check=list(Healt
 @given(messages=st.lists(batches, max_size=3))
 def test_any_batches_give_what_reading_them_point_by_point_gives(encoding, messages):
     decoded = decode(encoding, *messages)
-    expected, skipped = measured(messages)
+    numbers, skipped = measured(messages)
+    distributions, also_skipped = distributed(messages)
     assert decoded.rejected == {}
-    assert decoded.skipped == skipped
-    assert sorted(listed(decoded)) == sorted(expected)
+    assert decoded.skipped == Counter(skipped) + Counter(also_skipped)
+    assert sorted(listed(decoded)) == sorted(numbers)
+    found = listed_distributions(decoded)
+    assert to_twelve_digits(found) == to_twelve_digits(distributions)
 
 
 @many
@@ -204,11 +329,10 @@ def test_any_batches_give_what_reading_them_point_by_point_gives(encoding, messa
 def test_points_of_one_identity_have_one_number_and_others_another(messages):
     for encoding in DECODERS:
         decoded = decode(encoding, *messages)
-        by_name: dict[tuple[object, ...], set[int]] = {}
         by_raw: dict[int, set[tuple[object, ...]]] = {}
-        for raw, each in zip(decoded.points["raw"].to_list(), listed(decoded), strict=True):
-            by_raw.setdefault(raw, set()).add(each[4:])
-            by_name.setdefault(each[4:], set()).add(raw)
+        raws = [*decoded.points["raw"].to_list(), *decoded.distributions.raw.tolist()]
+        for raw, name in zip(raws, described(decoded, np.arange(len(raws))), strict=True):
+            by_raw.setdefault(raw, set()).add(name)
         assert all(len(names) == 1 for names in by_raw.values())
 
 
@@ -221,6 +345,37 @@ def test_the_same_data_in_any_encoding_is_the_same_series(messages):
         names = resolved.new.unique("series").select("series", "name", "labels").sort("series")
         found.append(names.rows())
     assert all(rows == found[0] for rows in found)
+
+
+@many
+@given(messages=st.lists(batches, min_size=1, max_size=2))
+def test_distributions_are_the_same_to_the_last_bit_in_any_encoding(messages):
+    proto, other = (
+        decode(encoding, *messages).distributions for encoding in ("otlp_proto", "otlp_json")
+    )
+    # Encodings differ in which types of metric come first.
+    mine, theirs = rows_of(proto), rows_of(other)
+    assert sorted(mine) == sorted(theirs)
+
+
+def rows_of(found: Distributions) -> list[bytes]:
+    """Return all that is told of each point but its raw identity, as bytes."""
+    single = [f.name for f in fields(found) if f.name not in ("raw", *SEGMENTS, "offsets")]
+    return [
+        b"".join(
+            [
+                *(getattr(found, name)[i].tobytes() for name in single),
+                *(
+                    getattr(found, name)[found.offsets[i] : found.offsets[i + 1]].tobytes()
+                    for name in SEGMENTS
+                ),
+            ]
+        )
+        for i in range(len(found))
+    ]
+
+
+SEGMENTS = ("lower", "upper", "weight")
 
 
 @encodings
@@ -278,9 +433,9 @@ def test_what_carries_nothing_to_aggregate_is_counted_by_reason(encoding):
         point(math.nan), point(math.inf), point(-math.inf), point(None), point(5.0, flags=1),
         point(None, flags=1), point(8.0),
     ]  # fmt: skip
-    decoded = decode(encoding, batch(gauge(*points), Metric(name="h", histogram=Histogram())))
+    decoded = decode(encoding, batch(gauge(*points)))
     assert decoded.points["value"].to_list() == [8.0]
-    assert decoded.skipped == {"not_finite": 3, "no_value": 1, "stale": 2, "histogram": 1}
+    assert decoded.skipped == {"not_finite": 3, "no_value": 1, "stale": 2}
 
 
 @encodings
