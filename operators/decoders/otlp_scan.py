@@ -273,16 +273,22 @@ def _scan(
     used: NDArray[np.int64],
     status: NDArray[np.int64],
 ) -> None:
-    before = np.empty_like(used)
+    before = np.zeros(_COUNTERS, np.int64)
     for message in range(len(bounds) - 1):
-        before[:] = used
+        _set(before, used)
         begin, end = base + bounds[message], base + bounds[message + 1]
         failed = _check_message(begin, end)
         if not failed:
             failed = _scan_message(base, begin, end, message, columns, used)
         if failed:
             status[message] = failed
-            used[:] = before
+            _set(used, before)
+
+
+@compiled
+def _set(counters: NDArray[np.int64], to: NDArray[np.int64]) -> None:
+    for row in range(_COUNTERS):
+        counters[row] = to[row]
 
 
 @compiled
@@ -318,6 +324,7 @@ def _scan_message(
     All levels down to the metrics are loops in this one function: the arrays of ``columns`` are
     not handed on where there are many points.
     """
+    before = np.zeros(_COUNTERS, np.int64)
     resource, resource_end = _next(begin, end, _FIRST)
     while resource >= 0:
         start, stop, failed = _find_header(resource, resource_end)
@@ -354,7 +361,8 @@ def _scan_message(
                 used[_METRICS] += 1
 
                 of_type = 0
-                before = used.copy() if metric.turns > 1 else used
+                if metric.turns > 1:
+                    _set(before, used)
                 while at < metric_end:
                     tag, at = read_tag(at, metric_end)
                     if not _is_data(tag):
@@ -364,7 +372,8 @@ def _scan_message(
                     if of_type != tag >> 3:
                         # Another one of the oneof: what stood there before does not count.
                         of_type = tag >> 3
-                        used[:] = before
+                        if metric.turns > 1:
+                            _set(used, before)
                     point, point_end = _next(data, at, _FIRST)
                     while point >= 0:
                         if of_type <= SUM_TYPE:

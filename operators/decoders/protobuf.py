@@ -316,4 +316,5 @@ def _copy(
     content: NDArray[np.uint8],
 ) -> None:
     for i in range(len(spans)):
-        content[offsets[i] : offsets[i + 1]] = buffer[spans[i, 0] : spans[i, 1]]
+        for place in range(spans[i, 1] - spans[i, 0]):
+            content[offsets[i] + place] = buffer[spans[i, 0] + place]

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
@@ -171,12 +172,12 @@ def explicit(point: Any) -> list[tuple[float, float, int]] | None:
     if not bounds and not counts:
         counts = [point.count]
     edges = [-math.inf, *bounds, math.inf]
-    rising = all(a < b for a, b in zip(bounds, bounds[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(bounds))
     if not rising or any(map(math.isnan, bounds)) or len(counts) != len(bounds) + 1:
         return None
     if sum(counts) != point.count:
         return None
-    found = [(low, high, n) for low, high, n in zip(edges, edges[1:], counts, strict=True) if n]
+    found = [(low, high, n) for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True) if n]
     return None if any(low == high for low, high, _ in found) else found
 
 
@@ -194,7 +195,7 @@ def exponential(point: Any) -> list[tuple[float, float, int]] | None:
             if count:
                 index = buckets.offset + number
                 low, high = power(point.scale, index), power(point.scale, index + 1)
-                if low is None or high is None or high == 0 or math.isinf(low):
+                if high == 0 or math.isinf(low):
                     return None
                 found.append((low, high, count) if sign > 0 else (0.0 - high, 0.0 - low, count))
     return found
@@ -218,7 +219,7 @@ def rounded(value: float) -> float:
 def quantiles(point: Any) -> list[tuple[float, float, int]] | None:
     """Return the quantiles that have a value, or None if the point breaks a rule of the protocol."""
     at = [entry.quantile for entry in point.quantile_values]
-    rising = all(a < b for a, b in zip(at, at[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(at))
     if not rising or not all(0 <= q <= 1 for q in at):
         return None
     entries = [(entry.quantile, entry.value, 0) for entry in point.quantile_values]
