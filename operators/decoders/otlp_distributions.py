@@ -6,6 +6,8 @@ buckets that do not add up to the count, bounds that do not rise, quantiles outs
 is what no double can be in: a bucket beyond its range that is not empty.
 """
 
+# ruff: noqa: PLR0912 -- one loop lays out three shapes
+
 from __future__ import annotations
 
 from typing import Any, Final
@@ -175,7 +177,7 @@ def _explicit_size(point: Any, counts: NDArray[np.uint64], numbers: NDArray[np.f
     for number in range(bounds + 1):
         upper = numbers[point.numbers + number] if number < bounds else np.inf
         # Only an infinite bound may equal its neighbour, the end: then nothing lies between.
-        rises = lower < upper or (lower == upper and (number == 0 or number == bounds))
+        rises = lower < upper or (lower == upper and number in (0, bounds))
         count = counts[point.positive + number]
         if not rises or count > rest or (count and lower == upper):
             return -1

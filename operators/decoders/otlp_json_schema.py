@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -38,7 +38,7 @@ _POINTS: Final = pl.List(
         }
     )
 )
-_STATED: Final = {
+_STATED: Final[dict[str, Any]] = {
     "attributes": _ATTRIBUTES,
     "startTimeUnixNano": pl.String,
     "timeUnixNano": pl.String,

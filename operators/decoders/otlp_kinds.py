@@ -51,7 +51,7 @@ def kind_of(of_type: int, temporality: int, monotonic: int) -> int:
     delta = temporality == _DELTA_TEMPORALITY
     if of_type == SUM_TYPE:
         return DELTA if delta else CUMULATIVE if monotonic else GAUGE
-    if of_type == HISTOGRAM_TYPE or of_type == EXPONENTIAL_HISTOGRAM_TYPE:
+    if of_type in (HISTOGRAM_TYPE, EXPONENTIAL_HISTOGRAM_TYPE):
         return DELTA_HISTOGRAM if delta else CUMULATIVE_HISTOGRAM
     return SUMMARY if of_type == SUMMARY_TYPE else GAUGE
 
@@ -70,6 +70,7 @@ def kinds_of(
     kinds = np.empty(len(types), np.uint8)
     identifying = np.empty(len(types), np.uint64)
     for i in range(len(types)):
-        told = (types[i], temporalities[i], np.int64(monotonic[i]))
-        kinds[i], identifying[i] = kind_of(*told), identify(*told)
+        rising = 1 if monotonic[i] else 0
+        kinds[i] = kind_of(types[i], temporalities[i], rising)
+        identifying[i] = identify(types[i], temporalities[i], rising)
     return kinds, identifying

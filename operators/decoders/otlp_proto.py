@@ -16,17 +16,32 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    KeyValue,
+    KeyValueList,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 
 from operators.decoders.base import Decoded, Description, UndecodableError
 from operators.decoders.otlp_descriptor import key_value_handler
 from operators.decoders.otlp_distributions import distributions_of
-from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, Scan, scan
+from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, Columns, scan
 from operators.decoders.protobuf import spans_of_field, take
 from operators.decoders.scanning import joined
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 
-__all__ = ["OtlpProto"]
+__all__ = ["OtlpProto", "compile_kernels"]
 
 _RESOURCE_ATTRIBUTES: Final = 1
 
@@ -37,10 +52,10 @@ class OtlpProto:
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode all kinds of metric."""
         buffer, bounds = joined(values)
-        found = scan(buffer, bounds)
+        status, skipped, found = scan(buffer, bounds)
         rejected = {
-            int(index): f"not OTLP metrics in protobuf: {REASONS[int(found.status[index])]}"
-            for index in np.flatnonzero(found.status)
+            int(index): f"not OTLP metrics in protobuf: {REASONS[int(status[index])]}"
+            for index in np.flatnonzero(status)
         }
         points = pl.from_arrow(
             pa.table([found.message, found.raw, found.ts, found.start, found.value], POINTS.names())
@@ -48,7 +63,6 @@ class OtlpProto:
         distributions, kept, unusable = distributions_of(
             found.distributions, found.counts, found.numbers
         )
-        skipped = found.skipped
         for reason, count in unusable.items():
             skipped[reason] = skipped.get(reason, 0) + count
         assert isinstance(points, pl.DataFrame)
@@ -56,8 +70,21 @@ class OtlpProto:
         return Decoded(points, describe, rejected, skipped, distributions)
 
 
+def compile_kernels() -> None:
+    """Compile the loops, or load them from the disk, before there is a message to wait for them."""
+    point = {"time_unix_nano": 1, "attributes": [KeyValue(key="", value=AnyValue())]}
+    of_everything = [
+        Metric(gauge=Gauge(data_points=[NumberDataPoint(as_int=1, **point)])),
+        Metric(histogram=Histogram(data_points=[HistogramDataPoint(**point)])),
+    ]
+    scope = ScopeMetrics(metrics=of_everything)
+    message = MetricsData(resource_metrics=[ResourceMetrics(scope_metrics=[scope])])
+    decoded = OtlpProto().decode([message.SerializeToString()])
+    decoded.describe(np.arange(2))
+
+
 def _describe(
-    buffer: NDArray[np.uint8], found: Scan, kept: NDArray[np.intp], rows: NDArray[np.intp]
+    buffer: NDArray[np.uint8], found: Columns, kept: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> Description:
     """Decode the names behind the points at ``rows``; ``kept`` are the usable distributions."""
     is_number = rows < len(found.ts)

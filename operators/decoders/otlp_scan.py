@@ -9,7 +9,7 @@ stands twice counts with its last value, messages merge, and of a oneof the last
 field of another wire type is refused, as prost refuses it.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915 -- a parser is a list of fields and of errors
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, SIM109 -- a parser is a list of fields and errors
 
 from __future__ import annotations
 
@@ -44,18 +44,19 @@ from operators.decoders.protobuf import (
     VARINT,
     WRONG_TYPE,
     double_at,
+    hash_bytes,
     read_length,
     read_tag,
     read_varint,
+    signed,
     skip,
-    hash_bytes,
     valid_utf8,
     word_at,
     zigzag,
 )
 from operators.decoders.scanning import Word, compiled, fold
 
-__all__ = ["ATTRIBUTES_FIELD", "REASONS", "Scan", "scan"]
+__all__ = ["ATTRIBUTES_FIELD", "REASONS", "Columns", "Scan", "scan"]
 
 METRIC: Final = np.dtype(
     [
@@ -113,33 +114,14 @@ _SEED: Final = np.uint64(0x2545F4914F6CDD1D)
 _MIX: Final = np.uint64(0x589965CC75374CC3)
 
 
-class _Columns(NamedTuple):
-    """What the scan fills, each array as long as the poll may need."""
+class Columns(NamedTuple):
+    """The arrays that the scan fills.
 
-    resources: NDArray[np.int64]  # start and end
-    scopes: NDArray[np.int64]
-    metrics: NDArray[Any]
-    message: NDArray[np.uint32]
-    raw: NDArray[np.uint64]
-    ts: NDArray[np.int64]
-    start: NDArray[np.int64]
-    value: NDArray[np.float64]
-    at: NDArray[np.int64]  # start and end
-    distributions: NDArray[Any]
-    distribution_at: NDArray[np.int64]
-    counts: NDArray[np.uint64]
-    numbers: NDArray[np.float64]
-
-
-class Scan(NamedTuple):
-    """What a poll held.
-
-    ``status`` is 0 or a key of ``REASONS`` for each message. ``at`` has the start and end of each
-    number point in the buffer, ``distribution_at`` of each distribution; ``resources`` and
-    ``scopes`` likewise. The other arrays have one element a number point.
+    Two columns with a start and an end in the buffer have ``resources`` and ``scopes``, as they
+    come, ``at`` for number points and ``distribution_at`` for the others. ``message`` to ``at``
+    have a row a number point; ``distributions`` refer to ``counts`` and ``numbers``.
     """
 
-    status: NDArray[np.int64]
     resources: NDArray[np.int64]
     scopes: NDArray[np.int64]
     metrics: NDArray[Any]
@@ -153,7 +135,18 @@ class Scan(NamedTuple):
     distribution_at: NDArray[np.int64]
     counts: NDArray[np.uint64]
     numbers: NDArray[np.float64]
+
+
+class Scan(NamedTuple):
+    """What a poll held.
+
+    ``status`` is 0 or a key of ``REASONS`` for each message; ``skipped`` counts number points that
+    carry no value, by reason.
+    """
+
+    status: NDArray[np.int64]
     skipped: dict[str, int]
+    columns: Columns
 
 
 def scan(buffer: NDArray[np.uint8], bounds: NDArray[np.int64]) -> Scan:
@@ -162,7 +155,7 @@ def scan(buffer: NDArray[np.uint8], bounds: NDArray[np.int64]) -> Scan:
     base = buffer.ctypes.data
     _measure(base, bounds, room)
     points = int(room[_POINTS])
-    columns = _Columns(
+    columns = Columns(
         resources=np.empty((int(room[_RESOURCES]), 2), np.int64),
         scopes=np.empty((int(room[_SCOPES]), 2), np.int64),
         metrics=np.empty(int(room[_METRICS]), METRIC),
@@ -180,13 +173,14 @@ def scan(buffer: NDArray[np.uint8], bounds: NDArray[np.int64]) -> Scan:
     status = np.zeros(len(bounds) - 1, np.int64)
     used = np.zeros(_COUNTERS, np.int64)
     _scan(base, bounds, columns, used, status)
-    sizes = (
+    sizes: tuple[int, ...] = (
         _RESOURCES, _SCOPES, _METRICS, *[_POINTS] * 6, _DISTRIBUTIONS, _DISTRIBUTIONS, _COUNTS,
         _NUMBERS,
     )  # fmt: skip
-    filled = (column[: used[size]] for column, size in zip(columns, sizes, strict=True))
+    arrays: tuple[NDArray[Any], ...] = tuple(columns)
+    filled = [array[: used[size]] for array, size in zip(arrays, sizes, strict=True)]
     skipped = {name: int(used[row]) for name, row in _SKIPPED.items() if used[row]}
-    return Scan(status, *filled, skipped)
+    return Scan(status, skipped, Columns(*filled))
 
 
 @compiled
@@ -269,7 +263,7 @@ def _is_data(tag: int) -> bool:
 def _scan(
     base: int,
     bounds: NDArray[np.int64],
-    columns: _Columns,
+    columns: Columns,
     used: NDArray[np.int64],
     status: NDArray[np.int64],
 ) -> None:
@@ -316,7 +310,7 @@ def _scan_message(
     begin: int,
     end: int,
     message: int,
-    columns: _Columns,
+    columns: Columns,
     used: NDArray[np.int64],
 ) -> int:
     """Scan MetricsData; return 0, or the reason why it is none.
@@ -506,7 +500,7 @@ def _header(
                 return 0, 0, WRONG_TYPE
             value, at = read_varint(at, end)
             if number == 2:
-                temporality = np.int64(value & np.uint64(0xFFFFFFFF))
+                temporality = signed(value & np.uint64(0xFFFFFFFF))
             else:
                 monotonic = 1 if value else 0
         else:
@@ -557,11 +551,11 @@ def _read_number(at: int, end: int, mixed: Word) -> tuple[_Number, int]:
                 start = word
             else:
                 has_value = 1
-                value = double_at(at) if number == 4 else np.float64(np.int64(word))
+                value = double_at(at) if number == 4 else float(signed(word))
             at += 8
         elif tag == _NUMBER_FLAGS:
             word, at = read_varint(at, end)
-            flags = np.int64(word & np.uint64(NO_RECORDED_VALUE))
+            flags = signed(word & np.uint64(NO_RECORDED_VALUE))
         elif 2 <= number <= 8 and number != 5:
             at = WRONG_TYPE
         else:
@@ -582,7 +576,7 @@ def _read_number(at: int, end: int, mixed: Word) -> tuple[_Number, int]:
     elif ts == np.uint64(0):
         skipped = _NO_TIME
     # Past 2262 an int64 would turn negative; such a time is refused as future all the same.
-    times = np.int64(min(ts, _LATEST)), np.int64(min(start, _LATEST))
+    times = signed(min(ts, _LATEST)), signed(min(start, _LATEST))
     return _Number(skipped, mixed, times[0], times[1], value), failed
 
 
@@ -592,7 +586,7 @@ def _scan_distribution(
     end: int,
     of_type: int,
     mixed: Word,
-    columns: _Columns,
+    columns: Columns,
     used: NDArray[np.int64],
 ) -> int:
     """Scan a data point of a histogram or summary; return 0, or the reason why it is none.
@@ -706,7 +700,7 @@ def _doubles_or_counts(
     tag: int,
     at: int,
     end: int,
-    columns: _Columns,
+    columns: Columns,
     used: NDArray[np.int64],
 ) -> int:
     """Read counts (field 6) or bounds (7) of an explicit histogram, packed or one alone."""
@@ -734,7 +728,7 @@ def _doubles_or_counts(
 
 
 @compiled
-def _quantile(at: int, end: int, columns: _Columns, used: NDArray[np.int64]) -> int:
+def _quantile(at: int, end: int, columns: Columns, used: NDArray[np.int64]) -> int:
     """Read a ValueAtQuantile; return 0, or the reason why it is none."""
     quantile = value = 0.0
     while at < end:
@@ -766,7 +760,7 @@ def _buckets(
     at: int,
     end: int,
     side: int,
-    columns: _Columns,
+    columns: Columns,
     used: NDArray[np.int64],
 ) -> tuple[int, int]:
     """Read the Buckets in field ``side``; return their offset, and 0 or a reason."""

@@ -11,6 +11,8 @@ past the message around it, and a group ends with the tag that it began with.
 Source: protobuf.dev, "Encoding".
 """
 
+# ruff: noqa: ARG001 -- Numba fixes the arguments; a parser is a list of errors
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -26,26 +28,10 @@ from numpy.typing import NDArray
 from operators.decoders.scanning import Word, compiled, fold
 
 __all__ = [
-    "CUT_OFF",
-    "FIXED64",
-    "LENGTH",
-    "REASONS",
-    "NOT_UTF8",
-    "VARINT",
-    "WRONG_TYPE",
-    "byte_at",
-    "double_at",
-    "read_length",
-    "read_tag",
-    "read_varint",
-    "skip",
-    "hash_bytes",
-    "spans_of_field",
-    "take",
-    "valid_utf8",
-    "word_at",
-    "zigzag",
-]
+    "CUT_OFF", "FIXED64", "LENGTH", "NOT_UTF8", "REASONS", "VARINT", "WRONG_TYPE", "byte_at",
+    "double_at", "hash_bytes", "read_length", "read_tag", "read_varint", "signed", "skip",
+    "spans_of_field", "take", "valid_utf8", "word_at", "zigzag",
+]  # fmt: skip
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -92,6 +78,12 @@ def _load(kind: Any, of_machine: ir.Type) -> Callable[[int], Any]:
 byte_at: Final = _load(types.uint8, ir.IntType(8))
 word_at: Final = _load(types.uint64, ir.IntType(64))
 double_at: Final = _load(types.float64, ir.DoubleType())
+
+
+@compiled
+def signed(word: Word) -> int:
+    """Return the number with the same bits that has a sign."""
+    return np.int64(word)  # type: ignore[return-value]
 
 
 @compiled
@@ -151,7 +143,7 @@ def read_tag(at: int, end: int) -> tuple[int, int]:
         return 0, at
     if value < np.uint64(8) or value > np.uint64(0xFFFFFFFF):
         return 0, BAD_TAG
-    return np.int64(value), at
+    return signed(value), at
 
 
 @compiled
@@ -162,7 +154,7 @@ def read_length(at: int, end: int) -> tuple[int, int]:
         return at, at
     if value > np.uint64(end - at):
         return CUT_OFF, CUT_OFF
-    return at, at + np.int64(value)
+    return at, at + signed(value)
 
 
 @compiled
@@ -220,7 +212,7 @@ def _skip_group(tag: int, at: int, end: int) -> int:
 @compiled
 def zigzag(value: Word) -> int:
     """Return the number that a ``sint32`` field's integer stands for."""
-    low = np.int64(value & np.uint64(0xFFFFFFFF))
+    low = signed(value & np.uint64(0xFFFFFFFF))
     return (low >> 1) ^ -(low & 1)
 
 

@@ -177,7 +177,9 @@ def explicit(point: Any) -> list[tuple[float, float, int]] | None:
         return None
     if sum(counts) != point.count:
         return None
-    found = [(low, high, n) for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True) if n]
+    found = [
+        (low, high, n) for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True) if n
+    ]
     return None if any(low == high for low, high, _ in found) else found
 
 

@@ -148,7 +148,7 @@ def listed_distributions(decoded: Decoded) -> list[Distributed]:
     told = []
     for (*stated, begin, end), name in zip(rows, names, strict=True):
         assert segments[begin:end] == sorted(segments[begin:end])
-        numbers = [None if number != number else number for number in stated[4:]]
+        numbers = [None if math.isnan(number) else number for number in stated[4:]]
         told.append(Distributed(*stated[:4], *numbers, tuple(segments[begin:end]), *name))
     return told
 
