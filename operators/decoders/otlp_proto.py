@@ -72,10 +72,12 @@ class OtlpProto:
 
 def compile_kernels() -> None:
     """Compile the loops, or load them from the disk, before there is a message to wait for them."""
-    point = {"time_unix_nano": 1, "attributes": [KeyValue(key="", value=AnyValue())]}
+    attributes = [KeyValue(key="", value=AnyValue())]
+    number = NumberDataPoint(time_unix_nano=1, as_int=1, attributes=attributes)
+    histogram = HistogramDataPoint(time_unix_nano=1, attributes=attributes)
     of_everything = [
-        Metric(gauge=Gauge(data_points=[NumberDataPoint(as_int=1, **point)])),
-        Metric(histogram=Histogram(data_points=[HistogramDataPoint(**point)])),
+        Metric(gauge=Gauge(data_points=[number])),
+        Metric(histogram=Histogram(data_points=[histogram])),
     ]
     scope = ScopeMetrics(metrics=of_everything)
     message = MetricsData(resource_metrics=[ResourceMetrics(scope_metrics=[scope])])

@@ -10,6 +10,7 @@ from dataclasses import fields
 import numpy as np
 import polars as pl
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import (
@@ -38,7 +39,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from flows.settings import Enrichment as NoChanges
 from operators.decoders import DECODERS
-from operators.decoders.base import Decoded
+from operators.decoders.base import Decoded, UndecodableError
 from operators.distributions import Distributions
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
@@ -405,6 +406,28 @@ def test_a_damaged_message_never_makes_a_decoder_raise(encoding, message, data):
     assert resolved.points.filter(pl.col("message") == 1)["value"].to_list() == [7.0]
 
 
+@many
+@given(message=batches, data=st.data())
+def test_of_a_damaged_message_is_read_what_opentelemetrys_own_parser_reads_or_nothing(
+    message, data
+):
+    encoded = bytearray(message.SerializeToString())
+    for _ in range(data.draw(st.integers(0, 2))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    decoded = decode("otlp_proto", bytes(encoded))
+    try:
+        theirs = MetricsData.FromString(bytes(encoded))
+        mine = listed(decoded), listed_distributions(decoded)
+    except (DecodeError, UndecodableError):
+        return
+    if not decoded.rejected:
+        # Names aside: a field that stands twice is merged by some parsers and replaced by others.
+        expected = measured([theirs])[0], distributed([theirs])[0]
+        assert sorted(point[:4] for point in mine[0]) == sorted(point[:4] for point in expected[0])
+        stated = [to_twelve_digits(points) for points in (mine[1], expected[1])]
+        assert [p[:8] for p in stated[0]] == [p[:8] for p in stated[1]]
+
+
 # Single cases, to be read.
 
 
@@ -455,6 +478,131 @@ def test_temporality_and_monotonicity_say_what_a_sum_is(encoding, temporality, m
     entry = Sum(data_points=[point()], aggregation_temporality=temporality, is_monotonic=monotonic)
     decoded = decode(encoding, batch(Metric(name="s", sum=entry)))
     assert decoded.describe(np.array([0])).streams["kind"].to_list() == [kind]
+
+
+def histogram(*points: HistogramDataPoint, temporality: int = 1) -> Metric:
+    return Metric(
+        name="h", histogram=Histogram(data_points=points, aggregation_temporality=temporality)
+    )
+
+
+def exponential(**stated: object) -> Metric:
+    point = ExponentialHistogramDataPoint(time_unix_nano=NANOSECOND, **stated)
+    return Metric(
+        name="e",
+        exponential_histogram=ExponentialHistogram(data_points=[point], aggregation_temporality=2),
+    )
+
+
+def segments_of(decoded: Decoded) -> list[tuple[float, float, int]]:
+    found = decoded.distributions
+    columns = (found.lower.tolist(), found.upper.tolist(), found.weight.tolist())
+    return list(zip(*columns, strict=True))
+
+
+@encodings
+def test_a_histograms_buckets_are_those_that_are_not_empty(encoding):
+    point = HistogramDataPoint(
+        time_unix_nano=5, start_time_unix_nano=2, count=6, sum=9.5, bucket_counts=[1, 0, 3, 2],
+        explicit_bounds=[-1, 0, 2.5], max=7,
+    )  # fmt: skip
+    decoded = decode(encoding, batch(histogram(point)))
+    assert segments_of(decoded) == [(-math.inf, -1, 1), (0, 2.5, 3), (2.5, math.inf, 2)]
+    found = decoded.distributions
+    assert (found.ts[0], found.start[0], found.count[0]) == (5, 2, 6)
+    assert (found.sum[0], found.max[0]) == (9.5, 7)
+    assert math.isnan(found.min[0])
+
+
+@encodings
+def test_a_histogram_without_buckets_is_one_from_end_to_end(encoding):
+    point = HistogramDataPoint(time_unix_nano=5, count=4, sum=1.5)
+    assert segments_of(decode(encoding, batch(histogram(point)))) == [(-math.inf, math.inf, 4)]
+
+
+@encodings
+def test_exponential_buckets_lie_around_zero_in_order(encoding):
+    Buckets = ExponentialHistogramDataPoint.Buckets  # noqa: N806
+    decoded = decode(
+        encoding,
+        batch(
+            exponential(
+                scale=0, count=17, zero_count=2, zero_threshold=1.5,
+                positive=Buckets(offset=0, bucket_counts=[4, 0, 1]),
+                negative=Buckets(offset=-1, bucket_counts=[5, 2, 3]),
+            )
+        ),
+    )  # fmt: skip
+    # The zero bucket reaches over smaller ones, so it comes between them.
+    assert segments_of(decoded) == [
+        (-4, -2, 3), (-2, -1, 2), (-1.5, 1.5, 2), (-1, -0.5, 5), (1, 2, 4), (4, 8, 1)
+    ]  # fmt: skip
+
+
+@encodings
+def test_a_summary_is_its_quantiles_and_those_of_nothing_are_left_out(encoding):
+    entries = [(0.5, 2.0), (0.9, math.nan), (1.0, -3.0)]
+    point = SummaryDataPoint(
+        time_unix_nano=5, count=3, sum=4.0,
+        quantile_values=[
+            SummaryDataPoint.ValueAtQuantile(quantile=q, value=v) for q, v in entries
+        ],
+    )  # fmt: skip
+    decoded = decode(encoding, batch(Metric(name="s", summary=Summary(data_points=[point]))))
+    assert segments_of(decoded) == [(0.5, 2.0, 0), (1.0, -3.0, 0)]
+    assert decoded.describe(np.array([0])).streams["kind"].to_list() == [5]
+
+
+MALFORMED = {
+    "a bucket too few": {"count": 1, "bucket_counts": [1], "explicit_bounds": [1]},
+    "bounds without counts": {"count": 0, "explicit_bounds": [1]},
+    "bounds that fall": {"count": 3, "bucket_counts": [1, 1, 1], "explicit_bounds": [2, 1]},
+    "bounds twice": {"count": 3, "bucket_counts": [1, 1, 1], "explicit_bounds": [1, 1]},
+    "a bound that is no number": {"count": 0, "bucket_counts": [0, 0], "explicit_bounds": [math.nan]},
+    "buckets of more than there is": {"count": 2, "bucket_counts": [3]},
+    "buckets of less than there is": {"count": 4, "bucket_counts": [3]},
+    "buckets that add up past 64 bits": {"count": 1, "bucket_counts": [2**63, 2**63 + 1], "explicit_bounds": [1]},
+    "a count past 63 bits": {"count": 2**63},
+    "something past infinity": {"count": 1, "bucket_counts": [0, 1], "explicit_bounds": [math.inf]},
+}  # fmt: skip
+
+
+@encodings
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_histogram_is_counted_and_the_rest_of_the_message_goes_on(encoding, name):
+    bad = HistogramDataPoint(time_unix_nano=5, **MALFORMED[name])
+    good = HistogramDataPoint(time_unix_nano=5, count=1)
+    decoded = decode(encoding, batch(histogram(bad, good), gauge(point(3.0))))
+    assert decoded.skipped == {"malformed": 1}
+    assert segments_of(decoded) == [(-math.inf, math.inf, 1)]
+    assert decoded.points["value"].to_list() == [3.0]
+
+
+@encodings
+@pytest.mark.parametrize("scale", [-11, 21, 2**31 - 1, -(2**31)])
+def test_a_scale_that_no_producer_uses_is_malformed(encoding, scale):
+    assert decode(encoding, batch(exponential(scale=scale))).skipped == {"malformed": 1}
+
+
+@encodings
+@pytest.mark.parametrize("offset", [2**31 - 1, 1024, -1076, -(2**31)])
+@pytest.mark.parametrize("side", ["positive", "negative"])
+def test_a_bucket_past_all_doubles_is_malformed_unless_it_is_empty(encoding, offset, side):
+    for count in (0, 1):
+        buckets = ExponentialHistogramDataPoint.Buckets(offset=offset, bucket_counts=[count])
+        decoded = decode(encoding, batch(exponential(scale=0, count=count, **{side: buckets})))
+        assert decoded.skipped == ({"malformed": 1} if count else {})
+
+
+@encodings
+def test_histograms_that_differ_in_temporality_or_type_are_told_apart(encoding):
+    at = HistogramDataPoint(time_unix_nano=5)
+    metrics = [histogram(at, temporality=t) for t in (0, 1, 2)] + [exponential()]
+    metrics[-1].name = "h"
+    decoded = decode(encoding, batch(*metrics, gauge(point(1.0), name="h")))
+    rows = np.arange(len(metrics) + 1)
+    assert decoded.describe(rows).streams["kind"].to_list() == [0, 4, 3, 4, 4]
+    assert len({*decoded.points["raw"].to_list(), *decoded.distributions.raw.tolist()}) == 5
 
 
 @encodings
@@ -518,6 +666,12 @@ GARBAGE = {
         "empty": b"", "text": b"hello, world", "json": b'{"resourceMetrics":[]}',
         "cut off": batch(gauge(point())).SerializeToString()[:-3], "zeros": bytes(20),
         "not utf-8 in a name": b"\x0a\x08\x12\x06\x12\x04\x0a\x02\xff\xfe",
+        "a group that ends as another": b"\x0a\x02\x12\x00\xa3\x06\xac\x06",
+        "a group without an end": b"\x0a\x02\x12\x00\xa3\x06", "an end without a group": b"\x0a\x00\xa4\x06",
+        "groups too deep": b"\x0a\x00" + b"\xa3\x06" * 101 + b"\xa4\x06" * 101,
+        "an integer too long": b"\x0a\x00\x10" + b"\xff" * 10 + b"\x01",
+        "a length past the end": b"\x0a\x7f\x00", "a number as a message": b"\x08\x05",
+        "a length past all memory": b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
     },
     "otlp_json": {
         "empty": b"", "blank": b"  \n", "text": b"hello, world", "protobuf": batch(gauge(point())).SerializeToString(),
@@ -528,6 +682,7 @@ GARBAGE = {
         "not a list": b'{"resourceMetrics":5}', "a list of numbers": b'{"resourceMetrics":[5]}',
         "not utf-8": b'{"resourceMetrics":[{"schemaUrl":"\xff"}]}',
         "two documents": b'{"resourceMetrics":[{}]}{"resourceMetrics":[{}]}',
+        "a metric of two types": b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{},"sum":{}}]}]}]}',
         "two documents and a comma": b'{"resourceMetrics":[{}]},{"resourceMetrics":[{}]}',
         "a closing too many": b"[{}]}",
     },
@@ -554,6 +709,52 @@ def test_attributes_that_are_no_protobuf_reject_their_message_and_no_other():
     assert resolved.rejected.keys() == {1}
     assert "attributes" in resolved.rejected[1]
     assert resolved.points["message"].to_list() == [0, 2]
+
+
+# What only protobuf has: fields in any order, twice, packed or not.
+
+
+def test_of_a_oneof_the_last_one_wins_and_equal_ones_merge():
+    parts = [gauge(point(1.0)), histogram(HistogramDataPoint(time_unix_nano=5)), gauge(point(2.0)),
+             gauge(point(3.0))]  # fmt: skip
+    metric = b"".join(part.SerializeToString() for part in parts)
+    message = MetricsData.FromString(enclosed(1, enclosed(2, enclosed(2, metric))))
+    assert [p.as_double for p in message.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points] == [2.0, 3.0]  # fmt: skip
+    decoded = decode("otlp_proto", enclosed(1, enclosed(2, enclosed(2, metric))))
+    assert decoded.points["value"].to_list() == [2.0, 3.0]
+    assert len(decoded.distributions) == 0
+
+
+def enclosed(field: int, content: bytes) -> bytes:
+    """Return a field of type message with up to 16383 bytes of content."""
+    size = len(content)
+    return bytes([field << 3 | 2, size & 0x7F | 0x80, size >> 7]) + content
+
+
+def test_counts_and_bounds_need_not_be_packed_nor_in_order():
+    double = struct.Struct("<d").pack
+    fixed = struct.Struct("<Q").pack
+    of_histogram = b"".join(
+        [b"\x39" + double(1.0), b"\x31" + fixed(4), b"\x21" + fixed(9), b"\x32\x08" + fixed(5),
+         b"\x19" + fixed(7)]
+    )  # fmt: skip
+    buckets = b"\x10\x04\x12\x02\x01\x02\x08\x01"  # one alone, two packed, offset -1 behind them
+    of_exponential = b"".join([enclosed(9, buckets), b"\x21" + fixed(7), b"\x19" + fixed(7)])
+    metrics = [enclosed(9, enclosed(1, of_histogram)), enclosed(10, enclosed(1, of_exponential))]
+    scope = b"".join(enclosed(2, metric) for metric in metrics)
+    decoded = decode("otlp_proto", enclosed(1, enclosed(2, scope)))
+    assert segments_of(decoded) == [
+        (-math.inf, 1.0, 4), (1.0, math.inf, 5), (-4.0, -2.0, 2), (-2.0, -1.0, 1), (-1.0, -0.5, 4)
+    ]  # fmt: skip
+
+
+def test_a_resource_behind_its_scopes_and_groups_of_old_are_read_over():
+    group = b"\xa3\x06\x08\x05\xab\x06\xac\x06\xa4\x06"  # field 100, with field 101 in it
+    metric = gauge(point(1.0)).SerializeToString() + group
+    resource = Resource(attributes=[kv("service.name", "shop")]).SerializeToString()
+    message = enclosed(1, enclosed(2, enclosed(2, metric)) + enclosed(1, resource)) + group
+    found = listed(decode("otlp_proto", message))
+    assert [(p.value, p.resource) for p in found] == [(1.0, (("service.name", "shop"),))]
 
 
 # What only JSON has: several ways to write the same.

@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from operators.decoders.otlp_proto import OtlpProto, compile_kernels
 from operators.frames import CUMULATIVE_HISTOGRAM, DELTA_HISTOGRAM
 
-SAMPLE = np.random.default_rng(7).lognormal(3, 2, 500).tolist() + [0.0, 0.0]
+SAMPLE = [*np.random.default_rng(7).lognormal(3, 2, 500).tolist(), 0.0, 0.0]
 BOUNDS = (1.0, 5.0, 10.0, 50.0, 100.0, 1000.0)
 
 
