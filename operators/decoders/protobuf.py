@@ -117,8 +117,16 @@ def _lowest(count: int) -> Word:
 @compiled
 def read_varint(at: int, end: int) -> tuple[Word, int]:
     """Return the integer at ``at`` as ``uint64``, and the position behind it."""
-    if at < end and byte_at(at) < 0x80:
-        return np.uint64(byte_at(at)), at + 1
+    # Small enough to be inlined wherever a tag or a length is read; nearly all have one byte.
+    if at < end:
+        byte = np.uint64(byte_at(at))
+        if byte < np.uint64(0x80):
+            return byte, at + 1
+    return _read_long_varint(at, end)
+
+
+@compiled
+def _read_long_varint(at: int, end: int) -> tuple[Word, int]:
     value: Word = np.uint64(0)
     shift: Word = np.uint64(0)
     for number in range(10):

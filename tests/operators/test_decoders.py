@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numba.core import event
 from opentelemetry.proto.common.v1.common_pb2 import (
     AnyValue,
     ArrayValue,
@@ -38,7 +39,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from flows.settings import Enrichment as NoChanges
-from operators.decoders import DECODERS
+from operators.decoders import DECODERS, otlp_json, otlp_proto
 from operators.decoders.base import Decoded, UndecodableError
 from operators.distributions import Distributions
 from operators.enrichment import Enrichment
@@ -64,6 +65,32 @@ encodings = pytest.mark.parametrize("encoding", list(DECODERS))
 
 def test_every_decoder_is_in_this_suite():
     assert ENCODE.keys() == DECODERS.keys()
+
+
+@pytest.mark.parametrize("decoder", [otlp_proto, otlp_json])
+def test_after_the_loops_are_compiled_no_message_has_to_wait_for_it(decoder):
+    decoder.compile_kernels()
+    compiled = []
+    listener = Compilations(compiled)
+    with event.install_listener("numba:compile", listener):
+        encoding = decoder.__name__.rpartition(".")[2]
+        at = HistogramDataPoint(time_unix_nano=5, count=1)
+        decoded = decode(encoding, batch(gauge(point(1.0)), histogram(at)))
+        decoded.describe(np.arange(2))
+    assert compiled == []
+
+
+class Compilations(event.Listener):
+    """Notes what Numba compiles."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def on_start(self, event: event.Event) -> None:
+        self.names.append(str(event.data))
+
+    def on_end(self, event: event.Event) -> None:
+        pass
 
 
 def kv(key: str, value: object = "") -> KeyValue:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from operators.decoders.otlp_proto import OtlpProto, compile_kernels
+from operators.decoders.otlp_proto import OtlpProto
 from operators.frames import CUMULATIVE_HISTOGRAM, DELTA_HISTOGRAM
 
 SAMPLE = [*np.random.default_rng(7).lognormal(3, 2, 500).tolist(), 0.0, 0.0]
@@ -99,7 +99,3 @@ def test_an_exponential_histogram_of_the_sdk_holds_every_value_it_was_given(
         assert sum(low < value < high for value in SAMPLE) == weight
     ratios = [high / low for low, high, _ in found[1:]]
     assert ratios == pytest.approx([2**2.0**-point.scale] * len(ratios), rel=1e-12)
-
-
-def test_loops_can_be_compiled_before_there_is_a_message():
-    compile_kernels()
