@@ -22,7 +22,7 @@ from operators.decoders.otlp_distributions import distributions_of
 from operators.decoders.otlp_json_attributes import attribute_hashes, attributes_of
 from operators.decoders.otlp_json_columns import lists, texts, unsigned
 from operators.decoders.otlp_json_distributions import distribution_columns
-from operators.decoders.otlp_json_schema import MESSAGE
+from operators.decoders.otlp_json_schema import schema_of
 from operators.decoders.otlp_kinds import (
     EXPONENTIAL_HISTOGRAM_TYPE,
     GAUGE_TYPE,
@@ -125,7 +125,7 @@ def _parse(values: Sequence[bytes]) -> pa.ListArray:
         if bare.any():
             wrapped = '{"resourceMetrics":' + texts + "}"
             texts = wrapped.zip_with(bare, texts)
-        parsed = texts.str.json_decode(MESSAGE).struct.field("resourceMetrics")
+        parsed = texts.str.json_decode(schema_of(values)).struct.field("resourceMetrics")
     except pl.exceptions.PolarsError as error:
         raise UndecodableError(f"not OTLP metrics in JSON: {_cause(error)}") from None
     # Polars parses all texts as one list, so what is blank, or several, shifts those behind it.
@@ -146,7 +146,8 @@ def _types(metrics: pa.StructArray) -> NDArray[np.int64]:
     """
     types = np.zeros((len(_TYPES), len(metrics)), np.int64)
     for row, (field, of_type) in enumerate(_TYPES.items()):
-        types[row, np.asarray(metrics.field(field).is_valid())] = of_type
+        if field in metrics.type.names:
+            types[row, np.asarray(metrics.field(field).is_valid())] = of_type
     if (np.count_nonzero(types, axis=0) > 1).any():
         raise UndecodableError("not OTLP metrics in JSON: a metric of two types")
     largest: NDArray[np.int64] = types.max(axis=0)
@@ -159,6 +160,8 @@ def _headers(
     """Return what a metric says of all its points: the temporality, and whether it is monotonic."""
     temporalities = np.zeros(len(metrics), np.int64)
     for field in ("sum", "histogram", "exponentialHistogram"):
+        if field not in metrics.type.names:
+            continue
         written = texts(metrics.field(field).field("aggregationTemporality"))
         of_field = written.replace(_TEMPORALITIES).cast(pl.Int64, strict=False).fill_null(0)
         mine = types == _TYPES[field]

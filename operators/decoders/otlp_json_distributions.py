@@ -46,6 +46,8 @@ def distribution_columns(
     points: list[NDArray[Any]] = []
     attributes: list[pa.ListArray] = []
     for field, shape in shapes.items():
+        if field not in metrics.type.names:
+            continue
         listed = lists(metrics.field(field).field("dataPoints"))
         told = listed.values
         if not len(told):
