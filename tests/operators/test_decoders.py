@@ -814,6 +814,12 @@ def test_what_json_has_no_number_for_is_a_text_and_not_finite(value):
     assert decoded.skipped == {"not_finite": 1}
 
 
+def test_a_key_may_be_escaped():
+    message = as_json(batch(histogram(HistogramDataPoint(time_unix_nano=5, count=1))))
+    decoded = decode("otlp_json", message.replace(b'"histogram"', b'"\\u0068isto\\u0067ram"'))
+    assert segments_of(decoded) == [(-math.inf, math.inf, 1)]
+
+
 def test_unknown_keys_are_ignored_and_a_bare_list_is_as_good():
     extra = json.loads(as_json(batch(gauge(point(2.0)))))
     extra["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["gauge"]["dataPoints"][0][
