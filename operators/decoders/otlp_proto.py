@@ -36,7 +36,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from operators.decoders.base import Decoded, Description, UndecodableError
 from operators.decoders.otlp_descriptor import key_value_handler
 from operators.decoders.otlp_distributions import distributions_of
-from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, Columns, scan
+from operators.decoders.otlp_levels import Columns
+from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, scan
 from operators.decoders.protobuf import spans_of_field, take
 from operators.decoders.scanning import joined
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
