@@ -1,4 +1,4 @@
-"""What OTLP's protobuf and JSON have in common once their nesting is flattened."""
+"""OTLP's metrics and number points as columns, once the nesting of JSON is flattened."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.nested import combine_hashes
-from operators.frames import CUMULATIVE, DELTA, GAUGE, POINTS, STREAMS
+from operators.decoders.otlp_kinds import NO_RECORDED_VALUE
+from operators.frames import POINTS, STREAMS
 
-__all__ = ["NOT_ROLLED_UP", "Metrics", "PointColumns", "points_of", "sum_kinds"]
+__all__ = ["Metrics", "PointColumns", "points_of"]
 
-NOT_ROLLED_UP: Final = ("histogram", "exponential_histogram", "summary")
-"""Kinds of metric that are counted, and not rolled up."""
-
-_NO_RECORDED_VALUE: Final = 1  # bit of a data point's flags: a staleness marker
-_DELTA_TEMPORALITY: Final = 1
 _LATEST: Final = np.uint64(2**63 - 1)
 
 
@@ -89,25 +85,6 @@ class PointColumns:
             hashes=np.concatenate([part.hashes for part in parts]),
         )
 
-    def attributes_at(self, rows: NDArray[np.intp]) -> pa.ListArray:
-        """Return the attributes of the points at ``rows``."""
-        if len(self.attributes) == 1:
-            return self.attributes[0].take(pa.array(rows))
-        chunked = pa.chunked_array(self.attributes).take(pa.array(rows))
-        return pa.concat_arrays(chunked.chunks)
-
-
-def sum_kinds(
-    temporality: NDArray[np.int32], monotonic: NDArray[np.bool_]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Return for each sum the kind that it is rolled up as, and a number that identifies it.
-
-    A cumulative sum that can fall is a gauge to us; a delta is summed whether it can or not.
-    """
-    delta = temporality == _DELTA_TEMPORALITY
-    kinds = np.where(delta, DELTA, np.where(monotonic, CUMULATIVE, GAUGE)).astype(np.uint8)
-    return kinds, (1 + temporality.astype(np.uint64) * np.uint64(2) + monotonic).astype(np.uint64)
-
 
 def points_of(
     metrics: Metrics, columns: PointColumns
@@ -117,7 +94,7 @@ def points_of(
     Returns:
         A POINTS frame; the row in ``columns`` of each of its rows; the others, by reason.
     """
-    stale = (columns.flags & _NO_RECORDED_VALUE) != 0
+    stale = (columns.flags & NO_RECORDED_VALUE) != 0
     finite = np.isfinite(columns.value)
     timeless = columns.ts == 0
     usable = finite & columns.has_value & ~stale & ~timeless

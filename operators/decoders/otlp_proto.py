@@ -1,7 +1,7 @@
 """OTLP metrics as protobuf: what the OpenTelemetry Collector's Kafka exporter writes by default.
 
-One message is a whole batch. It is decoded into Arrow by ptars with a reduced descriptor
-(``otlp_descriptor``), flattened by list offsets, and only what is new gets its names decoded.
+One message is a whole batch. A poll is scanned in one pass (``otlp_scan``), and only what is new
+gets its names decoded, into Arrow by ptars with a reduced descriptor (``otlp_descriptor``).
 """
 
 from __future__ import annotations
@@ -10,159 +10,159 @@ import json
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
-
-from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
-from operators.decoders.nested import combine_hashes, hash_values, join_bytes, offsets, owners
-from operators.decoders.otlp_descriptor import (
-    key_value_handler,
-    metrics_handler,
-    resource_handler,
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    KeyValue,
+    KeyValueList,
 )
-from operators.decoders.otlp_points import (
-    NOT_ROLLED_UP,
-    Metrics,
-    PointColumns,
-    points_of,
-    sum_kinds,
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
 )
-from operators.frames import ATTRIBUTES, GAUGE
 
-__all__ = ["OtlpProto"]
+from operators.decoders.base import Decoded, Description, UndecodableError
+from operators.decoders.otlp_descriptor import key_value_handler
+from operators.decoders.otlp_distributions import distributions_of
+from operators.decoders.otlp_levels import Columns
+from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, scan
+from operators.decoders.protobuf import spans_of_field, take
+from operators.decoders.scanning import joined
+from operators.frames import ATTRIBUTES, POINTS, STREAMS
+
+__all__ = ["OtlpProto", "compile_kernels"]
+
+_RESOURCE_ATTRIBUTES: Final = 1
 
 
 class OtlpProto:
     """Decodes serialised MetricsData or ExportMetricsServiceRequest messages."""
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
-        """Decode gauges and sums; other kinds of metric are counted as skipped."""
-        parsed, messages, rejected = decode_or_reject(values, _parse)
-        scope_lists = parsed.values.field("scope_metrics")
-        metric_lists = scope_lists.values.field("metrics")
-        metrics = metric_lists.values
-
-        resource_of_scope = owners(scope_lists)
-        scope_of_metric = owners(metric_lists)
-        resource_of_metric = resource_of_scope[scope_of_metric]
-        message_of_metric = messages[owners(parsed)[resource_of_metric]]
-        resources = parsed.values.field("resource")
-        scopes = scope_lists.values.field("scope")
-
-        gauges, sums = metrics.field("gauge"), metrics.field("sum")
-        kinds, identifying = sum_kinds(
-            np.asarray(sums.field("aggregation_temporality")),
-            np.asarray(sums.field("is_monotonic")),
+        """Decode all kinds of metric."""
+        buffer, bounds = joined(values)
+        status, skipped, found = scan(buffer, bounds)
+        rejected = {
+            int(index): f"not OTLP metrics in protobuf: {REASONS[int(status[index])]}"
+            for index in np.flatnonzero(status)
+        }
+        points = pl.from_arrow(
+            pa.table([found.message, found.raw, found.ts, found.start, found.value], POINTS.names())
         )
-        is_sum = np.asarray(sums.is_valid())
-        table = Metrics(
-            message=message_of_metric,
-            name=metrics.field("name"),
-            unit=metrics.field("unit"),
-            kind=np.where(is_sum, kinds, np.uint8(GAUGE)),
-            scope=scope_of_metric,
-            resource=resource_of_metric,
-            hashes=combine_hashes(
-                hash_values(metrics.field("name")),
-                hash_values(metrics.field("unit")),
-                np.where(is_sum, identifying, 0).astype(np.uint64),
-                hash_values(resources)[resource_of_metric],
-                hash_values(scopes)[scope_of_metric],
-            ),
+        distributions, kept, unusable = distributions_of(
+            found.distributions, found.counts, found.numbers
         )
-        columns = PointColumns.join([_columns(gauges), _columns(sums)])
-        points, kept, skipped = points_of(table, columns)
-        for kind in NOT_ROLLED_UP:
-            if count := len(metrics) - metrics.field(kind).null_count:
-                skipped[kind] = count
-        describe = partial(_describe, table, columns, kept, resources, scopes)
-        return Decoded(points, describe, rejected, skipped)
+        for reason, count in unusable.items():
+            skipped[reason] = skipped.get(reason, 0) + count
+        assert isinstance(points, pl.DataFrame)
+        describe = partial(_describe, buffer, found, kept)
+        return Decoded(points, describe, rejected, skipped, distributions)
 
 
-def _parse(values: Sequence[bytes]) -> pa.ListArray:
-    """Return the resource metrics of each message.
-
-    Raises:
-        UndecodableError: one is not protobuf, or holds nothing that MetricsData has.
-    """
-    try:
-        parsed = metrics_handler().list_to_record_batch(list(values)).column(0)
-    except ValueError as error:
-        raise UndecodableError(f"not OTLP metrics in protobuf: {_cause(error)}") from None
-    if len(parsed) and np.diff(offsets(parsed)).min() == 0:
-        raise UndecodableError("not OTLP metrics in protobuf: no resource metrics in it")
-    return parsed
-
-
-def _cause(error: ValueError) -> str:
-    return str(error).removeprefix("failed to decode Protobuf message: ")
-
-
-def _columns(data: pa.StructArray) -> PointColumns:
-    """Lay out the data points of a gauge or sum column."""
-    lists = data.field("data_points")
-    points = lists.values
-    doubles, integers = points.field("as_double"), points.field("as_int")
-    value = pc.coalesce(doubles, integers.cast(pa.float64(), safe=False))
-    attributes = points.field("attributes")
-    return PointColumns(
-        metric=owners(lists),
-        ts=np.asarray(points.field("time_unix_nano")),
-        start=np.asarray(points.field("start_time_unix_nano")),
-        # A point without a value is told from one that is NaN by its validity.
-        value=np.asarray(pc.fill_null(value, np.nan)),
-        has_value=np.asarray(value.is_valid()),
-        flags=np.asarray(points.field("flags")),
-        attributes=[attributes],
-        # The number of attributes keeps two lists apart whose bytes happen to join equally.
-        hashes=combine_hashes(
-            hash_values(join_bytes(attributes)), np.diff(offsets(attributes)).astype(np.uint64)
-        ),
-    )
+def compile_kernels() -> None:
+    """Compile the loops, or load them from the disk, before there is a message to wait for them."""
+    attributes = [KeyValue(key="", value=AnyValue())]
+    number = NumberDataPoint(time_unix_nano=1, as_int=1, attributes=attributes)
+    histogram = HistogramDataPoint(time_unix_nano=1, attributes=attributes)
+    of_everything = [
+        Metric(gauge=Gauge(data_points=[number])),
+        Metric(histogram=Histogram(data_points=[histogram])),
+    ]
+    scope = ScopeMetrics(metrics=of_everything)
+    message = MetricsData(resource_metrics=[ResourceMetrics(scope_metrics=[scope])])
+    decoded = OtlpProto().decode([message.SerializeToString()])
+    decoded.describe(np.arange(2))
 
 
 def _describe(
-    metrics: Metrics,
-    columns: PointColumns,
-    kept: NDArray[np.intp],
-    resources: pa.BinaryArray,
-    scopes: pa.BinaryArray,
-    rows: NDArray[np.intp],
+    buffer: NDArray[np.uint8], found: Columns, kept: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> Description:
-    """Decode the names behind the points at ``rows``."""
-    at = kept[rows]
-    texts = pl.Series(pl.from_arrow(scopes)).bin.encode("hex")
-    streams, resource_rows = metrics.streams(columns.metric[at], texts)
+    """Decode the names behind the points at ``rows``; ``kept`` are the usable distributions."""
+    is_number = rows < len(found.ts)
+    numbers, others = rows[is_number], kept[rows[~is_number] - len(found.ts)]
+    metric = np.empty(len(rows), np.int64)
+    spans = np.empty((len(rows), 2), np.int64)
+    fields = np.full(len(rows), ATTRIBUTES_FIELD["number"])
+    metric[is_number] = np.searchsorted(found.metrics["first_point"], numbers, "right") - 1
+    spans[is_number] = found.at[numbers]
+    metric[~is_number] = found.distributions["metric"][others]
+    spans[~is_number] = found.distribution_at[others]
+    fields[~is_number] = _FIELD_OF_SHAPE[found.distributions["shape"][others]]
+
+    metrics = found.metrics[metric]
+    resources, resource = np.unique(metrics["resource"], return_inverse=True)
+    streams = pl.DataFrame(
+        {
+            "name": _texts(buffer, metrics, "name"),
+            "unit": _texts(buffer, metrics, "unit"),
+            "kind": metrics["kind"],
+            "scope": _series(take(buffer, found.scopes[metrics["scope"]], pa.binary())).bin.encode(
+                "hex"
+            ),
+            "resource": resource.astype(np.uint32),
+        },
+        schema=STREAMS,
+    )
     try:
-        attributes = _attributes(columns.attributes_at(at))
-        decoded = resource_handler().list_to_record_batch(
-            resources.take(pa.array(resource_rows)).to_pylist()
+        return Description(
+            streams,
+            _attributes(buffer, spans, fields),
+            _attributes(
+                buffer, found.resources[resources], np.full(len(resources), _RESOURCE_ATTRIBUTES)
+            ),
         )
-        return Description(streams, attributes, _attributes(decoded.column(0)))
     except ValueError as error:
-        raise UndecodableError(f"not OTLP attributes in protobuf: {_cause(error)}") from None
+        cause = str(error).removeprefix("failed to decode Protobuf message: ")
+        raise UndecodableError(f"not OTLP attributes in protobuf: {cause}") from None
 
 
-def _attributes(lists: pa.ListArray) -> pl.DataFrame:
-    """Decode lists of KeyValue messages into an ATTRIBUTES frame owned by the rows of ``lists``."""
-    start, end = (int(bound) for bound in offsets(lists)[[0, -1]])
-    encoded = lists.values.slice(start, end - start)
-    decoded = key_value_handler().array_to_record_batch(encoded)
+_FIELD_OF_SHAPE: Final = np.array([ATTRIBUTES_FIELD[shape] for shape in (0, 1, 2)])
+
+
+def _series(array: pa.Array) -> pl.Series:
+    return pl.Series(pl.from_arrow(array))
+
+
+def _texts(buffer: NDArray[np.uint8], metrics: NDArray[Any], field: str) -> pl.Series:
+    """Return a text of each metric, whose bytes the scan has found to be UTF-8."""
+    spans = np.stack((metrics[field], metrics[f"{field}_end"]), axis=1)
+    return _series(take(buffer, spans, pa.string()))
+
+
+def _attributes(
+    buffer: NDArray[np.uint8], messages: NDArray[np.int64], fields: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Decode the KeyValue messages in a field of each message, into an ATTRIBUTES frame.
+
+    Raises:
+        ValueError: some are no protobuf.
+    """
+    counts = np.empty(len(messages), np.int64)
+    none = np.empty((0, 2), np.int64)
+    found = spans_of_field(buffer.ctypes.data, messages, fields, counts, none)
+    if found < 0:
+        raise ValueError(REASONS[found])
+    spans = np.empty((found, 2), np.int64)
+    spans_of_field(buffer.ctypes.data, messages, fields, counts, spans)
+    decoded = key_value_handler().array_to_record_batch(take(buffer, spans, pa.binary()))
     value = decoded.column("value")
     frame = pl.DataFrame(
         {
-            "owner": owners(lists).astype(np.uint32),
-            "key": pl.Series(pl.from_arrow(decoded.column("key"))),
-            **{
-                field.name: pl.Series(pl.from_arrow(value.field(field.name)))
-                for field in value.type
-            },
+            "owner": np.repeat(np.arange(len(messages), dtype=np.uint32), counts),
+            "key": _series(decoded.column("key")),
+            **{field.name: _series(value.field(field.name)) for field in value.type},
         }
     )
     composite = pl.coalesce(
