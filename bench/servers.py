@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
 from rich.console import Console
 
 from flows.demo.kafka import KafkaServer
 from flows.demo.process import ServerError
+from flows.settings import InfluxDB
+from sinks.influxdb_setup import ensure
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
 
-__all__ = ["BOOTSTRAP", "Servers", "servers"]
+__all__ = ["BOOTSTRAP", "Servers", "influxdb_settings", "servers"]
 
 BOOTSTRAP = "HEADRACE__KAFKA__BOOTSTRAP_SERVERS"
 
@@ -43,3 +46,19 @@ def servers(directory: Path, say: Console, *, influxdb: bool) -> Iterator[Server
             except ServerError as error:
                 say.print(f"without InfluxDB: {str(error).splitlines()[0]}")
         yield Servers(bootstrap, access)
+
+
+def influxdb_settings(access: InfluxdbAccess, name: str, windows: Sequence[int]) -> dict[str, str]:
+    """Make a bucket for each window (nanoseconds), and return the settings of the sink."""
+    bucket = f"{name}_{{window}}"
+    settings = InfluxDB(
+        url=access.url, org=access.org, token=SecretStr(access.token), bucket=bucket
+    )
+    ensure(settings, windows)
+    prefix = "HEADRACE__SINKS__INFLUXDB__"
+    return {
+        f"{prefix}URL": access.url,
+        f"{prefix}ORG": access.org,
+        f"{prefix}TOKEN": access.token,
+        f"{prefix}BUCKET": bucket,
+    }
