@@ -89,7 +89,7 @@ class Reading:
     def run(self) -> None:
         """Read polls as large as the flow's."""
         kafka = self._settings.kafka
-        size = 16 << 10
+        size = kafka.poll_bytes  # one message, at first: the clock begins when it is there
         self._client.assign(self._places)
         while self._left > 0:
             limit = max(1, min(kafka.poll_messages, kafka.poll_bytes // size, self._left))
@@ -161,6 +161,7 @@ def main(job: Job) -> None:
     collect_rarely()
     print("ready", flush=True)
     sys.stdin.readline()
+    watch.ready()
     task.run()
     report = watch.report()
     more = task.report() if isinstance(task, Flow) else {}

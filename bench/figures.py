@@ -60,6 +60,11 @@ class Figures:
         floor = next((c for c in self.runs if c.way == FLOOR and c.load == case.load), None)
         return 1.0 if case == floor else self.ratio(case, floor, lambda run: run.rate)
 
+    def cpu_of_the_floor(self, case: Case) -> float | None:
+        """Return how many times the floor's CPU seconds it takes."""
+        floor = next((c for c in self.runs if c.way == FLOOR and c.load == case.load), None)
+        return 1.0 if case == floor else self.ratio(case, floor, lambda run: run.cpu)
+
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain data."""
         cases = {}
@@ -70,6 +75,7 @@ class Figures:
                 "points": case.load.points,
                 "points_per_second": self.median(case, lambda run: run.rate),
                 "of_the_floor": self.of_the_floor(case),
+                "cpu_of_the_floor": self.cpu_of_the_floor(case),
                 "cpu_seconds_per_million": self.median(case, lambda run: run.cpu_a_million),
                 "peak_mb": self.median(case, lambda run: run.peak_mb),
                 "runs": [_plain(run) for run in runs],

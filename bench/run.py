@@ -35,10 +35,20 @@ class FailedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run came to. Seconds from the first message; ``whole`` from the process's start.
+    """What a run came to.
 
-    ``first`` is the time from the start to the first message, ``ready`` that until a process was
-    ready to run its flow.
+    Attributes:
+        points: how many there were.
+        seconds: from the first message to the end.
+        whole: from the start of the process to the end.
+        ready: from the start of the process until it could run its flow.
+        first: from the start of the process to the first message.
+        cpu: CPU seconds of all processes since they were ready.
+        cpu_whole: CPU seconds of all processes.
+        peak_mb: largest resident memory, the sum over processes.
+        steps: seconds that the flow's steps say they took, over all threads.
+        snapshots: by class of state, the epochs and the seconds a snapshot of all states took.
+        store: what was added to the recovery store.
     """
 
     points: int
@@ -60,7 +70,7 @@ class Measured:
 
     @property
     def cpu_a_million(self) -> float:
-        """CPU seconds for a million points, from the first message on."""
+        """CPU seconds for a million points."""
         return self.cpu / self.points * 1e6
 
 
@@ -80,12 +90,12 @@ def environment(bootstrap: str, topic: str, load: Load, **settings: str) -> dict
 
 
 class Child:
-    """A process that does a job."""
+    """A process that does a job; ``prefix`` is a command that runs it, if any."""
 
-    def __init__(self, job: Job, env: Mapping[str, str]) -> None:
+    def __init__(self, job: Job, env: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as this
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.case", job.to_json()],
+            [*prefix, sys.executable, "-m", "bench.case", job.to_json()],
             cwd=ROOT,
             env=env,
             stdin=subprocess.PIPE,
@@ -132,6 +142,15 @@ class Child:
         code = self._process.wait(30)
         self._log.seek(0)
         return FailedError(f"exit code {code}\n{self._log.read()[-3000:]}")
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait(self) -> None:
+        """Wait until the process is gone."""
+        self._process.wait(60)
 
     def kill(self) -> None:
         """End it as a power cut would."""

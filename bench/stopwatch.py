@@ -6,7 +6,6 @@ import os
 import resource
 import threading
 import time
-from dataclasses import dataclass, field
 
 import psutil
 
@@ -18,19 +17,25 @@ __all__ = ["Stopwatch", "cpu_seconds", "peak_mb"]
 _LOOK_SECONDS = 0.001
 
 
-@dataclass(slots=True)
 class Stopwatch:
-    """Begins at the first message. Times are of the machine's monotonic clock."""
+    """Times are of the machine's monotonic clock.
 
-    began: float | None = None
-    cpu_before: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    Wall time counts from the first message, CPU from the moment when the process was ready: what
+    the Kafka client fetches before it hands the first message out is work, too.
+    """
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._cpu_before = 0.0
+
+    def ready(self) -> None:
+        """Begin to count CPU."""
+        self._cpu_before = cpu_seconds()
 
     def start(self) -> None:
-        """Begin, unless it has begun."""
-        with self._lock:
-            if self.began is None:
-                self.began, self.cpu_before = time.monotonic(), cpu_seconds()
+        """Begin to count time, unless it has begun."""
+        if self._began is None:
+            self._began = time.monotonic()
 
     def start_at_first_message(self) -> None:
         """Begin as soon as a source has read something, which a thread looks out for."""
@@ -43,13 +48,13 @@ class Stopwatch:
         threading.Thread(target=watch, daemon=True).start()
 
     def report(self) -> dict[str, float]:
-        """Return when it began and ended, CPU seconds since then and in all, and memory."""
+        """Return when it began and ended, CPU seconds since it was ready and in all, and memory."""
         ended, cpu = time.monotonic(), cpu_seconds()
         return {
             # A process of a cluster may have had nothing to read.
-            "began": ended if self.began is None else self.began,
+            "began": ended if self._began is None else self._began,
             "ended": ended,
-            "cpu": 0.0 if self.began is None else cpu - self.cpu_before,
+            "cpu": cpu - self._cpu_before,
             "cpu_whole": cpu,
             "peak_mb": peak_mb(),
         }

@@ -30,7 +30,9 @@ class Lines:
                 tags = f"host=host-{host},method={method},route=/api/{route}"
                 heads.append(f"http,{tags},service=service-{host % 20} bytes_{metric}=")
                 middles.append("i ")
-        self._text = TextWriter(load, heads, middles, ["\n"] * load.series, time_digits=_TIME_DIGITS)
+        self._text = TextWriter(
+            load, heads, middles, ["\n"] * load.series, time_digits=_TIME_DIGITS
+        )
 
     def write(self, second: int) -> list[bytes]:
         """Return a line for each series."""
