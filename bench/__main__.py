@@ -18,9 +18,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.case import Job
 from bench.cases import WAYS, Case, Scale, plan
 from bench.figures import Figures
 from bench.latency import latency
+from bench.load import SERIES_A_MESSAGE, Load
 from bench.machine import busy, facts
 from bench.restart import restart
 from bench.run import FailedError, Measured, environment, measure
@@ -87,6 +89,8 @@ class Bench:
         for topic, case in {case.topic: case for case in cases if not _in_memory(case)}.items():
             self._tell(f"writing {topic}")
             fill(self._servers.bootstrap, _name(topic), case.load)
+        for encoding in {case.load.encoding for case in cases}:
+            self._warm_up(encoding)
         failed = set()
         for turn in range(runs):
             for case in cases:
@@ -108,6 +112,19 @@ class Bench:
             self._figures.single |= work()  # type: ignore[operator]
         except FailedError as error:
             self._say.print(f"{name}: left out: {error}", markup=False)
+
+    def _warm_up(self, encoding: str) -> None:
+        """Run a small flow, so that what is compiled on its first use is compiled by now."""
+        load = Load(SERIES_A_MESSAGE, 30, encoding=encoding)
+        topic = f"bench.warm-up.{encoding}"
+        fill(self._servers.bootstrap, topic, load)
+        self._tell(f"warming up {encoding}")
+        try:
+            measure(
+                Job("flow"), environment(self._servers.bootstrap, topic, load), load, self._place
+            )
+        except FailedError as error:
+            self._say.print(f"warming up: {error}", markup=False)
 
     def _measure(self, case: Case) -> Measured:
         way = WAYS[case.way]
