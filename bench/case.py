@@ -117,7 +117,7 @@ class Flow:
                 settings.kafka.poll_bytes,
                 watch.start,
             )
-            flows.metrics.kafka_source = lambda *_: source  # type: ignore[assignment]
+            setattr(flows.metrics, "kafka_source", lambda *_: source)  # noqa: B010
         outputs = (NoOutputs if job.outputs == "nothing" else Outputs)(settings, "metrics")
         self._flow: Dataflow = flows.metrics.build(settings, outputs)
 

@@ -10,7 +10,7 @@ from bench.cases import Case
 from bench.figures import Figures, best
 from bench.run import Measured
 
-__all__ = ["GOALS", "Goal", "bytes_a_series"]
+__all__ = ["FURTHER", "GOALS", "Goal", "bytes_a_series"]
 
 _LINES: Final = "influx"
 _JSON: Final = "prometheus_json"
@@ -65,6 +65,20 @@ def _flow_cpu(encoding: str) -> Callable[[Figures], float | None]:
 
 def _short_run(of: Callable[[Measured], float]) -> Callable[[Figures], float | None]:
     return lambda figures: figures.ratio(figures.find("flow", points=0), figures.find("flow"), of)
+
+
+def _fixed(of: Callable[[Measured], float]) -> Callable[[Figures], float | None]:
+    """What a run costs however few points it has, if its cost is a straight line in them."""
+
+    def measured(figures: Figures) -> float | None:
+        short, long = figures.find("flow", points=0), figures.find("flow")
+        less, more = figures.median(short, of), figures.median(long, of)
+        if short is None or long is None or less is None or more is None or short == long:
+            return None
+        few, many = short.load.points, long.load.points
+        return less - (more - less) * few / (many - few)
+
+    return measured
 
 
 def _few_and_many(figures: Figures) -> tuple[Case | None, Case | None]:
@@ -125,6 +139,9 @@ def _cpu_of_the_floor(figures: Figures) -> float | None:
 FURTHER: Final[tuple[tuple[str, str, Callable[[Figures], float | None]], ...]] = (
     ("OTLP: CPU, of the floor's", "times", _cpu_of_the_floor),
     ("OTLP: a short run's speed, from the process's start", "", _short_run(_rate_from_start)),
+    ("OTLP: what a run costs however short, from the first message", "s",
+     _fixed(lambda run: run.seconds)),
+    ("… in CPU", "s", _fixed(lambda run: run.cpu)),
     ("In memory: speed with -w 2", "times", _second_worker("in memory -w 2")),
     ("In memory: speed with 2 processes", "times", _second_worker("in memory, 2 processes")),
     ("Live: watermark to readable row, half of them", "s",

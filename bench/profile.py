@@ -17,7 +17,7 @@ import re
 import shutil
 import sysconfig
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -77,12 +77,13 @@ def main() -> None:
     )
     million = load.points / 1e6
     say.print(_table("CPU seconds a million, by thread", threads, million, sum(threads.values())))
-    steps, functions = Counter[str](), Counter[str]()
+    steps: dict[str, float] = defaultdict(float)
+    functions: dict[str, float] = defaultdict(float)
     for frames, count in _stacks(text):
         steps[frames[0]] += count / _HZ
         functions[frames[-1]] += count / _HZ
-    say.print(_table("Workers' seconds a million, by step", steps, million, steps.total()))
-    say.print(_table("by function", dict(functions.most_common(25)), million, steps.total()))
+    say.print(_table("Workers' seconds a million, by step", steps, million, sum(steps.values())))
+    say.print(_table("by function", functions, million, sum(steps.values())))
     say.print(_table("headrace_batch_seconds", report["steps"], million, seconds))
 
 
@@ -93,7 +94,7 @@ def _py_spy() -> str:
     return found
 
 
-def _watch(child: Child) -> Counter[str]:
+def _watch(child: Child) -> dict[str, float]:
     """Let it work; return the CPU seconds of its threads meanwhile, by their kind."""
     (process,) = psutil.Process(child.pid).children()
     before = _threads(process.pid)
@@ -101,7 +102,7 @@ def _watch(child: Child) -> Counter[str]:
     child.go()
     while not child.done(_LOOK_SECONDS):
         last = {**last, **_threads(process.pid)}
-    kinds: Counter[str] = Counter()
+    kinds: dict[str, float] = defaultdict(float)
     for key, spent in last.items():
         # Numbers at the end tell threads of one kind apart.
         kinds[re.sub(r"[-_/: ]?\d+$", "", key[1])] += spent - before.get(key, 0.0)

@@ -22,7 +22,7 @@ class SnapshotTimes:
     """Times every ``snapshot`` of a step's state, in this process, whatever its class."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = defaultdict(float)
         self._calls: dict[str, Counter[int]] = defaultdict(Counter)
 
     def watch(self) -> None:
