@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -38,7 +39,7 @@ LATENCY, RESTART = "latency", "restart"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print."""
     options = _options(arguments)
-    say = Console(width=None if Console().is_terminal else 110)
+    say = Console(width=None if sys.stdout.isatty() else 120)
     wanted = re.compile(options.only or "")
     scale = _scale(options)
     cases = [case for case in plan(scale) if wanted.search(case.label)]
@@ -105,11 +106,11 @@ class Bench:
                     rate = f"{run.rate / 1e6:.2f} M/s, {run.cpu_a_million:.3f} CPU s a million"
                     self._tell(f"turn {turn + 1} of {min(runs, case.turns)}: {case.label}: {rate}")
 
-    def extra(self, name: str, work: object) -> None:
+    def extra(self, name: str, work: Callable[[], dict[str, float]]) -> None:
         """Measure something that is no throughput."""
         self._tell(name)
         try:
-            self._figures.single |= work()  # type: ignore[operator]
+            self._figures.single |= work()
         except FailedError as error:
             self._say.print(f"{name}: left out: {error}", markup=False)
 

@@ -11,6 +11,8 @@ from bench.load import SERIES_A_MESSAGE, Load
 
 __all__ = ["ENCODINGS", "WAYS", "Case", "Scale", "Way", "plan", "short"]
 
+_TO_SINKS: Final = "flow to InfluxDB and lake"
+_ALL_TURNS: Final = 99
 ENCODINGS: Final = ("otlp_proto", "influx", "prometheus_json")
 
 
@@ -32,7 +34,7 @@ WAYS: Final = {
     "flow, 2 processes": Way(Job("flow"), processes=2),
     "flow with recovery": Way(Job("flow"), recovery=True),
     "flow with scoring": Way(Job("flow"), scoring=True),
-    "flow to InfluxDB and lake": Way(Job("flow", outputs="settings")),
+    _TO_SINKS: Way(Job("flow", outputs="settings")),
     "in memory": Way(Job("flow", memory=(0, 0))),
     "in memory -w 2": Way(Job("flow", memory=(0, 0), workers=2)),
     "in memory, 2 processes": Way(Job("flow", memory=(0, 0)), processes=2),
@@ -46,7 +48,7 @@ class Case:
 
     way: str
     load: Load
-    turns: int = 99
+    turns: int = _ALL_TURNS
 
     @property
     def label(self) -> str:
@@ -95,20 +97,20 @@ def plan(scale: Scale) -> list[Case]:
 def _usual(scale: Scale) -> Iterator[Case]:
     first, *more = scale.series
     usual = _load("otlp_proto", first, scale.points)
+    turns = {"read": 1, "flow with scoring": 1, "flow with recovery": 2, _TO_SINKS: 1}
     for way in WAYS:
-        if way == "flow to InfluxDB and lake":
-            yield Case(way, usual, turns=1)
-        elif not way.startswith("in memory"):
-            yield Case(way, usual)
+        if not way.startswith("in memory"):
+            yield Case(way, usual, turns.get(way, _ALL_TURNS))
     for way in ("flow", "in memory", "in memory -w 2", "in memory, 2 processes"):
         yield Case(way, _load("otlp_proto", first, scale.few))
     for encoding in ENCODINGS[1:]:
-        for way in ("read", "floor", "flow", "flow -w 2", "flow, 2 processes"):
-            yield Case(way, _load(encoding, first, scale.few))
+        for way in ("read", "floor", "flow", "flow -w 2"):
+            yield Case(way, _load(encoding, first, scale.few), turns=2)
     for series in more:
         load = _load("otlp_proto", series, scale.points)
-        yield Case("floor", load, turns=2)
-        yield Case("flow", load, turns=2)
+        turns = 2 if series == more[-1] else 1
+        yield Case("floor", load, turns)
+        yield Case("flow", load, turns)
         if series == more[-1]:
             yield Case("flow -w 2", load, turns=1)
             yield Case("flow with recovery", load, turns=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bytewax.inputs import StatefulSourcePartition
-from bytewax.operators import StatefulBatchLogic
+from bytewax.operators import StatefulBatchLogic, StatefulLogic
 
 __all__ = ["SnapshotTimes", "StoreWatch", "offsets_read"]
 
@@ -27,7 +27,7 @@ class SnapshotTimes:
 
     def watch(self) -> None:
         """Begin; the flow has been built, so all classes are known."""
-        for base in (StatefulBatchLogic, StatefulSourcePartition):
+        for base in (StatefulBatchLogic, StatefulLogic, StatefulSourcePartition):
             for kind in _kinds(base):
                 if "snapshot" in vars(kind) and not kind.__module__.startswith("bytewax."):
                     kind.snapshot = self._timed(kind.__name__, kind.snapshot)
