@@ -90,8 +90,11 @@ class Scale:
 
 
 def plan(scale: Scale) -> list[Case]:
-    """Return the cases, in the order in which they take turns."""
-    return list(_whole(scale) if scale.whole else _usual(scale))
+    """Return the cases, each once, in the order in which they take turns."""
+    cases: dict[str, Case] = {}
+    for case in _whole(scale) if scale.whole else _usual(scale):
+        cases.setdefault(case.label, case)
+    return list(cases.values())
 
 
 def _usual(scale: Scale) -> Iterator[Case]:

@@ -86,9 +86,10 @@ def test_a_short_run_is_compared_with_a_long_one():
     assert fixed(found) == pytest.approx(2.5 - 5.5 / 3)
 
 
+@pytest.mark.parametrize("points", [1_000_000, 16_000_000])
 @pytest.mark.parametrize("whole", [False, True])
-def test_no_case_is_there_twice(whole):
-    cases = plan(Scale(whole=whole))
+def test_no_case_is_there_twice(whole, points):
+    cases = plan(Scale(points=points, few=1_000_000, whole=whole))
     assert len({case.label for case in cases}) == len(cases)
     assert len(set(cases)) == len(cases)
 
