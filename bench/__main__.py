@@ -34,6 +34,8 @@ from flows.settings import Rollups
 from operators.decoders import DECODERS
 
 LATENCY, RESTART = "latency", "restart"
+_WINDOWS = 6
+"""That ``latency`` looks at: a minute of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,12 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         servers(Path(place), say, influxdb=to_influxdb) as running,
     ):
         bench = Bench(running, Path(place), say, figures)
-        bench.run(cases, scale.runs)
-        if LATENCY in extras:
-            bench.extra(LATENCY, lambda: latency(running, scale.series[0], 6, Path(place)))
-        if RESTART in extras:
-            most = scale.series[-1]
-            bench.extra(RESTART, lambda: restart(running.bootstrap, most, Path(place)))
+        few, most = scale.series[0], scale.series[-1]
+        try:
+            bench.run(cases, scale.runs)
+            if LATENCY in extras:
+                bench.extra(LATENCY, lambda: latency(running, few, _WINDOWS, Path(place)))
+            if RESTART in extras:
+                bench.extra(RESTART, lambda: restart(running.bootstrap, most, Path(place)))
+        except KeyboardInterrupt:
+            say.print("Interrupted; this is what there is so far.")
     show(figures, say)
     if options.json:
         text = json.dumps({"machine": facts(), **figures.to_json()}, indent=2)
