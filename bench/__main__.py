@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ _WINDOWS = 6
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     say = Console(width=None if sys.stdout.isatty() else 120)
     wanted = re.compile(options.only or "")
     scale = _scale(options)
