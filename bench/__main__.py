@@ -30,7 +30,7 @@ from bench.restart import restart
 from bench.run import FailedError, Measured, environment, measure
 from bench.servers import Servers, influxdb_settings, servers
 from bench.table import show
-from bench.topic import fill
+from bench.topic import OUTPUTS, PREFIX, create, fill, remove_all
 from flows.settings import Rollups
 from operators.decoders import DECODERS
 
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as place,
         servers(Path(place), say, influxdb=to_influxdb) as running,
     ):
+        create(running.bootstrap, *OUTPUTS.values())
         bench = Bench(running, Path(place), say, figures)
         few, most = scale.series[0], scale.series[-1]
         try:
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 bench.extra(RESTART, lambda: restart(running.bootstrap, most, Path(place)))
         except KeyboardInterrupt:
             say.print("Interrupted; this is what there is so far.")
+        finally:
+            remove_all(running.bootstrap)
     show(figures, say)
     if options.json:
         text = json.dumps({"machine": facts(), **figures.to_json()}, indent=2)
@@ -124,7 +127,7 @@ class Bench:
     def _warm_up(self, encoding: str) -> None:
         """Run a small flow, so that what is compiled on its first use is compiled by now."""
         load = Load(SERIES_A_MESSAGE, 30, encoding=encoding)
-        topic = f"bench.warm-up.{encoding}"
+        topic = f"{PREFIX}warm-up.{encoding}"
         fill(self._servers.bootstrap, topic, load)
         self._tell(f"warming up {encoding}")
         try:
@@ -140,7 +143,7 @@ class Bench:
         env["HEADRACE__SCORING__ENABLED"] = str(way.scoring).lower()
         if _writes(case) and self._servers.influxdb is not None:
             windows = Rollups().windows
-            name = f"bench.{time.time_ns()}"
+            name = f"{PREFIX}{time.time_ns()}"
             env |= influxdb_settings(self._servers.influxdb, name, windows)
         return measure(
             case.job, env, case.load, self._place,
@@ -160,7 +163,7 @@ def _writes(case: Case) -> bool:
 
 
 def _name(topic: str) -> str:
-    return f"bench.{topic.replace(' ', '-')}"
+    return f"{PREFIX}{topic.replace(' ', '-')}"
 
 
 def _scale(options: argparse.Namespace) -> Scale:

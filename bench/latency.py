@@ -26,7 +26,7 @@ from bytewax.recovery import init_db_dir
 from bench.load import Load
 from bench.run import ROOT, FailedError, environment
 from bench.servers import Servers, influxdb_settings
-from bench.topic import create, producer, write
+from bench.topic import PREFIX, create, producer, write
 from tests.backends.influxdb import InfluxdbAccess
 
 __all__ = ["latency"]
@@ -73,7 +73,7 @@ def latency(servers: Servers, series: int, windows: int, directory: Path) -> dic
     """
     if servers.influxdb is None:
         return {}
-    topic = f"bench.live.{time.time_ns()}"
+    topic = f"{PREFIX}live"
     create(servers.bootstrap, topic)
     first = (int(time.time()) + _START_SECONDS + _WINDOW) // _WINDOW * _WINDOW
     count = windows + _WARM_UP

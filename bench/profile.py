@@ -30,7 +30,7 @@ from bench.case import Job
 from bench.load import Load
 from bench.run import Child, environment
 from bench.servers import servers
-from bench.topic import fill
+from bench.topic import PREFIX, fill, remove_all
 
 _LOOK_SECONDS: Final = 0.1
 _HZ: Final = 100
@@ -47,17 +47,18 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, metavar="FILE", help="keep py-spy's samples")
     options = parser.parse_args()
     load = Load(options.series, options.points // options.series, encoding=options.encoding)
+    topic = f"{PREFIX}profile"
     say = Console()
     with (
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as place,
         servers(Path(place), say, influxdb=False) as running,
     ):
-        fill(running.bootstrap, "bench.profile", load)
+        fill(running.bootstrap, topic, load)
         samples = Path(place) / "samples"
         command = [_py_spy(), "record", "--rate", str(_HZ), "--format", "raw", "--function"]
         child = Child(
             Job("flow", workers=options.workers),
-            environment(running.bootstrap, "bench.profile", load),
+            environment(running.bootstrap, topic, load),
             [*command, "--output", str(samples), "--"],
         )
         try:
@@ -67,6 +68,7 @@ def main() -> None:
             child.wait()
         finally:
             child.kill()
+            remove_all(running.bootstrap)
         text = samples.read_text(encoding="utf-8")
         if options.raw:
             options.raw.write_text(text, encoding="utf-8")

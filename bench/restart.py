@@ -13,7 +13,7 @@ from bench.case import Job
 from bench.load import Load
 from bench.run import Child, FailedError, environment, run_all
 from bench.snapshots import offsets_read
-from bench.topic import create, producer, write
+from bench.topic import PREFIX, create, producer, write
 
 __all__ = ["restart"]
 
@@ -34,7 +34,7 @@ def restart(bootstrap: str, series: int, directory: Path) -> dict[str, float]:
         FailedError: a flow ended, or never had a snapshot of all.
     """
     load = Load(series, _SECONDS + 1)
-    topic = f"bench.restart.{time.time_ns()}"
+    topic = f"{PREFIX}restart"
     create(bootstrap, topic)
     writer, client = load.writer(), producer(bootstrap, load.encoding)
     count = 0

@@ -20,6 +20,7 @@ from bench.case import Job
 from bench.load import Load
 from bench.servers import BOOTSTRAP
 from bench.snapshots import StoreWatch
+from bench.topic import OUTPUTS, PREFIX
 from flows.demo.process import LOCALHOST, free_port
 
 __all__ = ["Child", "FailedError", "Measured", "environment", "measure", "run_all"]
@@ -81,6 +82,8 @@ def environment(bootstrap: str, topic: str, load: Load, **settings: str) -> dict
     return {
         **kept,
         BOOTSTRAP: bootstrap,
+        "HEADRACE__KAFKA__GROUP": PREFIX.rstrip("."),
+        **{f"HEADRACE__TOPICS__{role.upper()}": name for role, name in OUTPUTS.items()},
         "HEADRACE__INPUTS": json.dumps([{"topic": topic, "encoding": load.encoding}]),
         "HEADRACE__RUN__UNTIL": "end",
         "HEADRACE__RUN__SINCE": "earliest",

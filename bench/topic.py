@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from bench.load import Load
-from flows.settings import Kafka, Topics
+from flows.settings import Kafka
 from operators.kafka import admin_client
 
-__all__ = ["PARTITIONS", "create", "fill", "producer", "write"]
+__all__ = ["OUTPUTS", "PARTITIONS", "PREFIX", "create", "fill", "producer", "remove_all", "write"]
 
+PREFIX: Final = f"bench.{os.getpid()}."
+"""What the names of a run's topics begin with."""
+OUTPUTS: Final = {
+    role: f"{PREFIX}{role.replace('_', '-')}"
+    for role in ("rollups", "alerts", "dead_letter", "late", "status")
+}
+"""The topics that a measured flow writes to, by their names in the settings."""
 PARTITIONS: Final = 4
 _COMPRESSION: Final = {"otlp_proto": "lz4", "influx": "none", "prometheus_json": "none"}
 """Telegraf and prometheus-kafka-adapter do not compress by default."""
@@ -21,19 +29,25 @@ _PIECE: Final = 20_000
 
 
 def create(bootstrap: str, *names: str) -> None:
-    """Make topics, and those that a flow writes to if they are not there.
+    """Make topics.
 
     Raises:
-        SystemExit: one of ``names`` can't be made.
+        SystemExit: one can't be made.
     """
-    topics = Topics()
-    ours = (topics.rollups, topics.alerts, topics.late, topics.dead_letter, topics.status)
     client = admin_client(Kafka(bootstrap_servers=bootstrap))
-    made = client.create_topics([NewTopic(name, PARTITIONS) for name in (*names, *ours)])
+    made = client.create_topics([NewTopic(name, PARTITIONS) for name in names])
     for name, future in made.items():
-        error = future.exception()
-        if error is not None and name in names:
+        if (error := future.exception()) is not None:
             raise SystemExit(f"{bootstrap}: {name}: {error}")
+
+
+def remove_all(bootstrap: str) -> None:
+    """Delete the topics of this run; the broker may be one that others use."""
+    client = admin_client(Kafka(bootstrap_servers=bootstrap))
+    names = [name for name in client.list_topics(timeout=10).topics if name.startswith(PREFIX)]
+    if names:
+        for future in client.delete_topics(names).values():
+            future.exception()
 
 
 def producer(bootstrap: str, encoding: str) -> Producer:
