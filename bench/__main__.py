@@ -1,148 +1,200 @@
-"""``make bench``: the flow ``metrics`` against the floor of its own input, in the same run.
+"""``make bench``: what the flow ``metrics`` costs, as ratios measured in one run.
 
 The floor is what reading the same messages and decoding them to points costs; the rest is
-Headrace. Cases take turns, so that a machine whose speed drifts slows all of them alike; the
-figures are medians. Ratios are what counts: absolute numbers are those of this machine.
+Headrace. Cases take turns, so that a machine whose speed drifts slows all of them alike. Ratios
+are of the same turn, figures are medians over turns; absolute numbers are those of this machine.
+`bench/README.md` says what each case is, and how to read the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
+import re
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from confluent_kafka.admin import NewTopic
 from rich.console import Console
-from rich.table import Table
 
-from bench.load import Load
-from flows.demo.kafka import KafkaServer
-from flows.settings import Kafka
-from operators.kafka import admin_client, producer
+from bench.case import Job
+from bench.cases import WAYS, Case, Scale, plan
+from bench.figures import Figures
+from bench.latency import latency
+from bench.load import SERIES_A_MESSAGE, Load
+from bench.machine import busy, facts
+from bench.restart import restart
+from bench.run import FailedError, Measured, environment, measure
+from bench.servers import Servers, influxdb_settings, servers
+from bench.table import show
+from bench.topic import OUTPUTS, PREFIX, create, fill, remove_all
+from flows.settings import Rollups
+from operators.decoders import DECODERS
 
-TOPIC = "bench.otlp_metrics"
-PARTITIONS = 4
-BOOTSTRAP = "HEADRACE__KAFKA__BOOTSTRAP_SERVERS"
-
-CASES: dict[str, tuple[str, int, dict[str, str]]] = {
-    "consume": ("consume", 1, {}),
-    "floor: consume and decode": ("floor", 1, {}),
-    "flow to nothing": ("flow", 1, {"HEADRACE__SCORING__ENABLED": "false"}),
-    "flow to nothing, 2 workers": ("flow", 2, {"HEADRACE__SCORING__ENABLED": "false"}),
-    "flow with scoring to nothing": ("flow", 1, {}),
-    "flow to the lake and topics": (
-        "flow_to_sinks", 1, {"HEADRACE__SCORING__ENABLED": "false"},
-    ),
-}  # fmt: skip
-FLOOR = "floor: consume and decode"
+LATENCY, RESTART = "latency", "restart"
+_WINDOWS = 6
+"""That ``latency`` looks at: a minute of them."""
 
 
-@contextmanager
-def broker(directory: Path, say: Console) -> Iterator[str]:
-    """Give the address in the environment, or start a broker."""
-    if BOOTSTRAP in os.environ:
-        yield os.environ[BOOTSTRAP]
-        return
-    with KafkaServer(directory / "kafka", progress=say.print) as server:
-        yield server.bootstrap_servers
-
-
-def fill(bootstrap: str, topic: str, load: Load) -> None:
-    """Write the load's messages, round robin over the partitions as a collector does."""
-    settings = Kafka(bootstrap_servers=bootstrap)
-    admin = admin_client(settings)
-    names = [topic, "headrace.rollups", "headrace.alerts", "headrace.late", "headrace.dead-letter"]
-    for name, future in admin.create_topics([NewTopic(n, PARTITIONS) for n in names]).items():
-        error = future.exception()
-        if error is not None and name == topic:
-            raise SystemExit(f"{bootstrap}: {error}")
-    client = producer(settings)
-    for number, message in enumerate(load.messages()):
-        while True:
-            try:
-                client.produce(topic, message, partition=number % PARTITIONS)
-                break
-            except BufferError:
-                client.poll(0.1)
-        client.poll(0)
-    client.flush()
-
-
-def measure(case: str, bootstrap: str, topic: str, load: Load, directory: Path) -> dict[str, float]:
-    """Run a case in a process of its own."""
-    name, workers, settings = CASES[case]
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        environment = {
-            **os.environ,
-            BOOTSTRAP: bootstrap,
-            "HEADRACE__INPUTS": json.dumps([{"topic": topic}]),
-            "HEADRACE__RUN__UNTIL": "end",
-            "HEADRACE__RUN__SINCE": "earliest",
-            "HEADRACE__SINKS__LAKE__PATH": str(Path(place) / "lake"),
-            **settings,
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.case", name, str(workers), str(load.points)],
-            env=environment, check=False, capture_output=True, text=True, timeout=600,
-        )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{case}: exit code {done.returncode}\n{done.stderr[-2000:]}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--series", type=int, default=8000, help="a multiple of 800")
-    parser.add_argument("--points", type=int, default=4_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="where to write the figures too")
-    options = parser.parse_args()
-    say = Console()
-    load = Load(options.series, options.points // options.series)
-    with tempfile.TemporaryDirectory() as place, broker(Path(place), say) as bootstrap:
-        topic = f"{TOPIC}.{os.getpid()}"
-        say.print(f"Writing {load.points:,} points of {load.series:,} series to {topic} …")
-        fill(bootstrap, topic, load)
-        runs: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
-        for turn in range(options.runs):
-            for case in CASES:
-                say.print(f"run {turn + 1} of {options.runs}: {case}")
-                runs[case].append(measure(case, bootstrap, topic, load, Path(place)))
-    table = Table(
-        title=f"{load.points:,} OTLP points, {load.series:,} series, {os.cpu_count()} cores"
-    )
-    for column in ("case", "points/s", "of the floor", "CPU s a million", "peak MB"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    figures = {}
-    for case, results in runs.items():
-        rates = [result["points"] / result["seconds"] for result in results]
-        ratios = [
-            rate * floor["seconds"] / floor["points"]
-            for rate, floor in zip(rates, runs[FLOOR], strict=True)
-        ]
-        cpu = statistics.median(result["cpu"] / result["points"] * 1e6 for result in results)
-        figures[case] = {
-            "points_per_second": statistics.median(rates),
-            "of_the_floor": statistics.median(ratios),
-            "cpu_seconds_per_million": cpu,
-            "peak_mb": max(result["peak_mb"] for result in results),
-        }
-        row = figures[case]
-        table.add_row(
-            case, f"{row['points_per_second']:,.0f}", f"{row['of_the_floor']:.2f}",
-            f"{cpu:.3f}", f"{row['peak_mb']:.0f}",
-        )  # fmt: skip
-    say.print(table)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    say = Console(width=None if sys.stdout.isatty() else 120)
+    wanted = re.compile(options.only or "")
+    scale = _scale(options)
+    cases = [case for case in plan(scale) if wanted.search(case.label)]
+    for encoding in {case.load.encoding for case in cases} - set(DECODERS):
+        say.print(f"{encoding}: no such encoding here, left out")
+    cases = [case for case in cases if case.load.encoding in DECODERS]
+    extras = [name for name in (LATENCY, RESTART) if wanted.search(name)]
+    if options.quick and not options.only:
+        extras = []
+    if not cases and not extras:
+        raise SystemExit(f"--only {options.only}: matches no case")
+    say.print(facts())
+    if busy():
+        say.print("The machine is busy: its CPU seconds mean something, points a second do not.")
+    figures = Figures()
+    to_influxdb = LATENCY in extras or any(_writes(case) for case in cases)
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-bench-") as place,
+        servers(Path(place), say, influxdb=to_influxdb) as running,
+    ):
+        create(running.bootstrap, *OUTPUTS.values())
+        bench = Bench(running, Path(place), say, figures)
+        few, most = scale.series[0], scale.series[-1]
+        try:
+            bench.run(cases, scale.runs)
+            if LATENCY in extras:
+                bench.extra(LATENCY, lambda: latency(running, few, _WINDOWS, Path(place)))
+            if RESTART in extras:
+                bench.extra(RESTART, lambda: restart(running.bootstrap, most, Path(place)))
+        except KeyboardInterrupt:
+            say.print("Interrupted; this is what there is so far.")
+        finally:
+            remove_all(running.bootstrap)
+    show(figures, say)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+        text = json.dumps({"machine": facts(), **figures.to_json()}, indent=2)
+        options.json.write_text(text, encoding="utf-8")
+
+
+class Bench:
+    """Runs cases in turns against the servers, and keeps what they came to."""
+
+    def __init__(self, running: Servers, place: Path, say: Console, figures: Figures) -> None:
+        self._servers = running
+        self._place = place
+        self._say = say
+        self._figures = figures
+        self._began = time.monotonic()
+
+    def run(self, cases: Sequence[Case], runs: int) -> None:
+        """Let the cases take turns; one that fails is left out from then on, with its reason."""
+        if self._servers.influxdb is None:
+            cases = [case for case in cases if not _writes(case)]
+        for topic, case in {case.topic: case for case in cases if not _in_memory(case)}.items():
+            self._tell(f"writing {topic}")
+            fill(self._servers.bootstrap, _name(topic), case.load)
+        for encoding in {case.load.encoding for case in cases}:
+            self._warm_up(encoding)
+        failed = set()
+        for turn in range(runs):
+            for case in cases:
+                if turn < case.turns and case not in failed:
+                    try:
+                        run = self._measure(case)
+                    except FailedError as error:
+                        self._say.print(f"{case.label}: left out: {error}", markup=False)
+                        failed.add(case)
+                        continue
+                    self._figures.add(case, run)
+                    rate = f"{run.rate / 1e6:.2f} M/s, {run.cpu_a_million:.3f} CPU s a million"
+                    self._tell(f"turn {turn + 1} of {min(runs, case.turns)}: {case.label}: {rate}")
+
+    def extra(self, name: str, work: Callable[[], dict[str, float]]) -> None:
+        """Measure something that is no throughput."""
+        self._tell(name)
+        try:
+            self._figures.single |= work()
+        except FailedError as error:
+            self._say.print(f"{name}: left out: {error}", markup=False)
+
+    def _warm_up(self, encoding: str) -> None:
+        """Run a small flow, so that what is compiled on its first use is compiled by now."""
+        load = Load(SERIES_A_MESSAGE, 30, encoding=encoding)
+        topic = f"{PREFIX}warm-up.{encoding}"
+        fill(self._servers.bootstrap, topic, load)
+        self._tell(f"warming up {encoding}")
+        try:
+            measure(
+                Job("flow"), environment(self._servers.bootstrap, topic, load), load, self._place
+            )
+        except FailedError as error:
+            self._say.print(f"warming up: {error}", markup=False)
+
+    def _measure(self, case: Case) -> Measured:
+        way = WAYS[case.way]
+        env = environment(self._servers.bootstrap, _name(case.topic), case.load)
+        env["HEADRACE__SCORING__ENABLED"] = str(way.scoring).lower()
+        if _writes(case) and self._servers.influxdb is not None:
+            windows = Rollups().windows
+            name = f"{PREFIX}{time.time_ns()}"
+            env |= influxdb_settings(self._servers.influxdb, name, windows)
+        return measure(
+            case.job, env, case.load, self._place,
+            processes=way.processes, recovery=way.recovery,
+        )  # fmt: skip
+
+    def _tell(self, what: str) -> None:
+        self._say.print(f"{time.monotonic() - self._began:5.0f} s  {what}", markup=False)
+
+
+def _in_memory(case: Case) -> bool:
+    return case.job.memory is not None
+
+
+def _writes(case: Case) -> bool:
+    return case.job.outputs == "settings"
+
+
+def _name(topic: str) -> str:
+    return f"{PREFIX}{topic.replace(' ', '-')}"
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    if options.quick:
+        scale = Scale(points=4_000_000, few=1_000_000, series=(8_000,), runs=1)
+    elif options.full:
+        scale = Scale(few=16_000_000 // 4, whole=True)
+    else:
+        scale = Scale()
+    return Scale(
+        points=options.points or scale.points,
+        few=min(options.points or scale.few, scale.few),
+        series=(options.series,) if options.series else scale.series,
+        runs=options.runs or scale.runs,
+        whole=scale.whole,
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a look in two minutes: one turn")
+    size.add_argument("--full", action="store_true", help="every case of every load: hours")
+    parser.add_argument("--only", metavar="PATTERN", help="cases whose label this finds (regex)")
+    parser.add_argument("--points", type=int, help="of the large loads")
+    parser.add_argument("--series", type=int, help="one number instead of 8k, 100k and 1M")
+    parser.add_argument("--runs", type=int, help="turns")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write it all, too")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

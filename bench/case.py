@@ -1,130 +1,174 @@
-"""One measured run, in a process of its own: ``python -m bench.case NAME WORKERS POINTS``.
+"""One measured process: ``python -m bench.case JOB``, where JOB is a ``Job`` as JSON.
 
-Prints one line of JSON: points, seconds from the first message read to the end of the run, CPU
-seconds of the process in that time, and its peak memory in MB. The settings come from the
-environment, as for a flow.
+It prints ``ready`` when it has made all that it needs, waits for a line, works, and prints one
+line of JSON. The settings come from the environment, as for a flow.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
-import threading
-import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, Self
 
-import bytewax.operators as op
-from bytewax.dataflow import Stream
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig
 from bytewax.testing import cluster_main
 from confluent_kafka import TopicPartition
 
-from flows.metrics import build
+import flows.metrics
+from bench.load import SERIES_A_MESSAGE, Load
+from bench.memory_source import MemorySource
+from bench.outputs import NoOutputs
+from bench.snapshots import SnapshotTimes
+from bench.stopwatch import Stopwatch
 from flows.outputs import Outputs
+from flows.serving.readings import total
 from flows.settings import Settings, load_settings
 from operators.decoders import DECODERS
 from operators.kafka import consumer
-from operators.monitoring import MESSAGES
+from operators.monitoring import BATCH_SECONDS, LATE_POINTS, POINTS_DECODED, ROLLUPS_EMITTED
 
-POLL_MESSAGES = 100
-
-
-class _Nowhere(StatelessSinkPartition[Any]):
-    def write_batch(self, items: list[Any]) -> None:
-        pass
+__all__ = ["Job"]
 
 
-class Nothing(DynamicSink[Any]):
-    """A sink that forgets."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process is to do.
 
-    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Nowhere:
-        return _Nowhere()
+    Attributes:
+        work: only read; read and decode; or run the flow.
+        outputs: of the flow: none, or those in the settings.
+        workers: threads.
+        addresses, process: of the cluster, and the place in it.
+        memory: series and seconds of a load that is read from memory instead of the topic.
+        recovery: directory of the recovery store.
+        epoch: seconds of an epoch, that is between two snapshots.
+    """
+
+    work: Literal["read", "decode", "flow"]
+    outputs: Literal["nothing", "settings"] = "nothing"
+    workers: int = 1
+    addresses: tuple[str, ...] = field(default=())
+    process: int = 0
+    memory: tuple[int, int] | None = None
+    recovery: str | None = None
+    epoch: float = 5.0
+
+    def to_json(self) -> str:
+        """Return it for a command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` gave."""
+        return cls(**json.loads(text))
 
 
-class NoOutputs(Outputs):
-    """A flow's outputs, all to nothing."""
+class Reading:
+    """The floor: one plain consumer that reads the first input to its end."""
 
-    def rollups(self, scored: Stream[Any]) -> None:
-        op.output("no_rollups", scored, Nothing())
+    def __init__(self, job: Job, settings: Settings, watch: Stopwatch) -> None:
+        entry = settings.inputs[0]
+        self._settings = settings
+        self._watch = watch
+        self._work: Callable[[list[bytes]], Any] = len
+        if job.work == "decode":
+            self._work = DECODERS[entry.encoding].decode
+            # What is compiled is loaded on its first use; the floor is what comes after that.
+            sample = Load(SERIES_A_MESSAGE, 1, encoding=entry.encoding)
+            self._work(list(sample.messages())[:1])
+        self._client = consumer(settings.kafka, "bench")
+        topic = entry.topic
+        numbers = sorted(self._client.list_topics(topic, 10).topics[topic].partitions)
+        self._places = [TopicPartition(topic, number, 0) for number in numbers]
+        self._left = sum(self._client.get_watermark_offsets(at, 10)[1] for at in self._places)
 
-    def alerts(self, events: Stream[Any]) -> None:
-        op.output("no_alerts", events, Nothing())
+    def run(self) -> None:
+        """Read polls as large as the flow's."""
+        kafka = self._settings.kafka
+        size = kafka.poll_bytes  # one message, at first: the clock begins when it is there
+        self._client.assign(self._places)
+        while self._left > 0:
+            limit = max(1, min(kafka.poll_messages, kafka.poll_bytes // size, self._left))
+            found = self._client.consume(limit, 0.05)
+            values = [message.value() or b"" for message in found if message.error() is None]
+            if values:
+                self._watch.start()
+                self._left -= len(values)
+                size = max(1, sum(map(len, values)) // len(values))
+                self._work(values)
 
-    def late(self, late: Stream[Any]) -> None:
-        op.output("no_late", late, Nothing())
 
-    def dead_letters(self, rejected: Stream[Any]) -> None:
-        op.output("no_dead_letters", rejected, Nothing())
+class Flow:
+    """The flow ``metrics``, on the runner that ``python -m bytewax.run`` uses."""
 
+    def __init__(self, job: Job, settings: Settings, watch: Stopwatch) -> None:
+        self._job = job
+        self._snapshots = SnapshotTimes()
+        if job.memory is None:
+            watch.start_at_first_message()
+        else:
+            source = MemorySource(
+                Load(*job.memory),
+                settings.inputs[0].topic,
+                settings.kafka.poll_bytes,
+                watch.start,
+            )
+            setattr(flows.metrics, "kafka_source", lambda *_: source)  # noqa: B010
+        outputs = (NoOutputs if job.outputs == "nothing" else Outputs)(settings, "metrics")
+        self._flow: Dataflow = flows.metrics.build(settings, outputs)
 
-class Stopwatch:
-    """Begins at the first message."""
+    def run(self) -> None:
+        """Run it to the end."""
+        job = self._job
+        recovery = None
+        if job.recovery is not None:
+            self._snapshots.watch()
+            recovery = RecoveryConfig(Path(job.recovery))
+        cluster_main(
+            self._flow,
+            list(job.addresses),
+            job.process,
+            epoch_interval=timedelta(seconds=job.epoch) if recovery else None,
+            recovery_config=recovery,
+            worker_count_per_proc=job.workers,
+        )
 
-    def __init__(self) -> None:
-        self.began: tuple[float, float] | None = None
-
-    def start(self) -> None:
-        if self.began is None:
-            self.began = (time.perf_counter(), time.process_time())
-
-    def start_at_first_message(self, topic: str) -> None:
-        counter = MESSAGES.labels(topic)
-
-        def watch() -> None:
-            while not counter._value.get():
-                time.sleep(0.0005)
-            self.start()
-
-        threading.Thread(target=watch, daemon=True).start()
-
-    def report(self, points: int) -> dict[str, float]:
-        if self.began is None:
-            raise RuntimeError("no message came: is the topic empty?")
-        wall, cpu = self.began
+    def report(self) -> dict[str, Any]:
+        """Return what the flow counted."""
         return {
-            "points": points,
-            "seconds": time.perf_counter() - wall,
-            "cpu": time.process_time() - cpu,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "decoded": total(POINTS_DECODED),
+            "late": total(LATE_POINTS),
+            "rollups": total(ROLLUPS_EMITTED),
+            "steps": {
+                sample.labels["step"]: sample.value
+                for family in BATCH_SECONDS.collect()
+                for sample in family.samples
+                if sample.name.endswith("_sum")
+            },
+            "snapshots": self._snapshots.report(),
         }
 
 
-def read_all(settings: Settings, work: Callable[[list[bytes]], Any], watch: Stopwatch) -> None:
-    """Read the first input to its end by one plain consumer, and do ``work`` on each poll."""
-    topic = settings.inputs[0].topic
-    client = consumer(settings.kafka, "bench")
-    numbers = sorted(client.list_topics(topic, 10).topics[topic].partitions)
-    places = [TopicPartition(topic, number, 0) for number in numbers]
-    left = sum(client.get_watermark_offsets(place, 10)[1] for place in places)
-    client.assign(places)
-    while left > 0:
-        messages = [m for m in client.consume(POLL_MESSAGES, 0.2) if m.error() is None]
-        if messages:
-            watch.start()
-            left -= len(messages)
-            work([message.value() or b"" for message in messages])
-    client.close()
-
-
-def main(name: str, workers: int, points: int) -> None:
+def main(job: Job) -> None:
+    """Do the job, and tell."""
     settings = load_settings()
     watch = Stopwatch()
-    if name == "consume":
-        read_all(settings, len, watch)
-    elif name == "floor":
-        decoder = DECODERS[settings.inputs[0].encoding]
-        read_all(settings, decoder.decode, watch)
-    else:
-        outputs = (Outputs if name == "flow_to_sinks" else NoOutputs)(settings, "metrics")
-        flow = build(settings, outputs)
-        watch.start_at_first_message(settings.inputs[0].topic)
-        cluster_main(flow, [], 0, worker_count_per_proc=workers)
-    print(json.dumps(watch.report(points)), flush=True)
+    task = (Flow if job.work == "flow" else Reading)(job, settings, watch)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    watch.ready()
+    task.run()
+    report = watch.report()
+    more = task.report() if isinstance(task, Flow) else {}
+    print(json.dumps({**report, **more}), flush=True)
     os._exit(0)  # nothing of what a process does at its end belongs to the measurement
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(Job.from_json(sys.argv[1]))

@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from flows.settings import InfluxDB as Settings
-from operators.frames import SCORES
+from operators.frames import QUANTILES, SCORES
 from sinks.influxdb import InfluxDB
 from sinks.influxdb_setup import ensure
 from sinks.line_protocol import LineProtocol
@@ -32,7 +32,18 @@ def scores(windows: int) -> pl.DataFrame:
     random = np.random.default_rng(1)
     rows = SERIES * windows
     number = np.tile(np.arange(SERIES), windows)
-    floats = ("sum", "min", "max", "mean", "last", "score", "expected", "lower", "upper")
+    floats = (
+        "sum",
+        "min",
+        "max",
+        "mean",
+        "last",
+        *QUANTILES,
+        "score",
+        "expected",
+        "lower",
+        "upper",
+    )
     return pl.DataFrame(
         {
             "tenant": "default",

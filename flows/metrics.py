@@ -26,6 +26,7 @@ from operators.events import Events
 from operators.low_water import LowWater
 from operators.routing import only
 from operators.scoring import Scored, scoring
+from operators.warm_up import compile_kernels
 from operators.windows import Closed, Late, windows
 
 __all__ = ["build"]
@@ -35,6 +36,7 @@ NAME = "metrics"
 
 def build(settings: Settings, outputs: Outputs) -> Dataflow:
     """Return the dataflow."""
+    compile_kernels({entry.encoding for entry in settings.inputs}, settings.enrichment)
     flow = Dataflow(NAME)
     low_water = LowWater()
     polled = op.input("kafka", flow, kafka_source(settings, NAME, low_water=low_water))

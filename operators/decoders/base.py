@@ -65,6 +65,10 @@ class Decoder(Protocol):
         """Decode the values of a poll's messages. Never raises because of what they hold."""
         ...
 
+    def compile_kernels(self) -> None:
+        """Compile the loops, or load them from the disk, before there is a message to wait for it."""
+        ...
+
 
 def decode_or_reject(
     values: Sequence[bytes], parse: Callable[[Sequence[bytes]], pa.Array]

@@ -25,7 +25,7 @@ from operators.decoders.influx_names import name_lines, number_ranges, sizes_of_
 from operators.decoders.scanning import exact_floats, joined
 from operators.frames import ATTRIBUTES, GAUGE, POINTS, STREAMS, empty
 
-__all__ = ["Influx", "compile_kernels"]
+__all__ = ["Influx"]
 
 # Chosen anew for each process, so that nobody can write two series whose hashes are the same.
 _SEED: Final = np.uint64(secrets.randbits(64))
@@ -77,14 +77,14 @@ class Influx:
             {name: number for name, number in skipped._asdict().items() if number},
         )
 
+    def compile_kernels(self) -> None:
+        """Compile what decoding calls, or take it from the disk, so that no message waits for it."""
+        line = b"m,a=b value=1i,d=1e999,e=0.%s 1\n" % (b"1" * 30)
+        decoded = self.decode([line])
+        decoded.describe(np.arange(decoded.points.height))
+        buffer, _ = joined([line])
+        number_ranges(buffer, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-def compile_kernels() -> None:
-    """Compile what decoding calls, or take it from the disk, so that no message waits for it."""
-    line = b"m,a=b value=1i,d=1e999,e=0.%s 1\n" % (b"1" * 30)
-    decoded = Influx().decode([line])
-    decoded.describe(np.arange(decoded.points.height))
-    buffer, _ = joined([line])
-    number_ranges(buffer, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def _with_exact_values(

@@ -33,7 +33,7 @@ from operators.decoders.otlp_kinds import (
 )
 from operators.decoders.otlp_points import Metrics, PointColumns, points_of
 
-__all__ = ["OtlpJson", "compile_kernels"]
+__all__ = ["OtlpJson"]
 
 _TEMPORALITIES: Final = {
     "AGGREGATION_TEMPORALITY_UNSPECIFIED": "0",
@@ -102,15 +102,15 @@ class OtlpJson:
         )
         return Decoded(points, describe, rejected, skipped, distributions)
 
+    def compile_kernels(self) -> None:
+        """Compile the loops, or load them from the disk, before there is a message to wait for them."""
+        self.decode(
+            [
+                b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":'
+                b'[{"histogram":{"dataPoints":[{"timeUnixNano":"1"}]}}]}]}]}'
+            ]
+        )
 
-def compile_kernels() -> None:
-    """Compile the loops, or load them from the disk, before there is a message to wait for them."""
-    OtlpJson().decode(
-        [
-            b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":'
-            b'[{"histogram":{"dataPoints":[{"timeUnixNano":"1"}]}}]}]}]}'
-        ]
-    )
 
 
 def _parse(values: Sequence[bytes]) -> pa.ListArray:

@@ -42,7 +42,7 @@ from operators.decoders.protobuf import spans_of_field, take
 from operators.decoders.scanning import joined
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 
-__all__ = ["OtlpProto", "compile_kernels"]
+__all__ = ["OtlpProto"]
 
 _RESOURCE_ATTRIBUTES: Final = 1
 
@@ -70,20 +70,20 @@ class OtlpProto:
         describe = partial(_describe, buffer, found, kept)
         return Decoded(points, describe, rejected, skipped, distributions)
 
+    def compile_kernels(self) -> None:
+        """Compile the loops, or load them from the disk, before there is a message to wait for them."""
+        attributes = [KeyValue(key="", value=AnyValue())]
+        number = NumberDataPoint(time_unix_nano=1, as_int=1, attributes=attributes)
+        histogram = HistogramDataPoint(time_unix_nano=1, attributes=attributes)
+        of_everything = [
+            Metric(gauge=Gauge(data_points=[number])),
+            Metric(histogram=Histogram(data_points=[histogram])),
+        ]
+        scope = ScopeMetrics(metrics=of_everything)
+        message = MetricsData(resource_metrics=[ResourceMetrics(scope_metrics=[scope])])
+        decoded = self.decode([message.SerializeToString()])
+        decoded.describe(np.arange(2))
 
-def compile_kernels() -> None:
-    """Compile the loops, or load them from the disk, before there is a message to wait for them."""
-    attributes = [KeyValue(key="", value=AnyValue())]
-    number = NumberDataPoint(time_unix_nano=1, as_int=1, attributes=attributes)
-    histogram = HistogramDataPoint(time_unix_nano=1, attributes=attributes)
-    of_everything = [
-        Metric(gauge=Gauge(data_points=[number])),
-        Metric(histogram=Histogram(data_points=[histogram])),
-    ]
-    scope = ScopeMetrics(metrics=of_everything)
-    message = MetricsData(resource_metrics=[ResourceMetrics(scope_metrics=[scope])])
-    decoded = OtlpProto().decode([message.SerializeToString()])
-    decoded.describe(np.arange(2))
 
 
 def _describe(

@@ -14,7 +14,8 @@ from influxdb_client import Point
 from flows.settings import Enrichment as NoChanges
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded
-from operators.decoders.influx import compile_kernels
+from operators.decoders.influx import Influx
+
 from operators.enrichment import Enrichment
 from operators.series import Resolved, SeriesRegistry
 from tests.operators.influx_reference import Measured, listed
@@ -325,7 +326,7 @@ def test_a_message_gives_the_same_alone_as_among_damaged_ones(data):
     ids=range(14),
 )  # fmt: skip
 def test_five_megabytes_of_garbage_are_refused_in_a_moment(text):
-    compile_kernels()
+    Influx().compile_kernels()
     began = time.process_time()
     assert decode(text, GOOD).points["message"].to_list() == [1]
     assert time.process_time() - began < 1

@@ -41,7 +41,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from flows.settings import Enrichment as NoChanges
-from operators.decoders import DECODERS, otlp_json, otlp_proto
+from operators.decoders import DECODERS
 from operators.decoders.base import Decoded, UndecodableError, decode_or_reject
 from operators.distributions import Distributions
 from operators.enrichment import Enrichment
@@ -78,13 +78,12 @@ def test_every_decoder_is_in_this_suite_or_has_its_own():
     assert all(Path(__file__).with_name(suite).exists() for suite in OTHERS.values())
 
 
-@pytest.mark.parametrize("decoder", [otlp_proto, otlp_json])
-def test_after_the_loops_are_compiled_no_message_has_to_wait_for_it(decoder):
-    decoder.compile_kernels()
+@encodings
+def test_after_the_loops_are_compiled_no_message_has_to_wait_for_it(encoding):
+    DECODERS[encoding].compile_kernels()
     compiled = []
     listener = Compilations(compiled)
     with event.install_listener("numba:compile", listener):
-        encoding = decoder.__name__.rpartition(".")[2]
         at = HistogramDataPoint(time_unix_nano=5, count=1)
         decoded = decode(encoding, batch(gauge(point(1.0)), histogram(at)))
         decoded.describe(np.arange(2))
