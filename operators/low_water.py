@@ -43,8 +43,7 @@ class LowWater:
 
     def freeze(self, before: int) -> None:
         """Say that no event time below ``before`` matters to a window any more."""
-        if before > self._frozen:
-            self._frozen = before
+        self._frozen = max(self._frozen, before)
 
     def offset(self, partition: str) -> int:
         """Return the first offset that still matters."""

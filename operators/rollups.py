@@ -4,6 +4,8 @@ Rows merge in any grouping: identities into the series that they share, finer wi
 coarser one. Everything here is a pure function of columns.
 """
 
+# ruff: noqa: PLR0124, PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

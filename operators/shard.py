@@ -127,8 +127,10 @@ class Shard:
     @property
     def open(self) -> bool:
         """Whether something is held that no rollup has shown yet."""
-        return self._levels.open or bool(self._owed) or any(
-            not window.computed or window.late for window in self._open.values()
+        return (
+            self._levels.open
+            or bool(self._owed)
+            or any(not window.computed or window.late for window in self._open.values())
         )
 
     @property
@@ -581,8 +583,7 @@ def _altered(old: Rows, new: Rows, concerned: NDArray[np.bool_]) -> NDArray[np.i
     place[before.owner] = np.arange(len(before.owner))
     at = place[new.owner]
     same = at >= 0
-    for was, now in zip(before[1:], new[1:], strict=True):
-        was, now = was[at[same]], now[same]
-        equal = (was == now) | ((was != was) & (now != now))
-        same[same] = equal
+    for old_column, new_column in zip(before[1:], new[1:], strict=True):
+        was, now = old_column[at[same]], new_column[same]
+        same[same] = (was == now) | (np.isnan(was) & np.isnan(now))
     return new.owner[~same]

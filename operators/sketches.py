@@ -12,6 +12,8 @@ Prometheus' ``histogram_quantile`` does; with values that came one by one it is 
 width of a bucket. (The buckets are those of C. Masson et al., "DDSketch", VLDB 2019.)
 """
 
+# ruff: noqa: PLR0124 -- a compiled loop is one long function; NaN is what is not equal to itself
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -243,10 +245,8 @@ def _quantiles(
                 value = _walk(lower, upper, weight, target, least[i], most[i])
             else:
                 value = _search(lower, upper, weight, target, least[i], most[i])
-            if value < least[i]:
-                value = least[i]
-            if value > most[i]:
-                value = most[i]
+            value = max(value, least[i])
+            value = min(value, most[i])
             found[i, r] = value
     return found
 

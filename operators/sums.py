@@ -15,6 +15,8 @@ has it (metrics/data-model, "Resets and gaps" and "Overlap"):
   the history of a counter that Headrace meets late is not an event of now.
 """
 
+# ruff: noqa: PLR0124, PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
+
 from __future__ import annotations
 
 from typing import Final, NamedTuple

@@ -48,9 +48,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
     registry = SeriesRegistry("", (), Enrichment(enrichment))
     decoded = _decoded()
     resolved = registry.resolve(decoded)
-    ts, start, value = (
-        resolved.points[name].to_numpy() for name in ("ts", "start", "value")
-    )
+    ts, start, value = (resolved.points[name].to_numpy() for name in ("ts", "start", "value"))
     places = np.zeros(1, np.int64)
     survey(ts, resolved.points["message"].to_numpy(), places, 1, 100)
     survey(decoded.distributions.ts, decoded.distributions.message, places, 1, 100)
@@ -70,13 +68,17 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
     samples = type(samples)(*(column[0 : bounds[1]] for column in samples))
     for _ in range(2):
         rows = shard.names.number(samples.identity, 0)
-        shard.add(Points(rows, *samples[1:]), Histograms(
-            shard.names.number(observed.identity, 0), *observed[1:]
-        ), 0)
+        shard.add(
+            Points(rows, *samples[1:]),
+            Histograms(shard.names.number(observed.identity, 0), *observed[1:]),
+            0,
+        )
     shard.close(50)
-    shard.add(Points(*(column[:1] for column in NO_POINTS)), Histograms(
-        shard.names.number(observed.identity, 0), *observed[1:]
-    ), 50)
+    shard.add(
+        Points(*(column[:1] for column in NO_POINTS)),
+        Histograms(shard.names.number(observed.identity, 0), *observed[1:]),
+        50,
+    )
     shard.close(60)
 
 

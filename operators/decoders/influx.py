@@ -86,7 +86,6 @@ class Influx:
         number_ranges(buffer, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-
 def _with_exact_values(
     points: pl.DataFrame, buffer: NDArray[np.uint8], field_at: NDArray[np.int64]
 ) -> tuple[pl.DataFrame, NDArray[np.intp]]:

@@ -112,7 +112,6 @@ class OtlpJson:
         )
 
 
-
 def _parse(values: Sequence[bytes]) -> pa.ListArray:
     """Return the resource metrics of each message.
 

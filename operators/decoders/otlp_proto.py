@@ -85,7 +85,6 @@ class OtlpProto:
         decoded.describe(np.arange(2))
 
 
-
 def _describe(
     buffer: NDArray[np.uint8], found: Columns, kept: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> Description:

@@ -15,7 +15,6 @@ from flows.settings import Enrichment as NoChanges
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded
 from operators.decoders.influx import Influx
-
 from operators.enrichment import Enrichment
 from operators.series import Resolved, SeriesRegistry
 from tests.operators.influx_reference import Measured, listed
