@@ -1,0 +1,413 @@
+"""What compiled scanners of text have in common: words, hashes, integers and exact floats of bytes.
+
+All functions but the last work on one ``uint8`` array and are meant to be called, and inlined, by
+the compiled loop of a decoder. An array must be longer than its content by at least ``PADDING``
+bytes, since eight bytes are read at once, and nothing checks bounds.
+
+Numba's cache on disk knows a loop's own file, not this one: after a change here, whoever develops
+deletes ``__pycache__``. An installation brings new files.
+"""
+
+# ruff: noqa: ARG001, PLR0912, PLR0915 -- numba fixes the arguments; a scanner is one long loop
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+__all__ = [
+    "INEXACT",
+    "MALFORMED",
+    "PADDING",
+    "READ",
+    "Word",
+    "compiled",
+    "exact_floats",
+    "first_not_utf8",
+    "fold",
+    "hash_range",
+    "joined",
+    "scan_digits",
+    "scan_float",
+    "word_at",
+]
+
+PADDING: Final = 16
+"""Bytes that follow the content of a buffer."""
+
+READ: Final = 0
+"""Status of a scan: the number is right to the last bit."""
+INEXACT: Final = 1
+"""Status of a scan: well formed, but to be converted anew by ``exact_floats``."""
+MALFORMED: Final = 2
+"""Status of a scan: not a number."""
+
+Word: TypeAlias = Any
+"""A ``uint64`` in compiled code. It must only meet its like: with an ``int`` it becomes a float."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_SMALLEST_POWER: Final = -342  # of ten: with 19 digits before it, all below is zero
+_LARGEST_POWER: Final = 308
+_MOST_DIGITS: Final = 19  # that always fit 64 bits
+
+
+def compiled(function: _F) -> _F:
+    """Compile a loop on its first call, and keep the result on disk. It runs without the GIL."""
+    return cast(_F, njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def _machine(function: Callable[..., Any]) -> Callable[..., Word]:
+    """Make a function of a few machine instructions, as LLVM names them."""
+    return cast(Callable[..., Word], intrinsic(function))
+
+
+@_machine
+def word_at(typing: Any, buffer: Any, at: Any) -> Any:
+    """``word_at(buffer, at)``: the eight bytes from ``at`` on, the first one the lowest."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        place = builder.gep(array.data, [args[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(buffer, types.intp), code
+
+
+@_machine
+def _high_product(typing: Any, a: Any, b: Any) -> Any:
+    """``_high_product(a, b)``: the upper 64 bits of a product of 128."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+@_machine
+def _leading_zeros(typing: Any, word: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), code
+
+
+@_machine
+def _float_of_bits(typing: Any, bits: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.uint64), code
+
+
+@compiled
+def fold(a: Word, b: Word) -> Word:
+    """Multiply two ``uint64`` and fold the product's halves into one: every bit is mixed."""
+    return np.uint64(a * b) ^ np.uint64(_high_product(a, b))
+
+
+@compiled
+def hash_range(buffer: NDArray[np.uint8], start: int, end: int, seed: Word) -> Word:
+    """Return a ``uint64`` hash of ``buffer[start:end]``, the same for the same ``seed``.
+
+    The construction is that of wyhash: each word is folded into what came before.
+    """
+    mixed = seed ^ np.uint64(0x9E3779B97F4A7C15)
+    at = start
+    while at + 8 <= end:
+        mixed = fold(mixed ^ word_at(buffer, at), np.uint64(0xA0761D6478BD642F))
+        at += 8
+    rest = word_at(buffer, at) & ((np.uint64(1) << np.uint64(8 * (end - at))) - np.uint64(1))
+    length = np.uint64(end - start) * np.uint64(0xE7037ED1A0B428DB)
+    return fold(mixed ^ rest ^ length, seed ^ np.uint64(0x8EBC6AF09C88C6E3))
+
+
+@compiled
+def _all_digits(word: Word) -> bool:
+    """Say whether eight bytes are ASCII digits: 0x30 to 0x39, also once six is added."""
+    upper = np.uint64(0xF0F0F0F0F0F0F0F0)
+    threes = np.uint64(0x3030303030303030)
+    sixes = np.uint64(0x0606060606060606)
+    return bool((word & upper) == threes and ((word + sixes) & upper) == threes)
+
+
+@compiled
+def _number_of(word: Word) -> Word:
+    """Return the number that eight digits are, by joining neighbours: to pairs, fours, eight."""
+    word = word & np.uint64(0x0F0F0F0F0F0F0F0F)
+    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    word = (word * np.uint64(100) + (word >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    return (word * np.uint64(10_000) + (word >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+
+
+@compiled
+def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, int]:
+    """Read decimal digits from ``start`` on.
+
+    Returns:
+        The number as ``uint64``, where its digits end, and a status: ``MALFORMED`` if there is
+        none or the number needs more than 64 bits.
+    """
+    number: Word = np.uint64(0)
+    at = start
+    status = READ
+    while at + 8 <= end and at - start < 16:
+        word = word_at(buffer, at)
+        if not _all_digits(word):
+            break
+        number = number * np.uint64(100_000_000) + _number_of(word)
+        at += 8
+    while at < end:
+        digit = np.uint64(buffer[at]) - np.uint64(48)
+        if digit > np.uint64(9):
+            break
+        # Past (2**64 - 1) // 10, or at it with more than the last digit.
+        if number >= np.uint64(1844674407370955161) and (
+            number > np.uint64(1844674407370955161) or digit > np.uint64(5)
+        ):
+            status = MALFORMED
+        number = number * np.uint64(10) + digit
+        at += 1
+    if at == start:
+        status = MALFORMED
+    return number, at, status
+
+
+@compiled
+def scan_float(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int, int]:
+    """Read a decimal number from ``start`` on: a sign, digits, a point, an exponent.
+
+    Digits must stand on at least one side of the point. What is stricter (JSON) checks its own
+    rules first; NaN and infinities are the caller's. What is too large is infinite.
+
+    Returns:
+        The number, where it ends, and a status.
+    """
+    at = start
+    negative = False
+    if at < end and (buffer[at] == 45 or buffer[at] == 43):
+        negative = buffer[at] == 45
+        at += 1
+    first = at
+    number: Word = np.uint64(0)
+    while at < end:
+        digit = np.uint64(buffer[at]) - np.uint64(48)
+        if digit > np.uint64(9):
+            break
+        number = number * np.uint64(10) + digit
+        at += 1
+    digits = at - first
+    power = 0
+    if at < end and buffer[at] == 46:
+        at += 1
+        point = at
+        while at < end:
+            digit = np.uint64(buffer[at]) - np.uint64(48)
+            if digit > np.uint64(9):
+                break
+            number = number * np.uint64(10) + digit
+            at += 1
+        power = point - at
+        digits -= power
+    if digits == 0:
+        return 0.0, at, MALFORMED
+    lost = False
+    if digits > _MOST_DIGITS:
+        number, power, lost = _leading_digits(buffer, first, at)
+    if at < end and (buffer[at] == 101 or buffer[at] == 69):
+        at += 1
+        falling = False
+        if at < end and (buffer[at] == 45 or buffer[at] == 43):
+            falling = buffer[at] == 45
+            at += 1
+        shown = at
+        exponent = 0
+        while at < end and 48 <= buffer[at] <= 57:
+            # No text is long enough to make up for an exponent of a hundred million.
+            exponent = min(exponent * 10 + int(buffer[at]) - 48, 100_000_000)
+            at += 1
+        if at == shown:
+            return 0.0, at, MALFORMED
+        power += -exponent if falling else exponent
+    status = READ
+    if not lost and number <= np.uint64(2**53) and -22 <= power <= 22:
+        # Both are exact doubles, so one operation rounds rightly.
+        if power < 0:
+            value = np.float64(np.int64(number)) / _EXACT_POWERS[-power]
+        else:
+            value = np.float64(np.int64(number)) * _EXACT_POWERS[power]
+    else:
+        bits = _nearest_double(number, power)
+        if lost and _nearest_double(number + np.uint64(1), power) != bits:
+            status = INEXACT
+        value = _float_of_bits(bits)
+    return (-value if negative else value), at, status
+
+
+@compiled
+def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, bool]:
+    """Return the first 19 significant digits of many, the power of ten that they are to be
+    multiplied by, and whether any that follow is not zero."""
+    number: Word = np.uint64(0)
+    significant = 0
+    power = 0
+    lost = False
+    point = False
+    for at in range(start, end):
+        if buffer[at] == 46:
+            point = True
+            continue
+        digit = np.uint64(buffer[at]) - np.uint64(48)
+        if significant < _MOST_DIGITS:
+            number = number * np.uint64(10) + digit
+            significant += number != np.uint64(0)
+            power -= point
+        else:
+            lost = lost or digit != np.uint64(0)
+            power += not point
+    return number, power, lost
+
+
+def _powers_of_five() -> NDArray[np.uint64]:
+    """Return the upper 128 bits of 5**q for each power q that matters, the high half first.
+
+    As Lemire's paper has them: those of negative powers are reciprocals, and rounded up as long as
+    a number of 64 bits can lie halfway between two doubles.
+    """
+    halves = []
+    for q in range(_SMALLEST_POWER, _LARGEST_POWER + 1):
+        if q >= 0:
+            power = 5**q
+            shift = power.bit_length() - 128
+            bits = power >> shift if shift > 0 else power << -shift
+        else:
+            power = 5**-q
+            length = power.bit_length()
+            bits = (1 << (length + 127 if q >= -27 else 2 * length + 128)) // power + 1
+            bits >>= bits.bit_length() - 128
+        halves.append((bits >> 64, bits & (2**64 - 1)))
+    return np.array(halves, np.uint64)
+
+
+_EXACT_POWERS = np.array([float(10**q) for q in range(23)])
+_FIVES = _powers_of_five()
+
+
+@compiled
+def _nearest_double(number: Word, power: int) -> Word:
+    """Return the bits of the double nearest to ``number * 10**power``.
+
+    Daniel Lemire, Number Parsing at a Gigabyte per Second, Software: Practice and Experience
+    51(8), 2021, algorithm 1; Noble Mushtak and Daniel Lemire, Fast Number Parsing Without
+    Fallback, 53(6), 2023, show that two words of 5**q always suffice.
+    """
+    if number == np.uint64(0) or power < _SMALLEST_POWER:
+        return np.uint64(0)
+    if power > _LARGEST_POWER:
+        return np.uint64(0x7FF0000000000000)
+    zeros = _leading_zeros(number)
+    number = number << zeros
+    five = _FIVES[power - _SMALLEST_POWER]
+    high, low = _high_product(number, five[0]), number * five[0]
+    if high & np.uint64(0x1FF) == np.uint64(0x1FF):
+        further = _high_product(number, five[1])
+        low = low + further
+        if low < further:
+            high += np.uint64(1)
+    upper = high >> np.uint64(63)
+    mantissa = high >> (upper + np.uint64(9))
+    exponent = ((217706 * power) >> 16) + 63 + 1023 + int(upper) - int(zeros)
+    if exponent <= 0:
+        if exponent <= -63:
+            return np.uint64(0)
+        mantissa = mantissa >> np.uint64(1 - exponent)
+        # A subnormal that rounds up to 2**52 is by its bits the smallest normal one.
+        return (mantissa + (mantissa & np.uint64(1))) >> np.uint64(1)
+    if (
+        low <= np.uint64(1)
+        and -4 <= power <= 23
+        and mantissa & np.uint64(3) == np.uint64(1)
+        and mantissa << (upper + np.uint64(9)) == high
+    ):
+        mantissa ^= np.uint64(1)  # halfway between two: to the even one
+    mantissa = (mantissa + (mantissa & np.uint64(1))) >> np.uint64(1)
+    if mantissa >= np.uint64(1 << 53):
+        mantissa = np.uint64(1 << 52)
+        exponent += 1
+    if exponent >= 0x7FF:
+        return np.uint64(0x7FF0000000000000)
+    return (np.uint64(exponent) << np.uint64(52)) | (mantissa & np.uint64((1 << 52) - 1))
+
+
+@compiled
+def first_not_utf8(buffer: NDArray[np.uint8], start: int, end: int) -> int:
+    """Return where ``buffer[start:end]`` stops being UTF-8, -1 if all of it is.
+
+    Well-formed sequences are those of table 3-7 of the Unicode standard.
+    """
+    at = start
+    while at < end:
+        word = word_at(buffer, at)
+        if at + 8 > end:
+            word &= (np.uint64(1) << np.uint64(8 * (end - at))) - np.uint64(1)
+        if word & np.uint64(0x8080808080808080) == np.uint64(0):
+            at += 8
+            continue
+        lead = buffer[at]
+        if lead < 0x80:
+            at += 1
+            continue
+        least, most = 0x80, 0xBF
+        if 0xC2 <= lead <= 0xDF:
+            further = 1
+        elif 0xE0 <= lead <= 0xEF:
+            further = 2
+            least = 0xA0 if lead == 0xE0 else 0x80
+            most = 0x9F if lead == 0xED else 0xBF
+        elif 0xF0 <= lead <= 0xF4:
+            further = 3
+            least = 0x90 if lead == 0xF0 else 0x80
+            most = 0x8F if lead == 0xF4 else 0xBF
+        else:
+            return at
+        if at + further >= end or not least <= buffer[at + 1] <= most:
+            return at
+        for place in range(at + 2, at + further + 1):
+            if not 0x80 <= buffer[place] <= 0xBF:
+                return at
+        at += further + 1
+    return -1
+
+
+def joined(
+    values: Sequence[bytes], separator: bytes = b""
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all ``values`` in one padded buffer, each followed by ``separator``.
+
+    Returns:
+        The buffer; and where each value begins, and where one more would begin.
+    """
+    bounds = np.zeros(len(values) + 1, np.int64)
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    np.cumsum(lengths + len(separator), out=bounds[1:])
+    return np.frombuffer(separator.join([*values, bytes(PADDING)]), np.uint8), bounds
+
+
+def exact_floats(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Convert the numbers at the given ranges, one by one: those whose status is ``INEXACT``.
+
+    They have more than 19 digits and lie, by the first 19, between two doubles: one in hundreds of
+    such, and none that a program wrote.
+    """
+    ranges = zip(starts.tolist(), ends.tolist(), strict=True)
+    return np.array([float(buffer[start:end].tobytes()) for start, end in ranges], np.float64)
