@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from typing import Final
 
 from operators.decoders.base import Decoder
+from operators.decoders.collectd_json import CollectdJson
 from operators.decoders.otlp_json import OtlpJson
 from operators.decoders.otlp_proto import OtlpProto
+from operators.decoders.prometheus_json import PrometheusJson
+from operators.decoders.telegraf_json import TelegrafJson
+from operators.decoders.vector_json import VectorJson
 
 __all__ = ["DECODERS"]
 
 DECODERS: Final[Mapping[str, Decoder]] = {
     "otlp_proto": OtlpProto(),
     "otlp_json": OtlpJson(),
+    "prometheus_json": PrometheusJson(),
+    "telegraf_json": TelegrafJson(),
+    "collectd_json": CollectdJson(rates=True),
+    "collectd_json_totals": CollectdJson(rates=False),
+    "vector_json": VectorJson(),
 }
 """Decoder by encoding, as ``inputs[].encoding`` names it."""

@@ -88,8 +88,8 @@ class Format:
             room. Room of its own are ``levels``, as ``skip_value`` wants it, and ``found`` and
             ``inner``, as ``members`` does. It writes the ``status`` of each message, and rows to
             the tables, whose lengths are in ``filled``: rows (``note``), identities, values; and
-            if there are ``histograms``, their rows, identities and (sum, min, max, count), then
-            the segments of all: (lower, upper), weights.
+            if there are ``histograms``, their rows, identities and (sum, min, max, count, number
+            of segments), then the segments of all, as they stood: (lower, upper), weights.
         reasons: why a message is rejected, by status from 2 on.
         stream: names the stream of a point, from the object that it is in, the text of its field
             (empty if there is none) and what the kernel noted besides.
@@ -248,8 +248,11 @@ def _parse_again(
 
 
 def _distributions(tables: _Tables) -> Distributions:
+    """Return histograms and summaries, with their segments in order."""
     rows, raws, numbers = tables[_HISTOGRAMS]
     bounds, weights = tables[_SEGMENTS]
+    sizes = numbers[:, 4].astype(np.int64)
+    order = np.lexsort((bounds[:, 1], bounds[:, 0], np.repeat(np.arange(len(sizes)), sizes)))
     return Distributions(
         message=rows[:, _MESSAGE].astype(np.uint32),
         raw=raws,
@@ -259,10 +262,10 @@ def _distributions(tables: _Tables) -> Distributions:
         sum=numbers[:, 0].copy(),
         min=numbers[:, 1].copy(),
         max=numbers[:, 2].copy(),
-        offsets=np.concatenate([[0], np.cumsum(numbers[:, 4])]).astype(np.int64),
-        lower=bounds[:, 0].copy(),
-        upper=bounds[:, 1].copy(),
-        weight=weights,
+        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+        lower=bounds[order, 0],
+        upper=bounds[order, 1],
+        weight=weights[order],
     )
 
 

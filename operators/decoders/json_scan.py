@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from operators.decoders.scanning import (
     MALFORMED,
+    READ,
     Word,
     scan_float,
     word_at,
@@ -43,9 +44,11 @@ __all__ = [
     "precedes",
     "scan_number",
     "scan_string",
+    "scan_text_number",
     "scanner",
     "skip_space",
     "skip_value",
+    "which_of",
 ]
 
 ACCEPTED: Final = 0
@@ -53,8 +56,8 @@ ACCEPTED: Final = 0
 DOUBTFUL: Final = 1
 """Status of a message: not JSON, or JSON that only a parser can tell the meaning of."""
 
-ABSENT: Final = -1
-"""Where a member begins that an object does not have."""
+ABSENT: Final = 0
+"""Where a member begins and ends that an object does not have: no value begins with the buffer."""
 
 MOST_LEVELS: Final = 1024
 """Of nesting, as orjson has it."""
@@ -282,6 +285,30 @@ def scan_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float,
     return number, status
 
 
+@scanner
+def scan_text_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int]:
+    """Read a number that is a string, between its quotation marks: ``1.5``, ``+Inf``, ``NaN``.
+
+    Returns:
+        The number and a status, as ``scan_float`` has it; ``MALFORMED`` if it is not all a number.
+    """
+    number, after, status = scan_float(buffer, start, end)
+    if status != MALFORMED and after == end:
+        return number, status
+    negative = buffer[start] == 45
+    at = start + (negative or buffer[start] == 43)
+    letters = word_at(buffer, at) & np.uint64(0xDFDFDFDFDFDFDFDF)
+    short = letters & np.uint64(0xFFFFFF)
+    if end - at == 3 and short == np.uint64(0x4E414E):
+        return np.nan, READ
+    infinity = (end - at == 3 and short == np.uint64(0x464E49)) or (
+        end - at == 8 and letters == np.uint64(0x5954494E49464E49)
+    )
+    if infinity:
+        return -np.inf if negative else np.inf, READ
+    return 0.0, MALFORMED
+
+
 @_inlined
 def _skip_word(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return where ``true``, ``false`` or ``null`` ends, -1 if it is none of them."""
@@ -365,8 +392,8 @@ def skip_value(buffer: NDArray[np.uint8], at: int, end: int, levels: NDArray[np.
 
 
 @scanner
-def _row_of(buffer: NDArray[np.uint8], start: int, end: int, keys: NDArray[np.uint8]) -> int:
-    """Return which of ``keys`` stands in the range, -1 if none of them does."""
+def which_of(buffer: NDArray[np.uint8], start: int, end: int, keys: NDArray[np.uint8]) -> int:
+    """Return which of ``keys`` the text of the range is, as it is written, -1 if it is none."""
     length = end - start
     for row in range(len(keys) // _WIDTH):
         place = row * _WIDTH
@@ -420,7 +447,7 @@ def members(
         close, escaped = scan_string(buffer, at + 1, end)
         if close < 0 or (escaped and not parsed):
             return -1
-        row = _row_of(buffer, at + 1, close, keys)
+        row = which_of(buffer, at + 1, close, keys)
         at = skip_space(buffer, close + 1, end)
         if at >= end or buffer[at] != 58:
             return -1

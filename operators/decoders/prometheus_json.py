@@ -34,11 +34,12 @@ from operators.decoders.json_scan import (
     key_table,
     members,
     scan_number,
+    scan_text_number,
     scanner,
     skip_space,
 )
 from operators.decoders.json_times import scan_epoch, scan_rfc3339
-from operators.decoders.scanning import MALFORMED, hash_range, scan_float, word_at
+from operators.decoders.scanning import MALFORMED, hash_range
 from operators.frames import CUMULATIVE, GAUGE
 
 __all__ = ["PrometheusJson"]
@@ -69,30 +70,6 @@ class PrometheusJson:
 
 
 @scanner
-def scan_text_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int]:
-    """Read a number as Go and Rust write one in a text: ``1.5``, ``+Inf``, ``NaN``.
-
-    Returns:
-        The number and a status: as ``scan_float`` has it, or ``NOT_FINITE``.
-    """
-    number, after, status = scan_float(buffer, start, end)
-    if status != MALFORMED and after == end:
-        return number, NOT_FINITE if np.isinf(number) else status
-    negative = buffer[start] == 45
-    at = start + (negative or buffer[start] == 43)
-    letters = word_at(buffer, at) & np.uint64(0xDFDFDF)
-    short = end - at == 3
-    long = end - at == 8 and (word_at(buffer, at) & np.uint64(0xDFDFDFDFDFDFDFDF)) == np.uint64(
-        0x5954494E49464E49
-    )
-    if short and letters == np.uint64(0x4E414E):
-        return np.nan, NOT_FINITE
-    if long or (short and letters == np.uint64(0x464E49)):
-        return -np.inf if negative else np.inf, NOT_FINITE
-    return 0.0, MALFORMED
-
-
-@scanner
 def _sample(
     buffer: NDArray[np.uint8],
     start: int,
@@ -117,6 +94,8 @@ def _sample(
     if buffer[first] == 34:
         first, last = first + 1, last - 1
         number, fate = scan_text_number(buffer, first, last)
+        if not np.isfinite(number):
+            fate = NOT_FINITE
     else:
         number, fate = scan_number(buffer, first, last)
     if fate == MALFORMED:
