@@ -42,13 +42,13 @@ __all__ = [
 FULL: Final = 255
 """Status of a message that the tables had no room for: the kernel is to be called again."""
 
-# What becomes of a row; READ and INEXACT are kept.
-NOT_FINITE: Final = 2
-NO_VALUE: Final = 3
-NO_TIME: Final = 4
-NOT_A_NUMBER: Final = 5
-SKETCH: Final = 6
-_SKIPPED: Final = ("", "", "not_finite", "no_value", "no_time", "not_a_number", "sketch")
+# What becomes of a row. Those that are READ or INEXACT are kept; none is MALFORMED.
+NOT_FINITE: Final = 3
+NO_VALUE: Final = 4
+NO_TIME: Final = 5
+NOT_A_NUMBER: Final = 6
+SKETCH: Final = 7
+_SKIPPED: Final = ("", "", "", "not_finite", "no_value", "no_time", "not_a_number", "sketch")
 
 # Columns of a row. An object and a field are ranges of the buffer, a field without quotation marks.
 _MESSAGE: Final = 0
