@@ -17,7 +17,7 @@ values are gauges. ``collectd_json_totals`` is for ``StoreRates false``: ``deriv
 are cumulative, with an unknown start, ``absolute`` is a delta, since reading resets it.
 """
 
-# ruff: noqa: PLR0911 -- each fault of a message ends its scan
+# ruff: noqa: PLR0911, PLR0912, PLR1714, SIM109 -- each fault of a message ends its scan
 
 from __future__ import annotations
 
@@ -45,13 +45,12 @@ from operators.decoders.json_scan import (
     members,
     next_element,
     scan_number,
-    scanner,
     skip_space,
     skip_value,
     which_of,
 )
 from operators.decoders.json_times import scan_seconds
-from operators.decoders.scanning import INEXACT, MALFORMED, READ, Word, fold, hash_range
+from operators.decoders.scanning import INEXACT, MALFORMED, READ, Word, fold, hash_range, uncounted
 from operators.frames import CUMULATIVE, DELTA, GAUGE
 
 __all__ = ["CollectdJson"]
@@ -63,7 +62,6 @@ _KEYS = key_table(
 _HOST, _PLUGIN, _PLUGIN_INSTANCE, _TYPE, _TYPE_INSTANCE, _DSNAMES, _DSTYPES, _VALUES, _TIME = range(
     9
 )
-_SEED: Final = np.uint64(0x434F_4C4C)
 _ODD: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 _KINDS: Final = {"gauge": GAUGE, "derive": CUMULATIVE, "counter": CUMULATIVE, "absolute": DELTA}
 _NO_ARRAY, _NO_OBJECT, _NO_NAMES, _NO_SOURCES, _NO_TYPES, _NO_TIME, _NO_NUMBER = range(2, 9)
@@ -94,7 +92,7 @@ class CollectdJson:
         return decode_messages(values, self._format)
 
 
-@scanner
+@uncounted
 def _value_list(
     buffer: NDArray[np.uint8],
     start: int,
@@ -102,6 +100,7 @@ def _value_list(
     message: int,
     row: int,
     parsed: bool,
+    seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -113,7 +112,7 @@ def _value_list(
     Returns:
         The next row, and a status.
     """
-    owner: Word = _SEED
+    owner: Word = seed
     for part in range(_HOST, _TYPE_INSTANCE + 1):
         at = found[part, 0]
         # The instances may be left out; that is another identity than empty ones, of one series.
@@ -167,7 +166,7 @@ def _value_list(
     return row, ACCEPTED
 
 
-@scanner
+@uncounted
 def _message(
     buffer: NDArray[np.uint8],
     start: int,
@@ -175,6 +174,7 @@ def _message(
     message: int,
     row: int,
     parsed: bool,
+    seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -193,7 +193,7 @@ def _message(
             if after < 0:
                 return row, _NO_OBJECT if parsed else DOUBTFUL
             row, status = _value_list(
-                buffer, at, after, message, row, parsed, levels, found, rows, raws, values
+                buffer, at, after, message, row, parsed, seed, levels, found, rows, raws, values
             )
             if status != ACCEPTED:
                 return row, status
@@ -207,11 +207,12 @@ def _message(
     return row, ACCEPTED if skip_space(buffer, at, end) == end else DOUBTFUL
 
 
-@scanner
+@uncounted
 def _kernel(
     buffer: NDArray[np.uint8],
     bounds: NDArray[np.int64],
     parsed: bool,
+    seed: Word,
     first: int,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
@@ -227,7 +228,7 @@ def _kernel(
         end = bounds[message + 1]
         start = skip_space(buffer, bounds[message], end)
         row, code = _message(
-            buffer, start, end, message, filled[0], parsed, levels, found, rows, raws, values
+            buffer, start, end, message, filled[0], parsed, seed, levels, found, rows, raws, values
         )
         if code == FULL:
             return message

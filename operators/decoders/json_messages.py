@@ -9,6 +9,7 @@ only read, from there, for identities that are new.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,18 +21,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.decoders.base import Decoded, Description
-from operators.decoders.json_scan import MOST_LEVELS, scanner
-from operators.decoders.scanning import INEXACT, Word, exact_floats, joined
+from operators.decoders.json_scan import MOST_LEVELS
+from operators.decoders.scanning import INEXACT, exact_floats, joined, uncounted
 from operators.distributions import NO_DISTRIBUTIONS, Distributions
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 
 __all__ = [
     "FULL",
-    "NOT_A_NUMBER",
     "NOT_FINITE",
     "NO_TIME",
     "NO_VALUE",
     "SKETCH",
+    "TEXT",
     "Format",
     "Stream",
     "decode_messages",
@@ -46,9 +47,9 @@ FULL: Final = 255
 NOT_FINITE: Final = 3
 NO_VALUE: Final = 4
 NO_TIME: Final = 5
-NOT_A_NUMBER: Final = 6
+TEXT: Final = 6
 SKETCH: Final = 7
-_SKIPPED: Final = ("", "", "", "not_finite", "no_value", "no_time", "not_a_number", "sketch")
+_SKIPPED: Final = ("", "", "", "not_finite", "no_value", "no_time", "text", "sketch")
 
 # Columns of a row. An object and a field are ranges of the buffer, a field without quotation marks.
 _MESSAGE: Final = 0
@@ -61,6 +62,9 @@ _DETAIL: Final = 6
 _FATE: Final = 7
 _COLUMNS: Final = 8
 _PLACES: Final = slice(_OBJECT, _FIELD_END + 1)
+
+# Chosen anew for each process, so that nobody can write two series whose hashes are the same.
+_SEED: Final = np.uint64(secrets.randbits(64))
 
 _KEYS: Final = 16  # that a kernel may look for in one object
 _POINTS: Final = 0
@@ -83,9 +87,9 @@ class Format:
     """One format of JSON metrics.
 
     Attributes:
-        kernel: ``kernel(buffer, bounds, parsed, first, levels, found, inner, status, filled,
+        kernel: ``kernel(buffer, bounds, parsed, seed, first, levels, found, inner, status, filled,
             *tables)`` reads messages from ``first`` on and returns where it stopped for want of
-            room. Room of its own are ``levels``, as ``skip_value`` wants it, and ``found`` and
+            room. ``seed`` is of the hashes that identities are. Room of its own are ``levels``, as ``skip_value`` wants it, and ``found`` and
             ``inner``, as ``members`` does. It writes the ``status`` of each message, and rows to
             the tables, whose lengths are in ``filled``: rows (``note``), identities, values; and
             if there are ``histograms``, their rows, identities and (sum, min, max, count, number
@@ -102,7 +106,7 @@ class Format:
     histograms: bool = False
 
 
-@scanner
+@uncounted
 def note(
     rows: NDArray[np.int64],
     row: int,
@@ -137,9 +141,7 @@ def decode_messages(values: Sequence[bytes], form: Format) -> Decoded:
     rows, raws, numbers = tables[_POINTS]
     inexact = rows[:, _FATE] == INEXACT
     if inexact.any():
-        numbers[inexact] = exact_floats(
-            buffer, rows[inexact, _FIELD], rows[inexact, _FIELD_END]
-        )
+        numbers[inexact] = exact_floats(buffer, rows[inexact, _FIELD], rows[inexact, _FIELD_END])
     kept = rows[:, _FATE] <= INEXACT
     skipped = np.bincount(rows[~kept, _FATE], minlength=len(_SKIPPED))
     rows, raws, numbers = rows[kept], raws[kept], numbers[kept]
@@ -183,9 +185,10 @@ def _run(
         (np.empty((size, _COLUMNS), np.int64), np.empty(size, np.uint64), np.empty(size))
     ]
     if form.histograms:
+        size = messages // 8 + 16
         tables += [
-            (np.empty((16, _COLUMNS), np.int64), np.empty(16, np.uint64), np.empty((16, 5))),
-            (np.empty((64, 2)), np.empty(64, np.int64)),
+            (np.empty((size, _COLUMNS), np.int64), np.empty(size, np.uint64), np.empty((size, 5))),
+            (np.empty((4 * size, 2)), np.empty(4 * size, np.int64)),
         ]
     status = np.zeros(messages, np.uint8)
     filled = np.zeros(len(tables), np.int64)
@@ -195,18 +198,26 @@ def _run(
     while True:
         room = [array for table in tables for array in table]
         done = form.kernel(
-            buffer, bounds, parsed, done, levels, found, inner, status, filled, *room
+            buffer, bounds, parsed, _SEED, done, levels, found, inner, status, filled, *room
         )
         if done == messages:
             break
+        tight = [
+            2 * count > len(table[0]) for table, count in zip(tables, filled.tolist(), strict=True)
+        ]
+        # Where no table is, a message alone was too much for one of them.
         tables = [
-            tuple(np.concatenate([array, np.empty_like(array)]) for array in table)
-            for table in tables
+            _doubled(table) if grow or not any(tight) else table
+            for table, grow in zip(tables, tight, strict=True)
         ]
     return status, [
         tuple(array[:count] for array in table)
         for table, count in zip(tables, filled.tolist(), strict=True)
     ]
+
+
+def _doubled(table: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    return tuple(np.concatenate([array, np.empty_like(array)]) for array in table)
 
 
 def _parse_again(
@@ -273,13 +284,13 @@ def _describe(
     form: Format, buffer: NDArray[np.uint8], rows: NDArray[np.int64], at: NDArray[np.intp]
 ) -> Description:
     """Give the names behind the points at the rows ``at``: once for each new identity."""
-    text = memoryview(buffer)
+    text = buffer.data
     documents: dict[int, Any] = {}
     streams: list[Stream] = []
     for start, end, field, field_end, detail in rows[at, _OBJECT : _DETAIL + 1].tolist():
         if start not in documents:
             documents[start] = orjson.loads(text[start:end])
-        name = orjson.loads(b'"%b"' % text[field:field_end]) if field < field_end else ""
+        name = orjson.loads(b'"%b"' % bytes(text[field:field_end])) if field < field_end else ""
         streams.append(form.stream(documents[start], name, detail))
     owners = np.repeat(
         np.arange(len(streams), dtype=np.uint32), [len(stream.labels) for stream in streams]

@@ -9,16 +9,16 @@ What needs more than a scanner is left to a parser of JSON, as ``DOUBTFUL``: a k
 with escapes, a wanted key that stands twice.
 """
 
-# ruff: noqa: ARG001, PLR0911, PLR0912, PLR0915 -- numba fixes arguments; a scanner is one long loop
+# ruff: noqa: ARG001, PLR0911, PLR0912, PLR1714 -- an intrinsic's arguments; a scanner is one long loop
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -26,7 +26,9 @@ from operators.decoders.scanning import (
     MALFORMED,
     READ,
     Word,
+    inlined,
     scan_float,
+    uncounted,
     word_at,
 )
 
@@ -45,7 +47,6 @@ __all__ = [
     "scan_number",
     "scan_string",
     "scan_text_number",
-    "scanner",
     "skip_space",
     "skip_value",
     "which_of",
@@ -61,8 +62,6 @@ ABSENT: Final = 0
 
 MOST_LEVELS: Final = 1024
 """Of nesting, as orjson has it."""
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 _WIDTH: Final = 32  # bytes of a key in a table, at least eight of them zeros
 
@@ -83,23 +82,6 @@ def _zeros_below(typing: Any, word: Any) -> Any:
 _trailing_zeros = cast(Callable[[Word], int], intrinsic(_zeros_below))
 
 
-def scanner(function: _F) -> _F:
-    """Compile a loop that allocates nothing, on its first call, and keep the result on disk.
-
-    It counts no references, whose every count is a locked instruction: that is most of the time
-    of a function as small as these. It runs without the GIL.
-    """
-    return cast(_F, njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
-
-
-def _inlined(function: _F) -> _F:
-    """As ``scanner``, and part of each loop that calls it: the call would cost more than the rest."""
-    return cast(
-        _F,
-        njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function),
-    )
-
-
 def key_table(*names: str) -> NDArray[np.uint8]:
     """Return the keys that ``members`` is to look for: a row of bytes each, flattened.
 
@@ -112,7 +94,7 @@ def key_table(*names: str) -> NDArray[np.uint8]:
     return table.ravel()
 
 
-@_inlined
+@inlined
 def skip_space(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return the first position from ``at`` on that is not white space, ``end`` if there is none."""
     # Mostly there is none, so that is one comparison.
@@ -124,7 +106,7 @@ def skip_space(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     return at
 
 
-@scanner
+@uncounted
 def _hex4(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return the number that four hexadecimal digits are, -1 if they are none."""
     if at + 4 > end:
@@ -142,7 +124,7 @@ def _hex4(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     return number
 
 
-@scanner
+@uncounted
 def _skip_escape(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return where the escape ends whose backslash is at ``at``, -1 if it is none."""
     if at + 1 >= end:
@@ -163,7 +145,7 @@ def _skip_escape(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     return at + 12 if 0xDC00 <= code <= 0xDFFF else -1
 
 
-@scanner
+@uncounted
 def _skip_wide(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return where a character of several bytes ends, -1 if it is not UTF-8 (Unicode, table 3-7)."""
     first = buffer[at]
@@ -192,7 +174,7 @@ def _skip_wide(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     return at + 1 + more
 
 
-@_inlined
+@inlined
 def scan_string(buffer: NDArray[np.uint8], at: int, end: int) -> tuple[int, bool]:
     """Find the end of the string whose first byte after the quotation mark is at ``at``.
 
@@ -232,14 +214,14 @@ def scan_string(buffer: NDArray[np.uint8], at: int, end: int) -> tuple[int, bool
     return -1, escaped
 
 
-@_inlined
+@inlined
 def _skip_digits(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     while at < end and 48 <= buffer[at] <= 57:
         at += 1
     return at
 
 
-@_inlined
+@inlined
 def _skip_number(buffer: NDArray[np.uint8], start: int, end: int) -> int:
     """Return where a number ends, -1 if it is none or too large for a double."""
     at = start
@@ -270,7 +252,7 @@ def _skip_number(buffer: NDArray[np.uint8], start: int, end: int) -> int:
     return at
 
 
-@scanner
+@uncounted
 def scan_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int]:
     """Read a number.
 
@@ -285,7 +267,7 @@ def scan_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float,
     return number, status
 
 
-@scanner
+@uncounted
 def scan_text_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int]:
     """Read a number that is a string, between its quotation marks: ``1.5``, ``+Inf``, ``NaN``.
 
@@ -309,7 +291,7 @@ def scan_text_number(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[f
     return 0.0, MALFORMED
 
 
-@_inlined
+@inlined
 def _skip_word(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return where ``true``, ``false`` or ``null`` ends, -1 if it is none of them."""
     word = word_at(buffer, at)
@@ -323,7 +305,7 @@ def _skip_word(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     return after if after <= end else -1
 
 
-@_inlined
+@inlined
 def _skip_key(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return where the value begins whose key is at ``at``, -1 if there is none."""
     if at >= end or buffer[at] != 34:
@@ -337,7 +319,7 @@ def _skip_key(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     return skip_space(buffer, at + 1, end)
 
 
-@scanner
+@uncounted
 def skip_value(buffer: NDArray[np.uint8], at: int, end: int, levels: NDArray[np.uint8]) -> int:
     """Return where the value ends that begins at ``at``, -1 if it is not JSON.
 
@@ -391,7 +373,7 @@ def skip_value(buffer: NDArray[np.uint8], at: int, end: int, levels: NDArray[np.
     return -1
 
 
-@scanner
+@uncounted
 def which_of(buffer: NDArray[np.uint8], start: int, end: int, keys: NDArray[np.uint8]) -> int:
     """Return which of ``keys`` the text of the range is, as it is written, -1 if it is none."""
     length = end - start
@@ -410,7 +392,7 @@ def which_of(buffer: NDArray[np.uint8], start: int, end: int, keys: NDArray[np.u
     return -1
 
 
-@scanner
+@uncounted
 def members(
     buffer: NDArray[np.uint8],
     at: int,
@@ -471,21 +453,21 @@ def members(
     return -1
 
 
-@scanner
+@uncounted
 def first_element(buffer: NDArray[np.uint8], start: int, end: int) -> int:
     """Return where the first element of a checked array at ``start`` begins, -1 if it is empty."""
     at = skip_space(buffer, start + 1, end)
     return -1 if buffer[at] == 93 else at
 
 
-@scanner
+@uncounted
 def next_element(buffer: NDArray[np.uint8], after: int, end: int) -> int:
     """Return where the element behind the one that ends at ``after`` begins, -1 at the end."""
     at = skip_space(buffer, after, end)
     return -1 if buffer[at] != 44 else skip_space(buffer, at + 1, end)
 
 
-@scanner
+@uncounted
 def first_member(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int, int, bool]:
     """Find the first member of a checked object.
 
@@ -501,7 +483,7 @@ def first_member(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, 
     return at + 1, close, skip_space(buffer, colon + 1, end), escaped
 
 
-@scanner
+@uncounted
 def next_member(buffer: NDArray[np.uint8], after: int, end: int) -> tuple[int, int, int, bool]:
     """Find the member behind the one that ends at ``after``, as ``first_member`` does."""
     at = skip_space(buffer, after, end)
@@ -510,7 +492,7 @@ def next_member(buffer: NDArray[np.uint8], after: int, end: int) -> tuple[int, i
     return first_member(buffer, at, end)
 
 
-@scanner
+@uncounted
 def precedes(buffer: NDArray[np.uint8], start: int, end: int, other: int, other_end: int) -> bool:
     """Tell whether the bytes of one range sort before those of another."""
     for step in range(min(end - start, other_end - other)):

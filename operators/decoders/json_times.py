@@ -1,6 +1,6 @@
 """Times in text, as producers of JSON write them: RFC 3339, and numbers since the Unix epoch."""
 
-# ruff: noqa: PLR0911 -- each fault of a date ends the scan
+# ruff: noqa: PLR0911 -- each fault of a date ends its scan
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders.json_scan import scanner
-from operators.decoders.scanning import MALFORMED, READ, scan_float
+from operators.decoders.scanning import MALFORMED, READ, scan_float, uncounted
 
 __all__ = ["scan_epoch", "scan_rfc3339", "scan_seconds"]
 
@@ -23,7 +22,7 @@ _SECONDS_DIGITS: Final = 10
 _POWERS = 10 ** np.arange(19, dtype=np.int64)
 
 
-@scanner
+@uncounted
 def _number(buffer: NDArray[np.uint8], at: int, digits: int) -> int:
     """Return the number that so many digits are, one below all others if they are none."""
     number = 0
@@ -35,7 +34,7 @@ def _number(buffer: NDArray[np.uint8], at: int, digits: int) -> int:
     return number
 
 
-@scanner
+@uncounted
 def _fraction(buffer: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """Return the nanoseconds of the digits behind a point, finer ones cut off, and their end."""
     number, scale = 0, _NANOSECONDS // 10
@@ -46,7 +45,7 @@ def _fraction(buffer: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     return number, at
 
 
-@scanner
+@uncounted
 def _days(year: int, month: int, day: int) -> int:
     """Return the days since 1970-01-01 in the proleptic Gregorian calendar.
 
@@ -59,7 +58,7 @@ def _days(year: int, month: int, day: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-@scanner
+@uncounted
 def scan_rfc3339(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
     """Read ``2026-01-31T12:00:00.123456789Z``, or with an offset instead of the Z.
 
@@ -119,7 +118,7 @@ def scan_rfc3339(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, 
     return seconds * _NANOSECONDS + fraction, READ
 
 
-@scanner
+@uncounted
 def _whole(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int, int]:
     """Read digits that int64 can hold: the number, where they end, how many count."""
     number, at, digits = 0, start, 0
@@ -130,15 +129,16 @@ def _whole(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int, i
         else:
             # A nineteenth digit is only read where it is sure to fit.
             digits += 1
-            if digits == 19 and number < 922_337_203_685_477_580:
-                number = number * 10 + int(buffer[at]) - 48
+            digit = int(buffer[at]) - 48
+            if digits == 19 and number <= ((1 << 63) - 1 - digit) // 10:
+                number = number * 10 + digit
             else:
                 digits = 20
         at += 1
     return number, at, digits
 
 
-@scanner
+@uncounted
 def scan_seconds(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
     """Read seconds since the epoch, a number of JSON's, to the nanosecond.
 
@@ -161,7 +161,7 @@ def scan_seconds(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, 
     return (-nanoseconds if negative else nanoseconds), READ
 
 
-@scanner
+@uncounted
 def scan_epoch(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
     """Read a time since the epoch in a unit that its length tells: ten digits are seconds.
 

@@ -9,7 +9,7 @@ or ``_bucket`` is a counter, and rolled up as cumulative with an unknown start; 
 Staleness markers arrive as ``"NaN"`` and are skipped, as infinities are, as not finite.
 """
 
-# ruff: noqa: PLR0911 -- each fault of a message ends its scan
+# ruff: noqa: ARG001, PLR0911, PLR0912 -- all kernels have these arguments; each fault of a message ends its scan
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ from operators.decoders.json_scan import (
     members,
     scan_number,
     scan_text_number,
-    scanner,
     skip_space,
 )
 from operators.decoders.json_times import scan_epoch, scan_rfc3339
-from operators.decoders.scanning import MALFORMED, hash_range
+from operators.decoders.scanning import MALFORMED, Word, hash_range, uncounted
 from operators.frames import CUMULATIVE, GAUGE
 
 __all__ = ["PrometheusJson"]
@@ -50,7 +49,6 @@ COUNTERS: Final = ("_total", "_count", "_sum", "_bucket")
 _KEYS = key_table("value", "timestamp", "name", "labels")
 _VALUE, _TIMESTAMP, _NAME, _LABELS = range(4)
 _LABEL_KEYS = key_table("__name__")
-_SEED: Final = np.uint64(0x5052_4F4D)
 _NO_OBJECT, _NO_VALUE, _NO_TIME, _NO_NAME, _NO_LABELS = range(2, 7)
 _REASONS: Final = (
     "not a sample of Prometheus: no JSON object",
@@ -69,7 +67,7 @@ class PrometheusJson:
         return decode_messages(values, _FORMAT)
 
 
-@scanner
+@uncounted
 def _sample(
     buffer: NDArray[np.uint8],
     start: int,
@@ -77,6 +75,7 @@ def _sample(
     message: int,
     row: int,
     parsed: bool,
+    seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
     inner: NDArray[np.int64],
@@ -119,18 +118,19 @@ def _sample(
             return _NO_NAME
     elif buffer[name] != 34:
         return _NO_NAME
-    raw = hash_range(buffer, name, found[_NAME, 1], _SEED)
+    raw = hash_range(buffer, name, found[_NAME, 1], seed)
     raws[row] = hash_range(buffer, labels, labels_end, raw)
     values[row] = number
     note(rows, row, message, ts, start, after, first, last, 0, fate)
     return ACCEPTED
 
 
-@scanner
+@uncounted
 def _kernel(
     buffer: NDArray[np.uint8],
     bounds: NDArray[np.int64],
     parsed: bool,
+    seed: Word,
     first: int,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
@@ -147,7 +147,7 @@ def _kernel(
         end = bounds[message + 1]
         start = skip_space(buffer, bounds[message], end)
         status[message] = _sample(
-            buffer, start, end, message, row, parsed, levels, found, inner, rows, raws, values
+            buffer, start, end, message, row, parsed, seed, levels, found, inner, rows, raws, values
         )
         row += status[message] == ACCEPTED
     filled[0] = row

@@ -3,23 +3,26 @@
 All functions but the last work on one ``uint8`` array and are meant to be called, and inlined, by
 the compiled loop of a decoder. An array must be longer than its content by at least ``PADDING``
 bytes, since eight bytes are read at once, and nothing checks bounds.
-
-Numba's cache on disk knows a loop's own file, not this one: after a change here, whoever develops
-deletes ``__pycache__``. An installation brings new files.
 """
-
-# ruff: noqa: ARG001, PLR0912, PLR0915 -- numba fixes the arguments; a scanner is one long loop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from operators.decoders.compiling import (
+    Word,
+    compiled,
+    fold,
+    inlined,
+    signed,
+    uncounted,
+    word_at,
+)
+from operators.decoders.doubles import nearest_double
 
 __all__ = [
     "INEXACT",
@@ -32,9 +35,12 @@ __all__ = [
     "first_not_utf8",
     "fold",
     "hash_range",
+    "inlined",
     "joined",
     "scan_digits",
     "scan_float",
+    "signed",
+    "uncounted",
     "word_at",
 ]
 
@@ -48,73 +54,10 @@ INEXACT: Final = 1
 MALFORMED: Final = 2
 """Status of a scan: not a number."""
 
-Word: TypeAlias = Any
-"""A ``uint64`` in compiled code. It must only meet its like: with an ``int`` it becomes a float."""
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-_SMALLEST_POWER: Final = -342  # of ten: with 19 digits before it, all below is zero
-_LARGEST_POWER: Final = 308
 _MOST_DIGITS: Final = 19  # that always fit 64 bits
 
 
-def compiled(function: _F) -> _F:
-    """Compile a loop on its first call, and keep the result on disk. It runs without the GIL."""
-    return cast(_F, njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-def _machine(function: Callable[..., Any]) -> Callable[..., Word]:
-    """Make a function of a few machine instructions, as LLVM names them."""
-    return cast(Callable[..., Word], intrinsic(function))
-
-
-@_machine
-def word_at(typing: Any, buffer: Any, at: Any) -> Any:
-    """``word_at(buffer, at)``: the eight bytes from ``at`` on, the first one the lowest."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        place = builder.gep(array.data, [args[1]])
-        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
-
-    return types.uint64(buffer, types.intp), code
-
-
-@_machine
-def _high_product(typing: Any, a: Any, b: Any) -> Any:
-    """``_high_product(a, b)``: the upper 64 bits of a product of 128."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        wide = ir.IntType(128)
-        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), code
-
-
-@_machine
-def _leading_zeros(typing: Any, word: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), code
-
-
-@_machine
-def _float_of_bits(typing: Any, bits: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.uint64), code
-
-
-@compiled
-def fold(a: Word, b: Word) -> Word:
-    """Multiply two ``uint64`` and fold the product's halves into one: every bit is mixed."""
-    return np.uint64(a * b) ^ np.uint64(_high_product(a, b))
-
-
-@compiled
+@inlined
 def hash_range(buffer: NDArray[np.uint8], start: int, end: int, seed: Word) -> Word:
     """Return a ``uint64`` hash of ``buffer[start:end]``, the same for the same ``seed``.
 
@@ -130,7 +73,7 @@ def hash_range(buffer: NDArray[np.uint8], start: int, end: int, seed: Word) -> W
     return fold(mixed ^ rest ^ length, seed ^ np.uint64(0x8EBC6AF09C88C6E3))
 
 
-@compiled
+@inlined
 def _all_digits(word: Word) -> bool:
     """Say whether eight bytes are ASCII digits: 0x30 to 0x39, also once six is added."""
     upper = np.uint64(0xF0F0F0F0F0F0F0F0)
@@ -139,7 +82,7 @@ def _all_digits(word: Word) -> bool:
     return bool((word & upper) == threes and ((word + sixes) & upper) == threes)
 
 
-@compiled
+@inlined
 def _number_of(word: Word) -> Word:
     """Return the number that eight digits are, by joining neighbours: to pairs, fours, eight."""
     word = word & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -148,7 +91,7 @@ def _number_of(word: Word) -> Word:
     return (word * np.uint64(10_000) + (word >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
 
 
-@compiled
+@inlined
 def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, int]:
     """Read decimal digits from ``start`` on.
 
@@ -181,8 +124,10 @@ def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, 
     return number, at, status
 
 
-@compiled
-def scan_float(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, int, int]:
+@inlined
+def scan_float(  # noqa: PLR0912
+    buffer: NDArray[np.uint8], start: int, end: int
+) -> tuple[float, int, int]:
     """Read a decimal number from ``start`` on: a sign, digits, a point, an exponent.
 
     Digits must stand on at least one side of the point. What is stricter (JSON) checks its own
@@ -232,27 +177,19 @@ def scan_float(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[float, 
         exponent = 0
         while at < end and 48 <= buffer[at] <= 57:
             # No text is long enough to make up for an exponent of a hundred million.
-            exponent = min(exponent * 10 + int(buffer[at]) - 48, 100_000_000)
+            exponent = min(exponent * 10 + signed(buffer[at]) - 48, 100_000_000)
             at += 1
         if at == shown:
             return 0.0, at, MALFORMED
         power += -exponent if falling else exponent
     status = READ
-    if not lost and number <= np.uint64(2**53) and -22 <= power <= 22:
-        # Both are exact doubles, so one operation rounds rightly.
-        if power < 0:
-            value = np.float64(np.int64(number)) / _EXACT_POWERS[-power]
-        else:
-            value = np.float64(np.int64(number)) * _EXACT_POWERS[power]
-    else:
-        bits = _nearest_double(number, power)
-        if lost and _nearest_double(number + np.uint64(1), power) != bits:
-            status = INEXACT
-        value = _float_of_bits(bits)
+    value = nearest_double(number, power)
+    if lost and nearest_double(number + np.uint64(1), power) != value:
+        status = INEXACT
     return (-value if negative else value), at, status
 
 
-@compiled
+@uncounted
 def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, bool]:
     """Return the first 19 significant digits of many, the power of ten that they are to be
     multiplied by, and whether any that follow is not zero."""
@@ -276,78 +213,7 @@ def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Wo
     return number, power, lost
 
 
-def _powers_of_five() -> NDArray[np.uint64]:
-    """Return the upper 128 bits of 5**q for each power q that matters, the high half first.
-
-    As Lemire's paper has them: those of negative powers are reciprocals, and rounded up as long as
-    a number of 64 bits can lie halfway between two doubles.
-    """
-    halves = []
-    for q in range(_SMALLEST_POWER, _LARGEST_POWER + 1):
-        if q >= 0:
-            power = 5**q
-            shift = power.bit_length() - 128
-            bits = power >> shift if shift > 0 else power << -shift
-        else:
-            power = 5**-q
-            length = power.bit_length()
-            bits = (1 << (length + 127 if q >= -27 else 2 * length + 128)) // power + 1
-            bits >>= bits.bit_length() - 128
-        halves.append((bits >> 64, bits & (2**64 - 1)))
-    return np.array(halves, np.uint64)
-
-
-_EXACT_POWERS = np.array([float(10**q) for q in range(23)])
-_FIVES = _powers_of_five()
-
-
-@compiled
-def _nearest_double(number: Word, power: int) -> Word:
-    """Return the bits of the double nearest to ``number * 10**power``.
-
-    Daniel Lemire, Number Parsing at a Gigabyte per Second, Software: Practice and Experience
-    51(8), 2021, algorithm 1; Noble Mushtak and Daniel Lemire, Fast Number Parsing Without
-    Fallback, 53(6), 2023, show that two words of 5**q always suffice.
-    """
-    if number == np.uint64(0) or power < _SMALLEST_POWER:
-        return np.uint64(0)
-    if power > _LARGEST_POWER:
-        return np.uint64(0x7FF0000000000000)
-    zeros = _leading_zeros(number)
-    number = number << zeros
-    five = _FIVES[power - _SMALLEST_POWER]
-    high, low = _high_product(number, five[0]), number * five[0]
-    if high & np.uint64(0x1FF) == np.uint64(0x1FF):
-        further = _high_product(number, five[1])
-        low = low + further
-        if low < further:
-            high += np.uint64(1)
-    upper = high >> np.uint64(63)
-    mantissa = high >> (upper + np.uint64(9))
-    exponent = ((217706 * power) >> 16) + 63 + 1023 + int(upper) - int(zeros)
-    if exponent <= 0:
-        if exponent <= -63:
-            return np.uint64(0)
-        mantissa = mantissa >> np.uint64(1 - exponent)
-        # A subnormal that rounds up to 2**52 is by its bits the smallest normal one.
-        return (mantissa + (mantissa & np.uint64(1))) >> np.uint64(1)
-    if (
-        low <= np.uint64(1)
-        and -4 <= power <= 23
-        and mantissa & np.uint64(3) == np.uint64(1)
-        and mantissa << (upper + np.uint64(9)) == high
-    ):
-        mantissa ^= np.uint64(1)  # halfway between two: to the even one
-    mantissa = (mantissa + (mantissa & np.uint64(1))) >> np.uint64(1)
-    if mantissa >= np.uint64(1 << 53):
-        mantissa = np.uint64(1 << 52)
-        exponent += 1
-    if exponent >= 0x7FF:
-        return np.uint64(0x7FF0000000000000)
-    return (np.uint64(exponent) << np.uint64(52)) | (mantissa & np.uint64((1 << 52) - 1))
-
-
-@compiled
+@inlined
 def first_not_utf8(buffer: NDArray[np.uint8], start: int, end: int) -> int:
     """Return where ``buffer[start:end]`` stops being UTF-8, -1 if all of it is.
 

@@ -3,14 +3,14 @@
     {"fields":{"f":30},"name":"docker","tags":{"host":"raynor"},"timestamp":1458229140}
     {"metrics":[{...},{...}]}
 
-Every field that is a number is a point of the metric ``<name>_<field>``, and a gauge, since the
-format does not say what it is; booleans are 1 and 0. Texts and nested fields are skipped as
-``not_a_number``. A timestamp is seconds since the epoch unless ``json_timestamp_units`` says
+Every field that is a number is a point of the metric ``<name>_<field>``, or just ``<name>`` if the
+field is ``value``, as with line protocol; and a gauge, since the format does not say what it is.
+Booleans are 1 and 0. Texts and nested fields are skipped as ``text``. A timestamp is seconds since the epoch unless ``json_timestamp_units`` says
 otherwise, which the number of its digits tells (``scan_epoch``), or RFC 3339, as which a
 ``json_timestamp_format`` is to be set.
 """
 
-# ruff: noqa: PLR0911, PLR0912 -- each fault of a message ends its scan
+# ruff: noqa: PLR0911, PLR0912, PLR1714 -- each fault of a message ends its scan
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from operators.decoders.base import Decoded
 from operators.decoders.json_messages import (
     FULL,
     NO_VALUE,
-    NOT_A_NUMBER,
+    TEXT,
     Format,
     Stream,
     decode_messages,
@@ -42,19 +42,17 @@ from operators.decoders.json_scan import (
     next_member,
     precedes,
     scan_number,
-    scanner,
     skip_space,
     skip_value,
 )
 from operators.decoders.json_times import scan_epoch, scan_rfc3339
-from operators.decoders.scanning import INEXACT, MALFORMED, READ, hash_range
+from operators.decoders.scanning import INEXACT, MALFORMED, READ, Word, hash_range, uncounted
 from operators.frames import GAUGE
 
 __all__ = ["TelegrafJson"]
 
 _KEYS = key_table("fields", "name", "tags", "timestamp", "metrics")
 _FIELDS, _NAME, _TAGS, _TIMESTAMP, _METRICS = range(5)
-_SEED: Final = np.uint64(0x5445_4C45)
 _MOST_UNSORTED: Final = 64
 _NO_OBJECT, _NO_FIELDS, _NO_NAME, _NO_TAGS, _NO_TIME, _NO_BATCH = range(2, 8)
 _REASONS: Final = (
@@ -75,7 +73,7 @@ class TelegrafJson:
         return decode_messages(values, _FORMAT)
 
 
-@scanner
+@uncounted
 def _metric(
     buffer: NDArray[np.uint8],
     start: int,
@@ -83,6 +81,7 @@ def _metric(
     message: int,
     row: int,
     parsed: bool,
+    seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -114,7 +113,7 @@ def _metric(
         ts, status = scan_epoch(buffer, time, found[_TIMESTAMP, 1])
     if status == MALFORMED:
         return row, _NO_TIME
-    owner = hash_range(buffer, tags, found[_TAGS, 1], _SEED)
+    owner = hash_range(buffer, tags, found[_TAGS, 1], seed)
     owner = hash_range(buffer, name, found[_NAME, 1], owner)
     stop = found[_FIELDS, 1]
     first = row
@@ -147,7 +146,7 @@ def _metric(
         elif byte == 116 or byte == 102:
             number = 1.0 if byte == 116 else 0.0
         else:
-            fate = NO_VALUE if byte == 110 else NOT_A_NUMBER
+            fate = NO_VALUE if byte == 110 else TEXT
         raws[row] = raw
         values[row] = number
         note(rows, row, message, ts, start, end, key, key_end, 0, fate)
@@ -157,7 +156,7 @@ def _metric(
     return row, ACCEPTED
 
 
-@scanner
+@uncounted
 def _message(
     buffer: NDArray[np.uint8],
     start: int,
@@ -165,6 +164,7 @@ def _message(
     message: int,
     row: int,
     parsed: bool,
+    seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -178,7 +178,7 @@ def _message(
     batch, batch_end = found[_METRICS, 0], found[_METRICS, 1]
     if batch == ABSENT:
         return _metric(
-            buffer, start, after, message, row, parsed, levels, found, rows, raws, values
+            buffer, start, after, message, row, parsed, seed, levels, found, rows, raws, values
         )
     if buffer[batch] != 91:
         return row, _NO_BATCH
@@ -188,7 +188,7 @@ def _message(
         if after < 0:
             return row, _NO_OBJECT if parsed else DOUBTFUL
         row, status = _metric(
-            buffer, at, after, message, row, parsed, levels, found, rows, raws, values
+            buffer, at, after, message, row, parsed, seed, levels, found, rows, raws, values
         )
         if status != ACCEPTED:
             return row, status
@@ -196,11 +196,12 @@ def _message(
     return row, ACCEPTED
 
 
-@scanner
+@uncounted
 def _kernel(
     buffer: NDArray[np.uint8],
     bounds: NDArray[np.int64],
     parsed: bool,
+    seed: Word,
     first: int,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
@@ -216,7 +217,7 @@ def _kernel(
         end = bounds[message + 1]
         start = skip_space(buffer, bounds[message], end)
         row, code = _message(
-            buffer, start, end, message, filled[0], parsed, levels, found, rows, raws, values
+            buffer, start, end, message, filled[0], parsed, seed, levels, found, rows, raws, values
         )
         if code == FULL:
             return message
@@ -227,7 +228,8 @@ def _kernel(
 
 
 def _stream(document: Any, field: str, _: int) -> Stream:
-    return Stream(f"{document['name']}_{field}", GAUGE, document.get("tags") or {})
+    name = document["name"] if field == "value" else f"{document['name']}_{field}"
+    return Stream(name, GAUGE, document.get("tags") or {})
 
 
 _FORMAT: Final = Format(_kernel, _REASONS, _stream)

@@ -23,7 +23,7 @@ is as good as absent, as it is to Vector where it writes single values. Without 
 metric is skipped. Infinite and undefined values are ``null`` in JSON, and skipped as not finite.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915 -- each fault of a message ends its scan
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, SIM109 -- each fault of a message ends its scan
 
 from __future__ import annotations
 
@@ -55,13 +55,12 @@ from operators.decoders.json_scan import (
     next_element,
     scan_number,
     scan_text_number,
-    scanner,
     skip_space,
     skip_value,
     which_of,
 )
 from operators.decoders.json_times import scan_rfc3339
-from operators.decoders.scanning import INEXACT, MALFORMED, READ, fold, hash_range
+from operators.decoders.scanning import INEXACT, MALFORMED, READ, Word, fold, hash_range, uncounted
 from operators.frames import (
     CUMULATIVE,
     CUMULATIVE_HISTOGRAM,
@@ -88,7 +87,6 @@ _KINDS = key_table("incremental", "absolute")
 _SAMPLE = key_table("value", "rate")
 _BUCKET = key_table("upper_limit", "count")
 _QUANTILE = key_table("quantile", "value")
-_SEED: Final = np.uint64(0x5645_4354)
 _ODD: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 _NO_OBJECT, _NO_NAME, _NO_TAGS, _NO_TIMESTAMP, _NO_KIND, _NO_CONTENT, _NO_NUMBER, _NO_ORDER = range(
     2, 10
@@ -113,7 +111,7 @@ class VectorJson:
         return decode_messages(values, _FORMAT)
 
 
-@scanner
+@uncounted
 def _number(buffer: NDArray[np.uint8], at: int, after: int) -> tuple[float, int]:
     """Read a number; null is not a number."""
     if at == ABSENT:
@@ -125,16 +123,16 @@ def _number(buffer: NDArray[np.uint8], at: int, after: int) -> tuple[float, int]
     return scan_number(buffer, at, after)
 
 
-@scanner
+@uncounted
 def _whole(buffer: NDArray[np.uint8], at: int, after: int) -> tuple[int, int]:
     """Read a number of observations."""
     number, status = _number(buffer, at, after)
     if not 0 <= number <= 2.0**53 or number != np.floor(number):
         return 0, MALFORMED
-    return np.int64(number), status
+    return int(number), status
 
 
-@scanner
+@uncounted
 def _kind_of(kind: int, absolute: bool) -> int:
     """Return the kind of a frame that a kind of Vector's is."""
     if kind == _COUNTER:
@@ -148,7 +146,7 @@ def _kind_of(kind: int, absolute: bool) -> int:
     return CUMULATIVE_HISTOGRAM if absolute else DELTA_HISTOGRAM
 
 
-@scanner
+@uncounted
 def _length(buffer: NDArray[np.uint8], start: int, end: int, levels: NDArray[np.uint8]) -> int:
     """Return the number of elements of a checked array."""
     at = first_element(buffer, start, end)
@@ -159,7 +157,7 @@ def _length(buffer: NDArray[np.uint8], start: int, end: int, levels: NDArray[np.
     return count
 
 
-@scanner
+@uncounted
 def _segments(
     buffer: NDArray[np.uint8],
     start: int,
@@ -249,13 +247,14 @@ def _segments(
     return segment, ACCEPTED
 
 
-@scanner
+@uncounted
 def _message(
     buffer: NDArray[np.uint8],
     start: int,
     end: int,
     message: int,
     parsed: bool,
+    seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
     inner: NDArray[np.int64],
@@ -315,7 +314,7 @@ def _message(
         return _NO_CONTENT
 
     detail = _kind_of(kind, absolute)
-    raw = hash_range(buffer, name, found[_NAME, 1], _SEED)
+    raw = hash_range(buffer, name, found[_NAME, 1], seed)
     raw = hash_range(buffer, space, found[_NAMESPACE, 1], raw)
     raw = hash_range(buffer, tags, found[_TAGS, 1], raw)
     raw = fold(raw ^ np.uint64(detail), _ODD)
@@ -375,11 +374,12 @@ def _message(
     return ACCEPTED
 
 
-@scanner
+@uncounted
 def _kernel(
     buffer: NDArray[np.uint8],
     ends: NDArray[np.int64],
     parsed: bool,
+    seed: Word,
     first: int,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
@@ -400,7 +400,7 @@ def _kernel(
         end = ends[message + 1]
         start = skip_space(buffer, ends[message], end)
         code = _message(
-            buffer, start, end, message, parsed, levels, found, inner, filled, rows, raws, values,
+            buffer, start, end, message, parsed, seed, levels, found, inner, filled, rows, raws, values,
             histograms, histogram_raws, numbers, bounds, weights,
         )  # fmt: skip
         if code == FULL:
@@ -421,7 +421,7 @@ def _of_tag(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     several = sorted({each for each in value if isinstance(each, str)})
-    return several if len(several) > 1 else (several or [None])[0]
+    return several if len(several) > 1 else next(iter(several), None)
 
 
 _FORMAT: Final = Format(_kernel, _REASONS, _stream, histograms=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 from flows.demo.process import Server, UnavailableError
 
 PLUGINS = ("cpu", "load", "memory", "interface")
-MISSING = "collectd with write_kafka is not here: apt-get install collectd-core librdkafka1 libyajl2"
+MISSING = (
+    "collectd with write_kafka is not here: apt-get install collectd-core librdkafka1 libyajl2"
+)
 
 
 class Collectd(Server):
@@ -16,7 +18,12 @@ class Collectd(Server):
     name = "collectd"
 
     def __init__(
-        self, directory: Path, bootstrap_servers: str, topic: str, *, store_rates: bool | None = None
+        self,
+        directory: Path,
+        bootstrap_servers: str,
+        topic: str,
+        *,
+        store_rates: bool | None = None,
     ) -> None:
         super().__init__(directory)
         self.bootstrap_servers = bootstrap_servers

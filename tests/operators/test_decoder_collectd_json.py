@@ -63,7 +63,9 @@ def value_lists(draw: st.DrawFn) -> dict[str, Any]:
             unique_by=lambda each: each[2],
         )
     )
-    names = {key: draw(texts) for key in ("host", "plugin", "plugin_instance", "type", "type_instance")}
+    names = {
+        key: draw(texts) for key in ("host", "plugin", "plugin_instance", "type", "type_instance")
+    }
     return {
         **draw(st.dictionaries(texts, anything, max_size=1)),
         **names,
@@ -130,7 +132,9 @@ def test_a_value_list_without_what_it_needs_is_rejected_for_that(changed, reason
     assert decoded.points.height == 0
 
 
-@pytest.mark.parametrize("missing", ["host", "plugin", "type", "values", "dsnames", "dstypes", "time"])
+@pytest.mark.parametrize(
+    "missing", ["host", "plugin", "type", "values", "dsnames", "dstypes", "time"]
+)
 def test_what_must_be_there(missing):
     values = {key: value for key, value in VALUES.items() if key != missing}
     assert RATES.decode([json.dumps([values]).encode()]).rejected.keys() == {0}
@@ -173,7 +177,12 @@ def test_a_collectd_that_runs_here(
     assert points == expected
     assert decoded.skipped == skipped
     kinds = {point.name: point.kind for point in points}
-    assert {"cpu_cpu", "load_load_shortterm", "memory_memory", "interface_if_octets_rx"} <= kinds.keys()
+    assert {
+        "cpu_cpu",
+        "load_load_shortterm",
+        "memory_memory",
+        "interface_if_octets_rx",
+    } <= kinds.keys()
     assert kinds["load_load_shortterm"] == GAUGE
     assert kinds["interface_if_octets_rx"] == (GAUGE if rates else CUMULATIVE)
     assert {dict(point.labels)["host"] for point in points} == {"test-host"}

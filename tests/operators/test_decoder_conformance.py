@@ -67,11 +67,11 @@ class Samples:
 
 def otlp(*labels: tuple[str, str]) -> MetricsData:
     attributes = [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in labels]
-    point = NumberDataPoint(
-        as_double=VALUE, time_unix_nano=SECONDS * 10**9, attributes=attributes
-    )
+    point = NumberDataPoint(as_double=VALUE, time_unix_nano=SECONDS * 10**9, attributes=attributes)
     metrics = [Metric(name="m", gauge=Gauge(data_points=[point]))]
-    return MetricsData(resource_metrics=[ResourceMetrics(scope_metrics=[ScopeMetrics(metrics=metrics)])])
+    return MetricsData(
+        resource_metrics=[ResourceMetrics(scope_metrics=[ScopeMetrics(metrics=metrics)])]
+    )
 
 
 def prometheus(**labels: str) -> bytes:
@@ -81,7 +81,9 @@ def prometheus(**labels: str) -> bytes:
 
 
 def telegraf(**tags: str) -> bytes:
-    return json.dumps({"fields": {"f": 2.5}, "name": "m", "tags": tags, "timestamp": SECONDS}).encode()
+    return json.dumps(
+        {"fields": {"f": 2.5}, "name": "m", "tags": tags, "timestamp": SECONDS}
+    ).encode()
 
 
 def collectd(**names: str) -> bytes:
@@ -93,7 +95,13 @@ def collectd(**names: str) -> bytes:
 
 def vector(**tags: str) -> bytes:
     return json.dumps(
-        {"name": "m", "tags": tags, "timestamp": RFC_3339, "kind": "absolute", "gauge": {"value": 2.5}}
+        {
+            "name": "m",
+            "tags": tags,
+            "timestamp": RFC_3339,
+            "kind": "absolute",
+            "gauge": {"value": 2.5},
+        }
     ).encode()
 
 
@@ -186,13 +194,22 @@ def test_a_raw_identity_is_the_same_from_poll_to_poll(encoding):
 @encodings
 def test_a_poll_cut_in_two_gives_what_it_gives_whole(encoding):
     samples = SAMPLES[encoding]
-    poll = [samples.good, samples.bad[0], samples.other, samples.reordered, GARBAGE["half of a brace"]]
+    poll = [
+        samples.good,
+        samples.bad[0],
+        samples.other,
+        samples.reordered,
+        GARBAGE["half of a brace"],
+    ]
     whole = decode(encoding, *poll)
     for cut in range(len(poll) + 1):
         front, back = decode(encoding, *poll[:cut]), decode(encoding, *poll[cut:])
         moved = back.points.with_columns(pl.col("message") + pl.lit(cut, pl.UInt32))
         assert sorted(front.points.rows() + moved.rows()) == rows(whole)
-        assert front.rejected.keys() | {cut + index for index in back.rejected} == whole.rejected.keys()
+        assert (
+            front.rejected.keys() | {cut + index for index in back.rejected}
+            == whole.rejected.keys()
+        )
 
 
 @encodings

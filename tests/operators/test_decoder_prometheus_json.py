@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators.decoders import DECODERS
-from tests.operators.json_reference import Point, anything, damaged, label_text, listed, texts, written
+from tests.operators.json_reference import (
+    Point,
+    anything,
+    damaged,
+    label_text,
+    listed,
+    texts,
+    written,
+)
 
 GAUGE, CUMULATIVE = 0, 2
 DECODER = DECODERS["prometheus_json"]
@@ -46,7 +54,9 @@ def reference(messages: list[bytes]) -> tuple[list[Point], Counter[str]]:
     return sorted(found), skipped
 
 
-names = st.sampled_from(["up", "http_requests_total", "a_count", "a_sum", "a_bucket", "total"]) | texts
+names = (
+    st.sampled_from(["up", "http_requests_total", "a_count", "a_sum", "a_bucket", "total"]) | texts
+)
 values = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(lambda x: f"{x:f}"),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
@@ -136,7 +146,9 @@ def test_a_name_among_the_labels_will_do():
 
 
 def test_of_a_key_that_stands_twice_the_last_counts():
-    twice = b'{"value":{},"value":"3","timestamp":"2026-01-01T00:00:00Z","name":"a","n\\u0061me":"b"}'
+    twice = (
+        b'{"value":{},"value":"3","timestamp":"2026-01-01T00:00:00Z","name":"a","n\\u0061me":"b"}'
+    )
     point = listed(DECODER.decode([twice]))[0]
     assert (point.value, point.name) == (3.0, "b")
 

@@ -196,7 +196,9 @@ def test_ranges_sort_as_bytes_do(a, b):
     assert precedes(buffer, first, second, second, end) == (a < b)
 
 
-@pytest.mark.parametrize("text", ["absolute", "incremental", "increments", "absolut", "", "absolutely"])
+@pytest.mark.parametrize(
+    "text", ["absolute", "incremental", "increments", "absolut", "", "absolutely"]
+)
 def test_a_text_is_one_of_a_table_or_none(text):
     buffer, bounds = joined([b'"', text.encode()])
     expected = {"absolute": 1, "incremental": 0}.get(text, -1)
