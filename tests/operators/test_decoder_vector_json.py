@@ -49,7 +49,8 @@ def reference(
     for index, message in enumerate(messages):
         metric = json.loads(message)
         metric = metric.get("metric", metric)
-        name = "_".join(each for each in (metric.get("namespace"), metric["name"]) if each)
+        space = metric.get("namespace")
+        name = f"{space}_{metric['name']}" if space else metric["name"]
         labels = tuple(sorted((k, tag_text(v)) for k, v in (metric.get("tags") or {}).items()))
         absolute = metric["kind"] == "absolute"
         if metric.get("timestamp") is None:
