@@ -9,9 +9,9 @@ from typing import Any
 from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.proxy import Proxy
 from tests.chaos.feed import Feed
 from tests.chaos.flow import ChaosFlow
-from tests.chaos.proxy import Proxy
 from tests.chaos.small_disk import SmallDisks
 
 __all__ = ["Chapter", "Skipped", "Stage"]

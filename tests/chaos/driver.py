@@ -19,10 +19,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.proxy import Proxy
 from tests.chaos.chapter import Chapter, Skipped, Stage
 from tests.chaos.feed import Feed
 from tests.chaos.flow import ARRANGEMENTS, ChaosFlow
-from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import Round
 from tests.chaos.small_disk import SmallDisks
 from tests.chaos.stream import BEGIN, DISORDER, SKEW, WINDOW, Stream
@@ -119,6 +119,7 @@ class Chaos:
             feed.start()
             flow.up(choice.choice(ARRANGEMENTS))
             done.append(f"    started: {flow.arrangement}")
+            chapter.wait_for("the prelude", lambda: feed.second >= PRELUDE, CATCH_UP)
             self._catch_up(chapter)
             for each in rounds:
                 began = time.monotonic()

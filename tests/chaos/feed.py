@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 import time
 from typing import Final
@@ -14,6 +15,9 @@ from tests.chaos.stream import Outgoing, Stream
 
 PATIENCE: Final = 120.0
 """Seconds that a message may take, restarts of the broker included."""
+
+# librdkafka would print each refused connection on standard error.
+_quiet = logging.Logger("chaos-feed", level=logging.CRITICAL + 1)
 
 
 class Feed(threading.Thread):
@@ -49,7 +53,7 @@ class Feed(threading.Thread):
                 "message.timeout.ms": round(PATIENCE * 1000),
                 "topic.metadata.refresh.interval.ms": 1000,
                 "reconnect.backoff.max.ms": 500,
-                "log_level": 0,
+                "logger": _quiet,
             }
         )
 

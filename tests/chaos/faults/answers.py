@@ -6,8 +6,8 @@ import random
 import time
 from typing import Final
 
+from tests.backends.proxy import Mode, Proxy
 from tests.chaos.chapter import Chapter
-from tests.chaos.proxy import Mode, Proxy
 
 MODES: Final = (
     Mode("answer", 429),
