@@ -11,7 +11,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -50,9 +50,10 @@ PASS: Final = Mode()
 
 @dataclass(slots=True)
 class _Counts:
+    """Changed by the proxy's thread alone."""
+
     affected: int = 0
     hanging: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Proxy:
@@ -69,6 +70,7 @@ class Proxy:
         self._backend = (parts.hostname, parts.port)
         self._mode = PASS
         self._counts = _Counts()
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds them weakly
         self.port = free_port()
         self._loop = asyncio.new_event_loop()
         self._listening = threading.Event()
@@ -111,15 +113,20 @@ class Proxy:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(
-            asyncio.start_server(self._serve, LOCALHOST, self.port, limit=1 << 20)
+            asyncio.start_server(self._accept, LOCALHOST, self.port, limit=1 << 20)
         )
         self._listening.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        for task in self._tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
         self._loop.close()
+
+    def _accept(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(client, answer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         try:
