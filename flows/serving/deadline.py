@@ -59,7 +59,8 @@ def watch_for(signals: Collection[int], then: Callable[[], None]) -> None:
 def _end(number: signal.Signals) -> None:
     _log.warning(
         "stopped by %s, without waiting for what did not end in %g s: a backend or broker that "
-        "does not answer. What it has not confirmed is written again after the next start",
+        "does not answer, or a process of the cluster that is gone. What was not confirmed is "
+        "written again after the next start",
         number.name,
         GRACE,
     )

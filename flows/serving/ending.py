@@ -2,7 +2,7 @@
 
 Bytewax ends by an exception whatever happened. Here a request to end (SIGTERM, Ctrl-C) becomes
 one line and the exit status of that signal, after all clean-up or at the deadline; an error that
-Headrace itself raised, or the loss of the recovery store, becomes one line, which says what is
+Headrace itself raised, or a panic of Bytewax's that is known, becomes one line, which says what is
 wrong; anything else keeps its traceback.
 """
 
@@ -17,7 +17,7 @@ from typing import Final
 
 from flows.serving.deadline import watch_for
 from flows.serving.health import State
-from flows.serving.store import store_failure
+from flows.serving.panics import explain_panic
 from operators.clock import interrupt_sleep
 
 __all__ = ["end_by_signal", "ending", "handle_signals", "report_failures"]
@@ -83,7 +83,7 @@ def _report(
         return
     chain = _chain(error)
     place = f"{error}: " if len(chain) > 1 else ""
-    if (said := store_failure(str(chain[-1]))) is not None:
+    if (said := explain_panic(str(chain[-1]))) is not None:
         _log.critical("the flow failed: %s", said)
     elif type(chain[-1]).__module__.startswith(_OWN):
         _log.critical("the flow failed: %s%s", place, chain[-1])

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from flows.serving.health import STUCK_SECONDS, Pulse, State
 from flows.serving.heartbeat import decode_heartbeat
 from flows.serving.log import LastProblem, LineFormatter
+from flows.serving.panics import explain_panic
 from flows.serving.redaction import Redaction
-from flows.serving.store import store_failure
 from flows.serving.workers import Workers, requested_workers
 from flows.settings import (
     Elasticsearch,
@@ -186,10 +186,11 @@ PANIC = (
 """As Bytewax 0.21.1 says it."""
 
 
-def test_a_recovery_store_that_cannot_be_written_is_named_with_the_way_out() -> None:
-    assert store_failure(PANIC, "/srv/recovery") == (
+def test_a_panic_of_bytewax_is_told_with_the_way_out() -> None:
+    assert explain_panic(PANIC, "/srv/recovery") == (
         "recovery store /srv/recovery: database or disk is full; free some space there, then start "
         "the flow again: it goes on at its last snapshot"
     )
-    assert "see to it" in (store_failure(PANIC.replace("DiskFull", "Unheard"), "/srv") or "")
-    assert store_failure("panicked at src/worker.rs:1:1: something else", "/srv") is None
+    assert "see to it" in (explain_panic(PANIC.replace("DiskFull", "Unheard"), "/srv") or "")
+    assert "start all of them again" in (explain_panic("Send thread panic: Any { .. }") or "")
+    assert explain_panic("panicked at src/worker.rs:1:1: something else", "/srv") is None

@@ -1,7 +1,7 @@
-"""What is wrong with the recovery store, when Bytewax ends the flow because of it.
+"""What is behind a panic of Bytewax's, in words that say what to do.
 
-Bytewax keeps its snapshots in SQLite files, and panics when one can't be written: what arrives is
-the text of a Rust error.
+What arrives is the text of a Rust error: of SQLite, in whose files Bytewax keeps its snapshots, or
+of the threads that connect the processes of a cluster.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final
 
 from flows.serving.workers import recovery_directory
 
-__all__ = ["store_failure"]
+__all__ = ["explain_panic"]
 
-_FAILURE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+).*?\}, (?:Some\("(.*?)"\)|None)')
+_STORE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+).*?\}, (?:Some\("(.*?)"\)|None)')
 _WAYS_OUT: Final = {
     "DiskFull": "free some space there",
     "ReadOnly": "let this user write there",
@@ -23,16 +23,22 @@ _WAYS_OUT: Final = {
     "DatabaseBusy": "stop the other flow that uses it: each needs a store of its own",
     "DatabaseLocked": "stop the other flow that uses it: each needs a store of its own",
 }
+_CONNECTION: Final = re.compile(r"(?:Send|Recv) thread panic")
 
 
-def store_failure(error: str, directory: str | None = None) -> str | None:
-    """Return what to say of an error of the recovery store; None if ``error`` is another.
+def explain_panic(error: str, directory: str | None = None) -> str | None:
+    """Return what to say of an error of Bytewax's; None if nothing is known of it.
 
     Args:
-        error: text of an exception of Bytewax's.
-        directory: of the store; the one that the runner was given if left out.
+        error: text of the exception.
+        directory: of the recovery store; the one that the runner was given if left out.
     """
-    found = _FAILURE.search(error)
+    if _CONNECTION.search(error):
+        return (
+            "another process of this cluster is gone: start all of them again, they go on at their "
+            "last snapshot"
+        )
+    found = _STORE.search(error)
     if found is None:
         return None
     code, reason = found.groups()
