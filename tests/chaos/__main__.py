@@ -29,11 +29,13 @@ def main() -> int:
     done = 0
     with ExitStack() as stack:
         try:
+            elasticsearch = ElasticsearchServer(directory / "elasticsearch")
+            elasticsearch.start_seconds = 300  # for hours of rounds, on machines that are busy
             stage = stack.enter_context(
                 staged(
                     stack.enter_context(KafkaServer(directory / "kafka")),
                     stack.enter_context(InfluxdbServer(directory / "influxdb")),
-                    stack.enter_context(ElasticsearchServer(directory / "elasticsearch")),
+                    stack.enter_context(elasticsearch),
                 )
             )
             chaos = Chaos(stage, directory, options.seed, lambda line: print(line, flush=True))
