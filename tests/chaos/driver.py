@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
 from tests.backends.proxy import Proxy
 from tests.chaos.chapter import Chapter, Skipped, Stage
-from tests.chaos.feed import Feed
+from tests.chaos.feed import Feed, admin_client
 from tests.chaos.flow import ARRANGEMENTS, ChaosFlow
 from tests.chaos.schedule import Round
 from tests.chaos.small_disk import SmallDisks
@@ -110,8 +110,9 @@ class Chaos:
     ) -> None:
         stage = self._stage
         topic = f"chaos-{directory.name}-{time.time_ns()}"
-        admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap_servers})
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
+        admin_client(stage.kafka.bootstrap_servers).create_topics([NewTopic(topic, PARTITIONS, 1)])[
+            topic
+        ].result(60)
         stream = Stream(f"stream {choice.random()}", SERIES, PARTITIONS)
         flow = self._flow(directory, topic, disks)
         feed = Feed(stage.kafka.bootstrap_servers, topic, stream, pace=PACE, prelude=PRELUDE)

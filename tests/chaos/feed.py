@@ -20,6 +20,11 @@ PATIENCE: Final = 120.0
 _quiet = logging.Logger("chaos-feed", level=logging.CRITICAL + 1)
 
 
+def admin_client(bootstrap_servers: str) -> AdminClient:
+    """Return a client that says nothing of a broker that is away."""
+    return AdminClient({"bootstrap.servers": bootstrap_servers}, logger=_quiet)
+
+
 class Feed(threading.Thread):
     """Writes ``stream`` until it is stopped.
 
@@ -72,9 +77,8 @@ class Feed(threading.Thread):
                 self._write_second()
             self._write_until(None)
             left = self._producer.flush(PATIENCE)
-            self._error = (
-                self._error or (left and TimeoutError(f"{left} messages not written")) or None
-            )
+            if left and self._error is None:
+                self._error = TimeoutError(f"{left} messages were not written")
         except BaseException as error:  # told to whoever waits for the end
             self._error = self._error or error
 
@@ -93,8 +97,8 @@ class Feed(threading.Thread):
     def add_partition(self) -> int:
         """Add a partition to the topic and write to it from now on; return its number."""
         number = self._stream.partitions
-        admin = AdminClient({"bootstrap.servers": self._brokers})
-        admin.create_partitions([NewPartitions(self._topic, number + 1)])[self._topic].result(30)
+        wanted = [NewPartitions(self._topic, number + 1)]
+        admin_client(self._brokers).create_partitions(wanted)[self._topic].result(30)
         deadline = time.monotonic() + 30
         while (
             number not in self._producer.list_topics(self._topic, 5).topics[self._topic].partitions
