@@ -25,7 +25,7 @@ from tests.chaos.feed import Feed, admin_client
 from tests.chaos.flow import ARRANGEMENTS, ChaosFlow
 from tests.chaos.schedule import Round
 from tests.chaos.small_disk import SmallDisks
-from tests.chaos.stream import BEGIN, DISORDER, SKEW, WINDOW, Stream
+from tests.chaos.stream import BEGIN, DISORDER, WINDOW, Stream
 from tests.chaos.verification import differences, latest_window, series_in_window
 
 __all__ = ["Chaos", "ChaosError", "staged"]
@@ -181,9 +181,11 @@ class Chaos:
         return flow
 
     def _catch_up(self, chapter: Chapter) -> None:
-        """Wait until the flow has closed what was complete at this moment, and look at it."""
-        behind = max(SKEW) + DISORDER + WINDOW
-        target = int((BEGIN + chapter.feed.second - behind) // WINDOW * WINDOW) - WINDOW
+        """Wait until the flow has closed the last window that is over by now, and look at it.
+
+        It cannot have done so before: time stands where the partition that is furthest behind is.
+        """
+        target = int((BEGIN + chapter.feed.second) // WINDOW - 1) * WINDOW
         chapter.wait_for(
             f"the window at {target}", lambda: latest_window(chapter.flow) >= target, CATCH_UP
         )
