@@ -192,7 +192,7 @@ class Chaos:
         chapter.wait_for(
             f"all {SERIES} series of the window at {target}",
             lambda: series_in_window(chapter.flow, target) == SERIES,
-            20,
+            CATCH_UP,
         )
         for role in ("late", "dead_letter"):
             assert chapter.flow.topics_hold_nothing(role), f"the topic {role} is not empty"

@@ -94,5 +94,5 @@ def series_in_window(flow: ChaosFlow, start: int) -> int:
 def _ask(flow: ChaosFlow, query: str) -> list[dict[str, Any]]:
     try:
         return flow.ask("10s", query)
-    except httpx.TransportError:
+    except httpx.HTTPError:
         return []  # it has just come back
