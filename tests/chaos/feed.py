@@ -98,7 +98,8 @@ class Feed(threading.Thread):
         """Add a partition to the topic and write to it from now on; return its number."""
         number = self._stream.partitions
         wanted = [NewPartitions(self._topic, number + 1)]
-        admin_client(self._brokers).create_partitions(wanted)[self._topic].result(30)
+        admin = admin_client(self._brokers)
+        admin.create_partitions(wanted)[self._topic].result(30)
         deadline = time.monotonic() + 30
         while (
             number not in self._producer.list_topics(self._topic, 5).topics[self._topic].partitions
