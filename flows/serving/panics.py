@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shutil import disk_usage
 from typing import Final
 
 from flows.serving.workers import recovery_directory
@@ -23,6 +24,8 @@ _WAYS_OUT: Final = {
     "DatabaseBusy": "stop the other flow that uses it: each needs a store of its own",
     "DatabaseLocked": "stop the other flow that uses it: each needs a store of its own",
 }
+_MEBIBYTE: Final = 1 << 20
+_LITTLE: Final = 32 * _MEBIBYTE
 _CONNECTION: Final = re.compile(r"(?:Send|Recv) thread panic")
 
 
@@ -33,17 +36,24 @@ def explain_panic(error: str, directory: str | None = None) -> str | None:
         error: text of the exception.
         directory: of the recovery store; the one that the runner was given if left out.
     """
+    place = directory or recovery_directory()
+    where = f"recovery store {Path(place).absolute()}" if place else "recovery store"
     if _CONNECTION.search(error):
+        # In a cluster this hides the panic of a worker, whose reason is not to be had any more.
+        if place and (free := disk_usage(place).free) < _LITTLE:
+            return (
+                f"{where}: {free / _MEBIBYTE:.1f} MiB are left there, which may be why a process of "
+                "this cluster is gone; free some space there, then start all of them again: they go "
+                "on at their last snapshot"
+            )
         return (
-            "another process of this cluster is gone: start all of them again, they go on at their "
-            "last snapshot"
+            "another process of this cluster is gone; its log says why. Start all of them again: "
+            "they go on at their last snapshot"
         )
     found = _STORE.search(error)
     if found is None:
         return None
     code, reason = found.groups()
-    place = directory or recovery_directory()
-    where = f"recovery store {Path(place).absolute()}" if place else "recovery store"
     way_out = _WAYS_OUT.get(code, "see to it that its files can be written")
     return (
         f"{where}: {reason or code}; {way_out}, then start the flow again: it goes on at its last "

@@ -192,5 +192,5 @@ def test_a_panic_of_bytewax_is_told_with_the_way_out() -> None:
         "the flow again: it goes on at its last snapshot"
     )
     assert "see to it" in (explain_panic(PANIC.replace("DiskFull", "Unheard"), "/srv") or "")
-    assert "start all of them again" in (explain_panic("Send thread panic: Any { .. }") or "")
+    assert "its log says why" in (explain_panic("Send thread panic: Any { .. }", "/") or "")
     assert explain_panic("panicked at src/worker.rs:1:1: something else", "/srv") is None
