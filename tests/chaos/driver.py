@@ -110,9 +110,8 @@ class Chaos:
     ) -> None:
         stage = self._stage
         topic = f"chaos-{directory.name}-{time.time_ns()}"
-        admin_client(stage.kafka.bootstrap_servers).create_topics([NewTopic(topic, PARTITIONS, 1)])[
-            topic
-        ].result(60)
+        admin = admin_client(stage.kafka.bootstrap_servers)
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
         stream = Stream(f"stream {choice.random()}", SERIES, PARTITIONS)
         flow = self._flow(directory, topic, disks)
         feed = Feed(stage.kafka.bootstrap_servers, topic, stream, pace=PACE, prelude=PRELUDE)
