@@ -24,6 +24,8 @@ _log = logging.getLogger("headrace")
 
 GRACE: Final = 3.0
 """Seconds that a process has to end in good order."""
+_LAST: Final = 1.0
+"""Seconds after which SIGALRM ends it, should the interpreter itself hang while it is taken down."""
 _senders: Final[list[socket.socket]] = []
 """Python writes to their descriptors alone, so they are kept open here."""
 
@@ -49,6 +51,8 @@ def watch_for(signals: Collection[int], then: Callable[[], None]) -> None:
     def watch() -> None:
         while (number := receiver.recv(1)[0]) not in signals:
             pass
+        # Of the kernel's: once the interpreter is being taken down, this thread does not run again.
+        signal.setitimer(signal.ITIMER_REAL, GRACE + _LAST)
         then()
         time.sleep(GRACE)
         _end(signal.Signals(number))
@@ -64,6 +68,7 @@ def _end(number: signal.Signals) -> None:
         number.name,
         GRACE,
     )
-    # Python lets only its main thread do this, which may be what does not end.
-    ctypes.CDLL(None).signal(int(number), 0)
+    # Python lets only its main thread do this, which may be what does not end. PyDLL keeps the
+    # interpreter's lock, which this thread might not get back.
+    ctypes.PyDLL(None).signal(int(number), 0)
     os.kill(os.getpid(), number)
