@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done
 
-.PHONY: help demo test bench check lock clean env
+.PHONY: help demo test chaos bench check lock clean env
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -29,6 +29,9 @@ demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minu
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
 	-@$(PY) -m tests.backends prepare
 	@$(PY) -m pytest --durations=15 $(ARGS)
+
+chaos: $(READY) ## faults, one after the other, under a stream whose result is known
+	@$(PY) -m tests.chaos $(ARGS)
 
 bench: $(READY) ## measure throughput on this machine
 	@$(PY) -m bench $(ARGS)

@@ -6,7 +6,8 @@ not depend on how many partitions there are, so a partition added later is simpl
 
 Each reader also says how its partitions are doing (``Mark``): windows need to know which
 partition may still hold back time, and only the reader can tell an idle producer from a flow that
-was itself held up. A partition is idle when it was *polled at its end* for the idle timeout.
+was itself held up. A partition is idle when it was *polled at its end* for the idle timeout, and
+its broker confirms that it ends there: one that is down holds back what producers have for it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _log = logging.getLogger(__name__)
 _METADATA_SECONDS: Final = 10.0
 _LAG_SECONDS: Final = 2.0
 _CONNECT_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 2.0
 
 
 class SourceError(RuntimeError):
@@ -178,6 +180,10 @@ class _Partition:
     @property
     def low_water(self) -> TopicPartition:
         return TopicPartition(self.topic, self.number, self.replay_from)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.topic, self.number
 
     @property
     def position(self) -> TopicPartition:
@@ -409,8 +415,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
                 starts[topic, number] = high if since == "latest" else low
         return starts
 
-    def _end(self, topic: str, number: int) -> int:
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30.0)
+    def _end(self, topic: str, number: int, seconds: float = 30.0) -> int:
+        place = TopicPartition(topic, number)
+        _, high = self._consumer.get_watermark_offsets(place, timeout=seconds)
         return int(high)
 
     # What a poll brings.
@@ -471,7 +478,20 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         for entry in self._partitions.values():
             quiet = entry.quiet_since is not None and now - entry.quiet_since >= self._idle_seconds
             if quiet and entry.mark is Mark.LIVE:
-                entry.mark = marks[entry.name] = Mark.IDLE
+                try:
+                    ends_there = self._end(*entry.place, _LOOK_SECONDS) == entry.next_offset
+                except KafkaException as error:
+                    _log.warning("cannot tell whether %s is idle: %s", entry.name, error)
+                    self._begin_quiet_anew(self._clock.monotonic())
+                    return
+                if ends_there:
+                    entry.mark = marks[entry.name] = Mark.IDLE
+
+    def _begin_quiet_anew(self, now: float) -> None:
+        """Measure idle timeouts from now: nobody could write to a broker that was away."""
+        for entry in self._partitions.values():
+            if entry.quiet_since is not None and entry.mark is Mark.LIVE:
+                entry.quiet_since = now
 
     def _all_ended(self) -> bool:
         return all(entry.mark is Mark.ENDED for entry in self._partitions.values())
@@ -566,3 +586,5 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         if error.fatal():
             raise SourceError(f"Kafka at {self._kafka.bootstrap_servers}: {error.str()}")
         _log.warning("Kafka at %s: %s", self._kafka.bootstrap_servers, error.str())
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._begin_quiet_anew(self._clock.monotonic())

@@ -52,6 +52,8 @@ class MetricsFlow:
             "topics": self.topics,
             "run": {},
         }
+        self.prefix: Sequence[str] = ()
+        """What to put before the command."""
         self._processes: list[Process] = []
 
     def write_to_influxdb(self, access: InfluxdbAccess) -> None:
@@ -81,7 +83,7 @@ class MetricsFlow:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "bytewax.run", "flows.metrics", *arguments],
+                [*self.prefix, sys.executable, "-m", "bytewax.run", "flows.metrics", *arguments],
                 cwd=ROOT,
                 env=environment | {"HEADRACE_CONFIG": str(file)},
                 stdin=subprocess.DEVNULL,
@@ -155,7 +157,7 @@ class MetricsFlow:
         """
         schema = SCHEMA | (dict.fromkeys(SCORE_FIELDS, pl.Float64) if scores else {})
         columns: dict[str, list[Any]] = {name: [] for name in schema}
-        for answer in self._ask(window, "SELECT * FROM /.*/ GROUP BY *"):
+        for answer in self.ask(window, "SELECT * FROM /.*/ GROUP BY *"):
             tags = {key: value for key, value in answer.get("tags", {}).items() if value}
             size = len(answer["values"])
             columns["series"] += [series_key(answer["name"], tags)] * size
@@ -168,10 +170,11 @@ class MetricsFlow:
 
     def rollups_there(self, window: str = "10s") -> int:
         """Return the number of points in a bucket."""
-        answers = self._ask(window, 'SELECT count("count") FROM /.*/')
+        answers = self.ask(window, 'SELECT count("count") FROM /.*/')
         return sum(answer["values"][0][1] for answer in answers)
 
-    def _ask(self, window: str, query: str) -> list[dict[str, Any]]:
+    def ask(self, window: str, query: str) -> list[dict[str, Any]]:
+        """Return what InfluxDB answers to a query of a window's bucket, in InfluxQL."""
         assert self.influxdb is not None
         answer = httpx.get(
             f"{self.influxdb.url}/query",

@@ -359,3 +359,24 @@ def test_a_broker_that_restarts_is_read_on_without_loss_or_repetition(kafka_serv
     produce(address, name, *numbers(100, 200))
     read.until(lambda: len(read.values()) >= 200, 60)
     assert read.values() == numbers(0, 200)
+
+
+def test_a_partition_is_not_idle_because_its_broker_is_away(kafka_server, topic, reading):
+    """What producers have for it meanwhile comes later; time must not have passed it by then."""
+    address = kafka_server.bootstrap_servers
+    name = topic(on=address)
+    produce(address, name, "a")
+    read = reading(name, on=address, until_end=False)
+    read.until(lambda: read.values() == ["a"])
+    time.sleep(0.5)
+    read.poll()  # it is at its end
+    kafka_server.stop()
+    for _ in range(3):
+        read.clock.advance(2 * IDLE)
+        read.poll()
+    kafka_server.start()
+    read.clock.advance(IDLE / 2)
+    read.poll()
+    produce(address, name, "b")
+    read.until(lambda: read.values() == ["a", "b"], 60)
+    assert {mark for item in read.items for mark in item.marks.values()} == {Mark.LIVE}
