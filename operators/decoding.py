@@ -226,9 +226,11 @@ class Decoding:
 
     def _named(self, polled: Polled, new: pl.DataFrame, seen: int) -> list[Named]:
         """Name what is new to those that may refuse it, and tell them now and then that time goes on."""
-        parts = {
-            tenant: part for (tenant,), part in new.partition_by("tenant", as_dict=True).items()
-        }
+        parts: dict[str, pl.DataFrame] = {}
+        if new.height:
+            parts = {
+                tenant: part for (tenant,), part in new.partition_by("tenant", as_dict=True).items()
+            }
         told = self._told.setdefault(threading.get_ident(), {})
         silent = [t for t, when in told.items() if t not in parts and seen - when >= _HEARTBEAT]
         parts.update(dict.fromkeys(silent, _NO_SERIES))

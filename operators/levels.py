@@ -19,7 +19,7 @@ from operators.rollups import NO_ROWS, Rows, merge_rows, take_rows
 from operators.sketches import NO_SKETCHES, Sketches, merge_sketches, take_sketches
 
 __all__ = [
-    "EMPTY", "Content", "Emitted", "Levels", "emitted_state", "merge_content", "restored_emitted",
+    "EMPTY", "Content", "Emitted", "Levels", "Out", "emitted_state", "merge_content", "restored_emitted",
 ]  # fmt: skip
 
 
@@ -36,6 +36,9 @@ class Content(NamedTuple):
             take_sketches(self.sketches, owners[self.sketches.owner]),
         )
 
+
+Out = tuple[int, int, Content, NDArray[np.int64]]
+"""What comes out: length and start of a window, its content, and the revision of each row."""
 
 EMPTY = Content(NO_ROWS, NO_SKETCHES)
 
@@ -125,8 +128,8 @@ class Levels:
         changed: Mapping[int, NDArray[np.int32]],
         limit: int,
         owners: int,
-    ) -> Iterator[tuple[int, int, Content, NDArray[np.int64]]]:
-        """Yield what comes out: length and start of a window, content, and revision of each row.
+    ) -> Iterator[Out]:
+        """Yield what comes out, from fine to coarse.
 
         Args:
             finest: by start, the finest windows that can still change.

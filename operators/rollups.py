@@ -145,48 +145,45 @@ def rollup_frame(
     rows: Rows,
     names: Mapping[str, pl.Series],
     window: int,
-    window_start: int,
+    window_start: NDArray[np.int64],
     revision: NDArray[np.int64],
-    quantiles: NDArray[np.float64] | None,
+    percentiles: NDArray[np.float64] | None,
 ) -> pl.DataFrame:
-    """Return the ROLLUPS frame of the rows of one window.
+    """Return the ROLLUPS frame of rows of one resolution.
 
     Args:
-        rows: one a series.
+        rows: one a series and window.
         names: ``tenant``, ``series``, ``name``, ``labels``, ``unit``, ``kind`` (its name) of each.
-        window, window_start: length and start, in nanoseconds.
-        revision: of each row.
-        quantiles: a column each of QUANTILES, NaN where there is none; None if there are none.
+        window: length in nanoseconds.
+        window_start, revision: of each row.
+        percentiles: a column each of QUANTILES, NaN where there is none; None if there are none.
     """
     size = len(rows.owner)
     with np.errstate(invalid="ignore"):
         mean = rows.sum / rows.count
-    percentiles = [
-        pl.Series(name, quantiles[:, number], nan_to_null=True)
-        if quantiles is not None
-        else pl.repeat(None, size, dtype=pl.Float64, eager=True).alias(name)
-        for number, name in enumerate(QUANTILES)
-    ]
-    return pl.DataFrame(
-        [
-            names["tenant"],
-            names["series"],
-            names["name"],
-            names["labels"],
-            names["unit"],
-            names["kind"],
-            pl.repeat(window, size, dtype=pl.Int64, eager=True).alias("window"),
-            pl.repeat(window_start, size, dtype=pl.Int64, eager=True).alias("window_start"),
-            pl.Series("count", rows.count),
-            pl.Series("sum", rows.sum, nan_to_null=True),
-            pl.Series("min", rows.min, nan_to_null=True),
-            pl.Series("max", rows.max, nan_to_null=True),
-            pl.Series("mean", mean, nan_to_null=True),
-            pl.Series("last", rows.last, nan_to_null=True),
-            pl.Series("increase", rows.increase, nan_to_null=True),
-            pl.Series("rate", rows.increase / (window / 1e9), nan_to_null=True),
-            *percentiles,
-            pl.Series("revision", revision),
-        ],
-        schema=ROLLUPS,
-    )
+    columns = {
+        **names,
+        "window": pl.Series(np.full(size, window)),
+        "window_start": pl.Series(window_start),
+        "count": pl.Series(rows.count),
+        "sum": _number(rows.sum),
+        "min": _number(rows.min),
+        "max": _number(rows.max),
+        "mean": _number(mean),
+        "last": _number(rows.last),
+        "increase": _number(rows.increase),
+        "rate": _number(rows.increase / (window / 1e9)),
+        **{
+            name: pl.Series([None], dtype=pl.Float64).new_from_index(0, size)
+            if percentiles is None
+            else _number(np.ascontiguousarray(percentiles[:, number]))
+            for number, name in enumerate(QUANTILES)
+        },
+        "revision": pl.Series(revision),
+    }
+    return pl.DataFrame([columns[name].alias(name) for name in ROLLUPS])
+
+
+def _number(values: NDArray[np.float64]) -> pl.Series:
+    """Return a column in which NaN is null."""
+    return pl.Series(values, nan_to_null=True)

@@ -18,14 +18,14 @@ is added is such a replay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, DELTA, GAUGE
+from operators.frames import CUMULATIVE, DELTA, GAUGE, QUANTILES
 from operators.histograms import (
     NO_HISTOGRAMS,
     Histograms,
@@ -33,9 +33,15 @@ from operators.histograms import (
     observe,
     take_histograms,
 )
-from operators.levels import Content, Emitted, Levels, emitted_state, restored_emitted
+from operators.levels import Content, Emitted, Levels, Out, emitted_state, restored_emitted
 from operators.names import REFUSED, Names, Renumbered
-from operators.open_windows import OpenWindow, concat_points, split_by_window
+from operators.open_windows import (
+    OpenWindow,
+    any_out,
+    concat_points,
+    split_by_window,
+    split_histograms,
+)
 from operators.packing import pack, unpack
 from operators.rollups import Rows, concat_rows, merge_rows, rollup_frame, take_rows
 from operators.sketches import (
@@ -160,12 +166,10 @@ class Shard:
         limit = watermark - self._lateness - self._window
         late_points, points = self._split_late(points, limit)
         late_histograms, histograms = self._split_late(histograms, limit)
-        for start, part in split_by_window(points, points.ts - points.ts % self._window):
+        for start, part in split_by_window(points, self._window):
             self._window_at(start).add(part)
-        if len(histograms.row):
-            starts = histograms.ts - histograms.ts % self._window
-            for start, part in split_by_window(histograms, starts):
-                self._window_at(start).add_histograms(part)
+        for start, observed in split_histograms(histograms, self._window):
+            self._window_at(start).add_histograms(observed)
         if late_points is None and late_histograms is None:
             return None
         return Refused(
@@ -195,7 +199,7 @@ class Shard:
         return False
 
     def close(self, watermark: int, *, show_open: bool = False) -> list[pl.DataFrame]:
-        """Return the rollups (ROLLUPS frames, one a window) that are due.
+        """Return the rollups (ROLLUPS frames, one a resolution) that are due.
 
         Args:
             watermark: windows that end by then are closed.
@@ -208,14 +212,13 @@ class Shard:
         self._owed = {}
         for start in self._compute_due(limit):
             changed[start] = self._open[start].content.rows.owner
-        frames = []
         finest = {start: w.content for start, w in self._open.items() if w.computed}
-        for start in sorted(changed):
-            frames += self._emit(start, changed[start])
-        for length, start, content, revision in self._levels.close(
-            finest, changed, limit, self.names.owners
-        ):
-            frames.append(self._frame(length, start, content, revision))
+        due = [self._emitted(start, changed[start]) for start in sorted(changed)]
+        due += self._levels.close(finest, changed, limit, self.names.owners)
+        frames = [
+            self._frame(length, list(parts))
+            for length, parts in groupby(due, key=lambda part: part[0])
+        ]
         self._pass(watermark)
         self._fold()
         self._forget_quiet()
@@ -231,15 +234,19 @@ class Shard:
 
     def _split_late(self, points: Any, limit: int) -> tuple[Any, Any]:
         """Return what is too late, None if nothing is, and the rest without the refused."""
+        first_kept = limit - limit % self._window + self._window
+        if not len(points.ts) or not self._any_out(points.row, points.ts, first_kept):
+            return None, points
         keep = points.ts - points.ts % self._window > limit
         refused = self.names.kinds[points.row] == REFUSED
-        if keep.all() and not refused.any():
-            return None, points
         self.tally.refused.update(self.names.refused(points.row[refused]))
         take = take_histograms if isinstance(points, Histograms) else _take_points
         late = ~keep & ~refused
         rest = take(points, np.flatnonzero(keep & ~refused))
         return (take(points, np.flatnonzero(late)) if late.any() else None), rest
+
+    def _any_out(self, row: NDArray[np.int32], ts: NDArray[np.int64], first_kept: int) -> bool:
+        return bool(any_out(row, ts, self.names.kinds, first_kept, REFUSED))
 
     def _window_at(self, start: int) -> OpenWindow:
         window = self._open.get(start)
@@ -391,29 +398,30 @@ class Shard:
 
     # What comes out.
 
-    def _emit(self, start: int, owners: NDArray[np.int32]) -> Iterator[pl.DataFrame]:
+    def _emitted(self, start: int, owners: NDArray[np.int32]) -> Out:
+        """Return what comes out of one of the finest windows, of which ``owners`` changed."""
         window = self._open[start]
         if window.emitted is None:
-            window.emitted = Emitted(owners)
-            yield self._frame(self._window, start, window.content, np.zeros(len(owners), np.int64))
-            return
+            window.emitted = Emitted(window.content.rows.owner)
+            return self._window, start, window.content, np.zeros(len(owners), np.int64)
         chosen = np.zeros(self.names.owners, np.bool_)
         chosen[owners] = True
         content = window.content.of(chosen)
-        revision = window.emitted.next(content.rows.owner)
-        yield self._frame(self._window, start, content, revision)
+        return self._window, start, content, window.emitted.next(content.rows.owner)
 
-    def _frame(
-        self, length: int, start: int, content: Content, revision: NDArray[np.int64]
-    ) -> pl.DataFrame:
-        rows, sketches = content
+    def _frame(self, length: int, parts: list[Out]) -> pl.DataFrame:
+        """Return one frame of all that comes out of a resolution."""
+        rows = concat_rows([content.rows for _, _, content, _ in parts])
+        starts = np.repeat(
+            np.array([start for _, start, _, _ in parts]),
+            [len(content.rows.owner) for _, _, content, _ in parts],
+        )
+        revision = np.concatenate([revision for *_, revision in parts])
         percentiles = None
-        if len(sketches.owner):
-            at = np.searchsorted(rows.owner, sketches.owner)
-            percentiles = np.full((len(rows.owner), 4), np.nan)
-            percentiles[at] = quantiles(sketches, rows.min[at], rows.max[at])
+        if any(len(content.sketches.owner) for _, _, content, _ in parts):
+            percentiles = np.concatenate([_percentiles(content) for _, _, content, _ in parts])
         names = self.names.describe(rows.owner)
-        return rollup_frame(rows, names, length, start, revision, percentiles)
+        return rollup_frame(rows, names, length, starts, revision, percentiles)
 
     # What can no longer change.
 
@@ -523,6 +531,14 @@ class Shard:
         if more > 0:
             self._tails = _grown(self._tails, self.names.rows)
             self._base = _grown(self._base, self.names.rows)
+
+
+def _percentiles(content: Content) -> NDArray[np.float64]:
+    rows, sketches = content
+    found = np.full((len(rows.owner), len(QUANTILES)), np.nan)
+    at = np.searchsorted(rows.owner, sketches.owner)
+    found[at] = quantiles(sketches, rows.min[at], rows.max[at])
+    return found
 
 
 def _no_tails(size: int) -> Tails:
