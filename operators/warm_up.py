@@ -32,7 +32,7 @@ from operators.histograms import Histograms
 from operators.open_windows import NO_POINTS
 from operators.series import SeriesRegistry
 from operators.shard import Shard
-from operators.spread import spread, spread_distributions, survey
+from operators.spread import Samples, spread, spread_distributions, survey
 from operators.sums import Points
 
 __all__ = ["compile_kernels"]
@@ -65,7 +65,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
     shard = Shard((10, 20), 0, 100, 100, "number.*")
     shard.name(resolved.new, 0)
     # As slices of larger arrays, and joined to others: both come.
-    samples = type(samples)(*(column[0 : bounds[1]] for column in samples))
+    samples = Samples._make(column[0 : bounds[1]] for column in samples)
     for _ in range(2):
         rows = shard.names.number(samples.identity, 0)
         shard.add(
@@ -75,7 +75,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
         )
     shard.close(50)
     shard.add(
-        Points(*(column[:1] for column in NO_POINTS)),
+        Points._make(column[:1] for column in NO_POINTS),
         Histograms(shard.names.number(observed.identity, 0), *observed[1:]),
         50,
     )
