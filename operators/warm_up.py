@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from operators.cardinality import Admission
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded, Description
 from operators.distributions import Distributions
@@ -49,6 +50,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
     decoded = _decoded()
     resolved = registry.resolve(decoded)
     ts, start, value = (resolved.points[name].to_numpy() for name in ("ts", "start", "value"))
+    _admit(resolved.new)
     places = np.zeros(1, np.int64)
     survey(ts, resolved.points["message"].to_numpy(), places, 1, 100)
     survey(decoded.distributions.ts, decoded.distributions.message, places, 1, 100)
@@ -80,6 +82,14 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
         50,
     )
     shard.close(60)
+
+
+def _admit(named: pl.DataFrame) -> None:
+    """Name a tenant so many series that its table grows, reaches its limit, and is swept."""
+    series = pl.concat([named] * 200).with_columns(series=pl.int_range(pl.len(), dtype=pl.UInt64))
+    admission = Admission(series.height - 1, series.height, 100)
+    for seen in (0, 1000):
+        admission.decide(series, seen, 0)
 
 
 def _decoded() -> Decoded:
