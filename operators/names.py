@@ -26,7 +26,6 @@ REFUSED: Final = 254
 _NOBODY: Final = -1
 """The owner of what has no name. Below it are the tenants of what is refused."""
 
-_TEXTS: Final = ("tenant", "series", "name", "labels", "unit", "kind")
 _CHUNKS: Final = 24
 """Pieces of the table of texts that are kept before they are made one."""
 
