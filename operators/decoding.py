@@ -218,7 +218,7 @@ class Decoding:
             polled,
             largest,
             samples={
-                shard: Samples(*(column[ends[shard] : ends[shard + 1]] for column in samples))
+                shard: Samples._make(column[ends[shard] : ends[shard + 1]] for column in samples)
                 for shard in range(self._shards)
             },
             observed=observed,

@@ -35,7 +35,7 @@ class Histograms(NamedTuple):
     row: NDArray[np.int32]
     ts: NDArray[np.int64]
     start: NDArray[np.int64]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     sum: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]

@@ -168,9 +168,9 @@ class Levels:
                     if len(rows.owner):
                         yield level.window, start, mine[start], np.zeros(len(rows.owner), np.int64)
                 elif start in level.altered:
-                    who = np.zeros(owners, np.bool_)
-                    who[np.concatenate(level.altered.pop(start))] = True
-                    part = mine[start].of(who)
+                    chosen = np.zeros(owners, np.bool_)
+                    chosen[np.concatenate(level.altered.pop(start))] = True
+                    part = mine[start].of(chosen)
                     changed[start] = part.rows.owner
                     yield level.window, start, part, emitted.next(part.rows.owner)
             below = mine

@@ -7,6 +7,7 @@ else in the shard is an array indexed by these numbers: *rows* are identities, *
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,6 @@ REFUSED: Final = 254
 _NOBODY: Final = -1
 """The owner of what has no name. Below it are the tenants of what is refused."""
 
-_TEXTS: Final = ("tenant", "series", "name", "labels", "unit", "kind")
 _CHUNKS: Final = 24
 """Pieces of the table of texts that are kept before they are made one."""
 
@@ -152,7 +152,8 @@ class Names:
         self.describe(np.empty(0, np.int32))
         if len(self._matching) < self._texts.height:
             names = self._texts["name"][len(self._matching) :]
-            fresh = names.str.contains(f"^(?:{pattern})$").to_numpy()
+            wanted = [name for name in names.unique() if re.fullmatch(pattern, name)]
+            fresh = names.is_in(wanted).to_numpy()
             self._matching = np.concatenate([self._matching, fresh])
         found = np.zeros(self.rows, np.bool_)
         named = self.owner >= 0

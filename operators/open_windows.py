@@ -104,7 +104,7 @@ def concat_points(parts: list[Points]) -> Points:
         return parts[0]
     if not parts:
         return NO_POINTS
-    return Points(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Points._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def split_by_window(points: Points, window: int) -> list[tuple[int, Points]]:

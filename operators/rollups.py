@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     """
 
     owner: NDArray[np.int32]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     sum: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 
 def _no_rows() -> Rows:
     integers = {"owner": np.int32, "count": np.int64, "last_ts": np.int64}
-    return Rows(*(np.empty(0, integers.get(name, np.float64)) for name in Rows._fields))
+    return Rows._make(np.empty(0, integers.get(name, np.float64)) for name in Rows._fields)
 
 
 NO_ROWS = _no_rows()
@@ -52,12 +52,12 @@ def concat_rows(parts: Sequence[Rows]) -> Rows:
         return parts[0]
     if not parts:
         return NO_ROWS
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def take_rows(rows: Rows, chosen: NDArray[Any]) -> Rows:
     """Return the chosen rows, given as a mask or as indexes."""
-    return Rows(*(column[chosen] for column in rows))
+    return Rows._make(column[chosen] for column in rows)
 
 
 def merge_rows(parts: Sequence[Rows], owners: int) -> Rows:

@@ -298,7 +298,7 @@ class Shard:
         histograms = concat_histograms(
             [_of(w.all_histograms(), concerned) for w in computed.values()]
         )
-        tails = Tails(*(column.copy() for column in self._base))
+        tails = Tails._make(column.copy() for column in self._base)
         rows, starts, origins, sketches, sketch_starts, histogram_tails = self._work_out(
             points, histograms, tails, _of(self._histogram_base, concerned), count=False
         )
@@ -451,14 +451,15 @@ class Shard:
             return
         self._swept = self._closed
         for window in self._open.values():
-            for part in (*window.points, *window.histograms):
+            parts: list[Points | Histograms] = [*window.points, *window.histograms]
+            for part in parts:
                 self.names.touch_rows(part.row, part.ts)
         change = self.names.forget(self._closed - self._evict_after)
         if change is None:
             return
         kept = np.flatnonzero(change.rows[: len(self._base.ts)] >= 0)
-        self._tails = Tails(*(column[kept] for column in self._tails))
-        self._base = Tails(*(column[kept] for column in self._base))
+        self._tails = Tails._make(column[kept] for column in self._tails)
+        self._base = Tails._make(column[kept] for column in self._base)
         self._histogram_tails = _renumbered(self._histogram_tails, change)
         self._histogram_base = _renumbered(self._histogram_base, change)
         for window in self._open.values():
@@ -480,7 +481,7 @@ class Shard:
             "closed": self._closed,
             "names": self.names.snapshot(),
             "counters": kept.astype(np.int32).tobytes(),
-            "tails": pack(Tails(*(column[kept] for column in self._base))),
+            "tails": pack(Tails._make(column[kept] for column in self._base)),
             "histogram_tails": pack(self._histogram_base),
             "emitted": {
                 start: state
@@ -500,7 +501,7 @@ class Shard:
         counters = np.frombuffer(state["counters"], np.int32)
         for column, values in zip(self._base, unpack(_no_tails(0), state["tails"]), strict=True):
             column[counters] = values
-        self._tails = Tails(*(column.copy() for column in self._base))
+        self._tails = Tails._make(column.copy() for column in self._base)
         self._histogram_base = unpack(NO_HISTOGRAMS, state["histogram_tails"])
         self._histogram_tails = self._histogram_base
         self._levels.restore(state["levels"])
@@ -547,11 +548,11 @@ def _no_tails(size: int) -> Tails:
 
 def _grown(tails: Tails, size: int) -> Tails:
     more = _no_tails(size - len(tails.ts))
-    return Tails(*(np.concatenate(parts) for parts in zip(tails, more, strict=True)))
+    return Tails._make(np.concatenate(parts) for parts in zip(tails, more, strict=True))
 
 
 def _take_points(points: Points, chosen: NDArray[np.intp]) -> Points:
-    return Points(*(column[chosen] for column in points))
+    return Points._make(column[chosen] for column in points)
 
 
 def _of(points: Any, rows: NDArray[np.bool_]) -> Any:

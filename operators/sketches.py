@@ -284,7 +284,7 @@ def _walk(
     for k in range(len(lower)):
         if below + weight[k] >= target:
             low, high = _ends(lower[k], upper[k], least, most)
-            return low + (high - low) * ((target - below) / weight[k])
+            return float(low + (high - low) * ((target - below) / weight[k]))
         below += weight[k]
     return np.nan
 
@@ -317,8 +317,8 @@ def _search(
                 inside += weight[k] * ((bound - low[k]) / (high[k] - low[k]))
         if inside - jump >= target:
             share = (target - weight_before) / (inside - jump - weight_before)
-            return before + (bound - before) * share
+            return float(before + (bound - before) * share)
         if inside >= target:
-            return bound
+            return float(bound)
         before, weight_before = bound, inside
-    return bounds[-1]
+    return float(bounds[-1])

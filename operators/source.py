@@ -219,8 +219,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._low_water = low_water
         self._replay_from = resume.get("low_water", {}) if resume and low_water else {}
         self._replaying: set[tuple[str, int]] = set()
-        self._poll_bytes = settings.poll_bytes
-        self._poll_messages = settings.poll_messages
+        self._poll_bytes: int = settings.poll_bytes
+        self._poll_messages: int = settings.poll_messages
         self._poll_wait = timedelta(microseconds=settings.poll_time / 1000)
         self._message_size = 16 << 10  # a first guess, corrected by every poll
         self._awake: datetime | None = None

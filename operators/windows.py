@@ -70,7 +70,7 @@ class RollupSettings(Protocol):
 
     @property
     def counter_horizon(self) -> int:
-        """See ``rollups.increases``."""
+        """See ``operators.sums``."""
         ...
 
     @property

@@ -89,9 +89,8 @@ def test_a_key_that_stands_twice_has_its_last_value():
         [{"name": "m", "unit": "", "kind": 0, "scope": "", "resource": 0}], schema=STREAMS
     )
     description = Description(stream, attributes, frame([{}]))
-    assert name_series(pl.Series(["t"]), description, [], Enrichment(Rules()))[
-        "labels"
-    ].to_list() == ['{"a":"2"}']
+    found = name_series(pl.Series(["t"]), description, [], Enrichment(Rules()))
+    assert found["labels"].to_list() == ['{"a":"2"}']
 
 
 def test_the_series_is_a_stable_hash_of_tenant_name_and_labels():
