@@ -54,7 +54,7 @@ class ShardBatch:
     """What one poll holds for one shard.
 
     ``largest`` is the largest event time that the poll brought, by partition (``topic/number``);
-    ``marks`` and ``replay`` are the reader's.
+    ``marks``, ``replay`` and ``passed`` are the reader's.
     """
 
     shard: int
@@ -64,6 +64,7 @@ class ShardBatch:
     replay: bool = False
     samples: Samples = NO_SAMPLES
     observed: Observed | None = None
+    passed: int = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,7 @@ class Decoding:
                 polled.replay,
                 samples.get(shard, NO_SAMPLES),
                 observed.get(shard),
+                polled.passed,
             )
             for shard in range(self._shards)
         ]

@@ -247,7 +247,8 @@ class Levels:
             for start, emitted in mine["emitted"].items():
                 level.emitted[start] = restored_emitted(level.emitted.get(start), emitted)
             for start in mine["altered"]:  # by whom was not kept
-                level.altered[start] = [level.emitted[start].owners]
+                if start in level.emitted:
+                    level.altered[start] = [level.emitted[start].owners]
 
     @property
     def open(self) -> bool:
@@ -314,4 +315,7 @@ def restored_emitted(known: Emitted | None, state: dict[str, bytes]) -> Emitted:
     there = inside.copy()
     there[inside] = known.owners[at[inside]] == owners[inside]
     known.revisions[at[there]] = revisions[there]
-    return known
+    # What came out and was taken back is not there any more.
+    every = np.concatenate([known.owners, owners[~there]])
+    order = np.argsort(every, kind="stable")
+    return Emitted(every[order], np.concatenate([known.revisions, revisions[~there]])[order])

@@ -8,6 +8,7 @@ else in the shard is an array indexed by these numbers: *rows* are identities, *
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -126,17 +127,23 @@ class Names:
         if tenant not in self._tenants:
             self._tenants.append(tenant)
         self._kinds[rows] = REFUSED
-        self._owner[rows] = _NOBODY - 1 - self._tenants.index(tenant)
+        nameless = rows[self._owner[rows] < 0]  # of others something may still be held
+        self._owner[nameless] = _NOBODY - 1 - self._tenants.index(tenant)
         np.maximum.at(self._seen, rows, seen)
 
     def refused(self, rows: NDArray[np.int32]) -> dict[str, int]:
         """Return how many of ``rows``, all of them refused, are of which tenant."""
-        numbers, counts = np.unique(_NOBODY - 1 - self._owner[rows], return_counts=True)
-        return {self._tenants[n]: int(count) for n, count in zip(numbers, counts, strict=True)}
+        owner = self._owner[rows]
+        numbers, counts = np.unique(_NOBODY - 1 - owner[owner < 0], return_counts=True)
+        found = Counter(
+            {self._tenants[n]: int(count) for n, count in zip(numbers, counts, strict=True)}
+        )
+        found.update(self.describe(owner[owner >= 0])["tenant"].to_list())
+        return found
 
     def _forget_waiting(self, rows: NDArray[np.int32]) -> None:
-        """Note that the verdict on some rows is there; each stands once."""
-        heard = int((self._kinds[rows] == UNNAMED).sum())
+        """Note that the verdict on some rows is there."""
+        heard = int((self._kinds[np.unique(rows)] == UNNAMED).sum())
         self._waiting = max(0, self._waiting - heard)
 
     def touch(self, seen: NDArray[np.int64]) -> None:

@@ -24,8 +24,8 @@ __all__ = ["NO_ROWS", "Rows", "concat_rows", "merge_rows", "rollup_frame", "take
 class Rows(NamedTuple):
     """One row an owner in one window. ``owner`` is a row number of the shard's series table.
 
-    ``min``, ``max`` and ``last`` are NaN where there are none (histograms), ``increase`` where the
-    kind has none (gauges).
+    ``min``, ``max`` and ``last`` are NaN where they are not known (histograms), ``increase`` where
+    the kind has none (gauges).
     """
 
     owner: NDArray[np.int32]
@@ -103,6 +103,14 @@ def _merge(rows: Rows, owners: int) -> Rows:
         rise_lost = 0.0
         for k in range(begin + 1, end):
             i = order[k]
+            # One that is not known makes the whole not known, but for what has no observations.
+            if count == 0:
+                least, most = rows.min[i], rows.max[i]
+            elif rows.count[i] > 0:
+                if least == least and not least <= rows.min[i]:
+                    least = rows.min[i]
+                if most == most and not most >= rows.max[i]:
+                    most = rows.max[i]
             count += rows.count[i]
             # Neumaier's compensated sum: the result hardly depends on the order.
             new = total + rows.sum[i]
@@ -111,14 +119,14 @@ def _merge(rows: Rows, owners: int) -> Rows:
             else:
                 lost += (rows.sum[i] - new) + total
             total = new
-            if not least <= rows.min[i] and rows.min[i] == rows.min[i]:
-                least = rows.min[i]
-            if not most >= rows.max[i] and rows.max[i] == rows.max[i]:
-                most = rows.max[i]
-            # Of several with the latest time, the one with the largest value.
-            if rows.last_ts[i] > last_ts or (
-                rows.last_ts[i] == last_ts and not last >= rows.last[i]
-            ):
+            # Of several with the latest time, the one with the largest value; any is before none.
+            later = rows.last_ts[i] > last_ts
+            if rows.last[i] == rows.last[i]:
+                later = later or last != last
+                later = later or (rows.last_ts[i] == last_ts and rows.last[i] > last)
+            else:
+                later = later and last != last
+            if later:
                 last_ts, last = rows.last_ts[i], rows.last[i]
             rise = rows.increase[i]
             if increase != increase:

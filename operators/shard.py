@@ -34,7 +34,7 @@ from operators.histograms import (
     take_histograms,
 )
 from operators.levels import Content, Emitted, Levels, Out, emitted_state, restored_emitted
-from operators.names import REFUSED, Names, Renumbered
+from operators.names import REFUSED, UNNAMED, Names, Renumbered
 from operators.open_windows import (
     OpenWindow,
     any_out,
@@ -124,6 +124,7 @@ class Shard:
         self._swept = UNKNOWN
         self._owed: dict[int, NDArray[np.int32]] = {}  # what has to come out again after a restart
         self._restored: dict[str, Any] | None = None
+        self._kinds_restored = np.empty(0, np.uint8)
 
     @property
     def replaying(self) -> bool:
@@ -197,6 +198,11 @@ class Shard:
         if watermark // self._window > self._closed // self._window:
             return bool(self._open) or self._levels.pending()
         return False
+
+    def settle(self, watermark: int) -> None:
+        """Note how far time is although nothing is due, so that all shards are equally far."""
+        self._pass(watermark)
+        self._fold()
 
     def close(self, watermark: int, *, show_open: bool = False) -> list[pl.DataFrame]:
         """Return the rollups (ROLLUPS frames, one a resolution) that are due.
@@ -293,6 +299,7 @@ class Shard:
             for rows_of_late in window.late:
                 concerned[rows_of_late] = True
             window.late = []
+        concerned &= self.names.kinds != REFUSED  # what came out before that stands
         computed = {s: w for s, w in sorted(self._open.items()) if w.computed}
         points = concat_points([_of(w.all_points(), concerned) for w in computed.values()])
         histograms = concat_histograms(
@@ -312,17 +319,18 @@ class Shard:
                 window.rows, take_rows(rows, here), origins[here], concerned
             )
             fresh_sketches = take_sketches(sketches, sketch_starts == start)
-            altered = _altered(window.rows, fresh, concerned)
-            if not len(altered):
+            if not len(fresh.owner):
                 continue
+            altered = _altered(window.rows, fresh, concerned)
             kept = ~concerned[window.rows.owner]
             window.origins = np.concatenate([window.origins[kept], fresh_origins])
             window.rows = concat_rows([take_rows(window.rows, kept), fresh])
             window.sketches = concat_sketches(
                 [take_sketches(window.sketches, ~concerned[window.sketches.owner]), fresh_sketches]
             )
-            window.content = self._by_series(window.rows, window.sketches)
-            changed[start] = np.unique(self.names.owner[altered])
+            if len(altered):
+                window.content = self._by_series(window.rows, window.sketches)
+                changed[start] = np.unique(self.names.owner[altered])
         return changed
 
     def _work_out(
@@ -337,10 +345,9 @@ class Shard:
         """Return rows by identity and window, their starts and origins, sketches and theirs, and
         the histograms' tails. The other tails are brought forward in place.
         """
-        kinds = self.names.kinds
         ordered = sort_points(points, self.names.rows)
         rows, starts, origins, counts, duplicates, overlaps = aggregate(
-            ordered, kinds, self._window, self._horizon, tails
+            ordered, self.names.kinds, self._window, self._horizon, tails
         )
         if count:
             self.tally.duplicates += duplicates
@@ -350,12 +357,7 @@ class Shard:
             sketches, sketch_starts = self._sketch_gauges(ordered, counts)
         if not len(histograms.row):
             return rows, starts, origins, sketches, sketch_starts, histogram_tails
-        known = np.flatnonzero(
-            (kinds[histograms.row] > CUMULATIVE) & (kinds[histograms.row] < REFUSED)
-        )
-        observed, more, more_starts, histogram_tails = observe(
-            take_histograms(histograms, known), kinds, self._window, self._horizon, histogram_tails
-        )
+        observed, more, more_starts, histogram_tails = self._observe(histograms, histogram_tails)
         return (
             concat_rows([rows, observed]),
             np.concatenate([starts, more_starts]),
@@ -364,6 +366,15 @@ class Shard:
             np.concatenate([sketch_starts, more_starts]),
             histogram_tails,
         )
+
+    def _observe(
+        self, histograms: Histograms, tails: Histograms
+    ) -> tuple[Rows, Sketches, NDArray[np.int64], Histograms]:
+        kinds = self.names.kinds
+        of_each = kinds[histograms.row]
+        known = np.flatnonzero((of_each > CUMULATIVE) & (of_each < REFUSED))
+        named = take_histograms(histograms, known)
+        return observe(named, kinds, self._window, self._horizon, tails)
 
     def _sketch_gauges(
         self, points: Sorted, counts: NDArray[np.bool_]
@@ -402,8 +413,9 @@ class Shard:
         """Return what comes out of one of the finest windows, of which ``owners`` changed."""
         window = self._open[start]
         if window.emitted is None:
-            window.emitted = Emitted(window.content.rows.owner)
-            return self._window, start, window.content, np.zeros(len(owners), np.int64)
+            rows = window.content.rows
+            window.emitted = Emitted(rows.owner)
+            return self._window, start, window.content, np.zeros(len(rows.owner), np.int64)
         chosen = np.zeros(self.names.owners, np.bool_)
         chosen[owners] = True
         content = window.content.of(chosen)
@@ -437,9 +449,7 @@ class Shard:
                 self._base.start[rows.owner] = window.origins[last]
                 self._base.value[rows.owner] = rows.last
             histograms = concat_histograms([window.all_histograms() for window in windows])
-            *_, self._histogram_base = observe(
-                histograms, self.names.kinds, self._window, self._horizon, self._histogram_base
-            )
+            *_, self._histogram_base = self._observe(histograms, self._histogram_base)
             handed = {start: window.content for start, window in zip(frozen, windows, strict=True)}
         else:
             handed = {}
@@ -468,14 +478,19 @@ class Shard:
 
     # Recovery.
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self, put_off: NDArray[np.int64]) -> dict[str, Any]:
         """Return plain data: what is folded, and what came out of windows that can still change.
 
         Of what came out only what can't be told otherwise: revisions, and windows that were shown
         before the watermark passed them.
+
+        Args:
+            put_off: times of points that could not be added because of a replay. They come again
+                with the next one, where they must not be taken for what had come out.
         """
         if self._restored is not None:
-            return self._restored
+            starts = np.unique(put_off - put_off % self._window).tolist()
+            return {**self._restored, "owed": sorted({*self._restored["owed"], *starts})}
         kept = np.flatnonzero(np.isin(self.names.kinds[: len(self._base.ts)], (DELTA, CUMULATIVE)))
         return {
             "closed": self._closed,
@@ -497,6 +512,7 @@ class Shard:
         self._restored = state
         self._closed = state["closed"]
         self.names.restore(state["names"])
+        self._kinds_restored = self.names.kinds.copy()
         self._base = _no_tails(self.names.rows)
         counters = np.frombuffer(state["counters"], np.int32)
         for column, values in zip(self._base, unpack(_no_tails(0), state["tails"]), strict=True):
@@ -514,17 +530,33 @@ class Shard:
         self._restored = None
         # Windows that were shown early are among those that came out, whatever the watermark is.
         shown = max((start + self._window for start in state["emitted"]), default=UNKNOWN)
+        # And nothing had come out of identities that had no name.
+        kinds = self.names.kinds
+        nameless = np.ones(len(kinds), np.bool_)
+        nameless[: len(self._kinds_restored)] = self._kinds_restored >= REFUSED
+        named_since = np.flatnonzero(nameless & (kinds < REFUSED))
+        known = kinds[named_since]
+        kinds[named_since] = UNNAMED
+        owed = {start for start in state["owed"] if start >= self.frozen}
         for start in self._compute_due(max(self._closed, shown)):
             window = self._open[start]
-            window.emitted = Emitted(window.content.rows.owner)
+            if start + self._window <= self._closed:
+                window.emitted = Emitted(window.content.rows.owner)
+            elif start not in state["emitted"]:
+                owed.add(start)
         self._pass(self._closed)
         for start, emitted in state["emitted"].items():
             window = self._window_at(start)
             window.emitted = restored_emitted(window.emitted, emitted)
-        for start in state["owed"]:
+        for start in owed:
             self._owed[start] = self._window_at(start).content.rows.owner
         finest = {start: w.content for start, w in self._open.items() if w.computed}
         self._levels.rebuild(finest, state["levels"], self._closed, self.names.owners)
+        kinds[named_since] = known
+        if len(named_since):
+            for window in self._open.values():
+                if window.computed:
+                    window.late.append(named_since.astype(np.int32))
         self.tally = Tally()
 
     def _grow_tails(self) -> None:

@@ -46,7 +46,7 @@ from operators.monitoring import (
     TENANTS_REFUSED,
 )
 from operators.tenants import TenantHeader, tenants_of_headers
-from operators.watermark import Mark
+from operators.watermark import UNKNOWN, Mark
 
 __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
@@ -71,7 +71,7 @@ class Polled:
     that is no ``replay`` names all that it owns. A replay is of what was read before a restart,
     and is read again because windows that are still open need it. Where a header says whose a
     message is, ``tenants`` has for each the index of its tenant in ``tenant_names``; elsewhere it
-    is None.
+    is None. ``passed`` is the watermark by which the reader frees what it would read again.
     """
 
     reader: int
@@ -83,6 +83,7 @@ class Polled:
     replay: bool = False
     tenants: NDArray[np.int32] | None = None
     tenant_names: tuple[str, ...] = ()
+    passed: int = UNKNOWN
 
 
 class ReaderState(TypedDict):
@@ -169,7 +170,7 @@ class _Partition:
     number: int
     next_offset: int
     end: int | None
-    replay_from: int = 0  # the low-water mark of before a restart
+    replay_at: int = 0  # from the low-water mark of before a restart up to the next offset
     quiet_since: float | None = None  # when its end was reached, on the monotonic clock
     mark: Mark = Mark.LIVE
 
@@ -178,8 +179,8 @@ class _Partition:
         return f"{self.topic}/{self.number}"
 
     @property
-    def low_water(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.number, self.replay_from)
+    def replay_position(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.number, self.replay_at)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -219,6 +220,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._low_water = low_water
         self._replay_from = resume.get("low_water", {}) if resume and low_water else {}
         self._replaying: set[tuple[str, int]] = set()
+        self._untold: dict[str, Mark] = {}  # of partitions found during a replay
+        self._frozen = UNKNOWN  # event time before which all shards know that nothing matters
         self._poll_bytes: int = settings.poll_bytes
         self._poll_messages: int = settings.poll_messages
         self._poll_wait = timedelta(microseconds=settings.poll_time / 1000)
@@ -247,7 +250,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             self._next_metadata = now + _METADATA_SECONDS
             self._started = True
         if self._replaying:
+            self._untold |= marks
             return self._replay()
+        marks, self._untold = self._untold | marks, {}
         first = not self._announced
         if first:
             marks = {entry.name: entry.mark for entry in self._partitions.values()}
@@ -298,7 +303,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         for (topic, number), entry in self._partitions.items():
             offsets.setdefault(topic, {})[number] = entry.next_offset
             if self._low_water is not None:
-                mark = self._low_water.offset(entry.name)
+                mark = self._low_water.offset(entry.name, self._frozen)
                 low_water.setdefault(topic, {})[number] = mark
         return {"version": 1, "offsets": offsets, "low_water": low_water}
 
@@ -327,15 +332,16 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             if end is not None and (start >= end or end == 0):
                 entry.mark = Mark.ENDED
             self._begin_replay(entry)
-        if self._replaying:
-            self._consumer.assign([self._partitions[key].low_water for key in self._replaying])
-        elif found:
-            self._read_on()
+        if found:
+            self._assign()
         return {self._partitions[key].name: self._partitions[key].mark for key in found}
 
-    def _read_on(self) -> None:
-        """Read all partitions from where they are, but those at their end."""
-        wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
+    def _assign(self) -> None:
+        """Read on from where we are: what is to be replayed, else all that is not at its end."""
+        if self._replaying:
+            wanted = [self._partitions[key].replay_position for key in sorted(self._replaying)]
+        else:
+            wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
         self._consumer.assign(wanted)
 
     def _numbers(self, topic: str, first: bool) -> list[int]:
@@ -503,9 +509,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         if self._low_water is None:
             return
         marks = self._replay_from.get(entry.topic, {})
-        entry.replay_from = min(marks.get(entry.number, entry.next_offset), entry.next_offset)
-        self._low_water.begin(entry.name, entry.replay_from)
-        if entry.replay_from < entry.next_offset:
+        entry.replay_at = min(marks.get(entry.number, entry.next_offset), entry.next_offset)
+        self._low_water.begin(entry.name, entry.replay_at)
+        if entry.replay_at < entry.next_offset:
             self._replaying.add((entry.topic, entry.number))
 
     def _replay(self) -> list[Polled]:
@@ -519,17 +525,19 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 self._on_error(error)
                 continue
-            goes_on_at = self._partitions[key].next_offset
+            entry = self._partitions[key]
             offset = message.offset() or 0
-            if error is None and offset < goes_on_at:
-                by_topic.setdefault(key[0], []).append(message)
-            if error is not None or offset + 1 >= goes_on_at:
+            if error is None:
+                entry.replay_at = offset + 1
+                if offset < entry.next_offset:
+                    by_topic.setdefault(key[0], []).append(message)
+            if error is not None or entry.replay_at >= entry.next_offset:
                 ended.add(key)
         if ended:
             self._replaying -= ended
             self._consumer.pause([TopicPartition(*key) for key in ended])
         if not self._replaying:
-            self._read_on()
+            self._assign()
         self._awake = None
         return [
             replace(self._item(topic, batch, {}), replay=True) for topic, batch in by_topic.items()
@@ -544,6 +552,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             tenants, names, refused = tenants_of_headers(headers, header)
             if refused:
                 TENANTS_REFUSED.labels(topic, "header").inc(refused)
+        passed = UNKNOWN
+        if self._low_water is not None:
+            passed, self._frozen = self._low_water.reached
         return Polled(
             self._index,
             topic,
@@ -553,6 +564,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             dict(marks),
             tenants=tenants,
             tenant_names=names,
+            passed=passed,
         )
 
     # What it tells others.

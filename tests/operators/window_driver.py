@@ -132,7 +132,8 @@ class Driver:
         What comes next is to be the marks that the reader names its partitions by.
         """
         state = pickle.loads(pickle.dumps(self.logic.snapshot()))
-        marks = {place: self.low_water.offset(place) for place in self.partitions}
+        _, frozen = self.low_water.reached
+        marks = {place: self.low_water.offset(place, frozen) for place in self.partitions}
         self.low_water = LowWater()
         self.logic = WindowLogic(self.sizes, self.readers, self.clock, state, self.low_water)
         self.named.clear()
