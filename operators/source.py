@@ -244,6 +244,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         """Return what one poll gives: an item a topic, or one with marks alone."""
         LAST_POLL.set_to_current_time()
         now = self._clock.monotonic()
+        if self._replaying:
+            return self._replay()
         marks: dict[str, Mark] = {}
         if now >= self._next_metadata and (not self._started or not self._until_end):
             marks.update(self._find_partitions(not self._started))
@@ -343,6 +345,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         else:
             wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
         self._consumer.assign(wanted)
+        self._consumer.resume(wanted)  # those that a replay had paused stay so otherwise
 
     def _numbers(self, topic: str, first: bool) -> list[int]:
         """Return the numbers of a topic's partitions; none if it does not exist (yet)."""

@@ -18,9 +18,10 @@ import polars as pl
 import yaml
 
 from flows.demo.process import LOCALHOST, free_port
-from flows.settings import Elasticsearch, InfluxDB
+from flows.settings import Elasticsearch, InfluxDB, Kafka
 from operators.durations import parse_duration
 from sinks import elasticsearch_setup, influxdb_setup
+from sinks.dead_letter_reader import Letter, read_dead_letters
 from tests.backends.influxdb import InfluxdbAccess
 from tests.flows.expectation import SCHEMA, series_key
 from tests.flows.telemetry import records
@@ -190,6 +191,11 @@ class MetricsFlow:
     def topics_hold_nothing(self, *roles: str) -> bool:
         """Say whether nothing was written to these topics."""
         return not any(records(self.kafka, self.topics[role]) for role in roles)
+
+    def dead_letters(self) -> list[Letter]:
+        """Return what is on the dead-letter topic now."""
+        settings = Kafka(bootstrap_servers=self.kafka, group=self.name)
+        return list(read_dead_letters(settings, self.topics["dead_letter"]))
 
     def documents(self, kind: str) -> list[dict[str, Any]]:
         """Return the documents of the data stream of ``anomalies`` or ``alerts``."""
