@@ -10,7 +10,7 @@ anew, the point adds nothing, and later ones count from it.
 A summary's count and sum are taken the same way. Its quantiles are those of the window's last point.
 """
 
-# ruff: noqa: PLR0124, PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
+# ruff: noqa: PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
 
 from __future__ import annotations
 
@@ -162,8 +162,10 @@ def _observe(
             share = 1 if known and ts - start <= horizon else 0
         else:
             origin = points.start[previous]
-            if start > 0 and start != origin and (
-                start >= points.ts[previous] or 0 < origin < start - JITTER
+            if (
+                start > 0
+                and start != origin
+                and (start >= points.ts[previous] or 0 < origin < start - JITTER)
             ):
                 share = 1 if known else 0
             elif start > 0 and start < origin - JITTER:

@@ -119,14 +119,14 @@ def split_by_window(points: Points, window: int) -> list[tuple[int, Points]]:
         bounds, ordered = _by_window(points, lowest, highest, window)
         edges = bounds.tolist()
         return [
-            (lowest + k * window, Points(*(column[begin:end] for column in ordered)))
+            (lowest + k * window, Points._make(column[begin:end] for column in ordered))
             for k, (begin, end) in enumerate(pairwise(edges))
             if begin < end
         ]
     # Far apart: no table has a place for each window.
     starts = points.ts - points.ts % window
     return [
-        (int(starts[part[0]]), Points(*(column[part] for column in points)))
+        (int(starts[part[0]]), Points._make(column[part] for column in points))
         for part in _parts(starts)
     ]
 

@@ -221,6 +221,7 @@ def _of_streams(labels: pl.DataFrame, resource: NDArray[np.uint32], resources: i
     ends = np.cumsum(mine)
     inside = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - mine, mine)
     rows = order[np.repeat(starts[resource], mine) + inside]
-    return labels[rows].with_columns(
+    found: pl.DataFrame = labels[rows]
+    return found.with_columns(
         owner=pl.Series(np.repeat(np.arange(len(resource), dtype=np.uint32), mine))
     )
