@@ -76,6 +76,6 @@ $(READY): requirements.lock pyproject.toml
 	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
 	$(UV) pip sync --quiet --python "$(PY)" requirements.lock; \
 	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
-	echo "compiling the loops that run on every point: half a minute, once" >&2; \
+	echo "compiling the loops that run on every point: a minute or so, once" >&2; \
 	"$(PY)" -m flows.warm_up; \
 	touch "$@"
