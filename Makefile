@@ -65,7 +65,7 @@ $(READY): requirements.lock pyproject.toml
 		exit 1; \
 	fi; \
 	if ! command -v uv >/dev/null && ! "$(CACHE)/bin/uv" --version >/dev/null 2>&1; then \
-		echo "preparing uv in $(CACHE)/bin"; \
+		echo "preparing uv in $(CACHE)/bin" >&2; \
 		making=$$(mktemp -d "$(CACHE)/uv.XXXXXX"); \
 		trap 'rm -rf "$$making"' EXIT; trap 'exit 130' INT TERM; \
 		"$$python" -m venv "$$making" || { \
@@ -75,10 +75,10 @@ $(READY): requirements.lock pyproject.toml
 		"$$making/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 		mkdir -p "$(CACHE)/bin"; mv "$$making/bin/uv" "$(CACHE)/bin/uv"; \
 	fi; \
-	echo "preparing $(VENV)"; \
+	echo "preparing $(VENV)" >&2; \
 	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
 	$(UV) pip sync --quiet --python "$(PY)" requirements.lock; \
 	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
-	echo "compiling the loops that run on every point: half a minute, once"; \
+	echo "compiling the loops that run on every point: a minute or so, once" >&2; \
 	"$(PY)" -m flows.warm_up; \
 	touch "$@"

@@ -1,7 +1,7 @@
 """Compile every loop of the flow ``metrics``, so that no flow has to do it at its start.
 
 ``python -m flows.warm_up`` is run once where Headrace is installed. What is compiled is kept on
-disk: beside the sources, or in ``NUMBA_CACHE_DIR``. It takes half a minute on one core.
+disk: beside the sources, or in ``NUMBA_CACHE_DIR``. It takes about a minute of one core.
 """
 
 from __future__ import annotations
