@@ -68,7 +68,9 @@ def merge_rows(parts: Sequence[Rows], owners: int) -> Rows:
         owners: a number above every owner.
     """
     rows = concat_rows(parts)
-    return _merge(rows, owners) if len(rows.owner) else rows
+    if not len(rows.owner) or (rows.owner[1:] > rows.owner[:-1]).all():
+        return rows  # as it is where no two identities share a series
+    return _merge(rows, owners)
 
 
 @njit(cache=True, nogil=True)
