@@ -251,7 +251,7 @@ def _renumber(kept: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def _described(series: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a series. What repeats is kept once, as a category."""
+    """Return a row a series, with the name of its kind."""
     return series.select(
         "tenant", "series", "name", "labels", "unit",
         pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),

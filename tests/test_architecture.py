@@ -17,7 +17,9 @@ MAY_IMPORT = {
 GROUND = ("operators/frames.py", "operators/clock.py", "operators/durations.py", "operators/alerts.py",
           "operators/monitoring.py", "models/base.py")  # fmt: skip
 # The stages of the metrics path, in the order of the data.
-STAGES = ("source", "decoders", "enrichment", "series", "decoding", "windows", "scoring")
+STAGES = (
+    "source", "decoders", "enrichment", "series", "spread", "decoding", "admission", "windows", "scoring",
+)  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
