@@ -167,8 +167,7 @@ def rollup_frame(
         quantiles: a column each of QUANTILES, NaN where there is none; None if there are none.
     """
     size = len(rows.owner)
-    with np.errstate(invalid="ignore"):
-        mean = rows.sum / rows.count
+    mean = rows.sum / np.where(rows.count > 0, rows.count, np.nan)
     percentiles = [
         pl.Series(name, quantiles[:, number], nan_to_null=True)
         if quantiles is not None

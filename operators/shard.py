@@ -456,7 +456,7 @@ class Shard:
         for window in self._open.values():
             for part in (*window.points, *window.histograms):
                 self.names.touch_rows(part.row, part.ts)
-        change = self.names.forget(self._closed - self._evict_after)
+        change = self.names.forget(self._closed - self._evict_after, self._closed)
         if change is None:
             return
         kept = np.flatnonzero(change.rows[: len(self._base.ts)] >= 0)
