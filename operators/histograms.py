@@ -162,8 +162,10 @@ def _observe(
             share = 1 if known and ts - start <= horizon else 0
         else:
             origin = points.start[previous]
-            if start > 0 and start != origin and (
-                start >= points.ts[previous] or 0 < origin < start - JITTER
+            if (
+                start > 0
+                and start != origin
+                and (start >= points.ts[previous] or 0 < origin < start - JITTER)
             ):
                 share = 1 if known else 0
             elif start > 0 and start < origin - JITTER:

@@ -181,8 +181,10 @@ def aggregate(
                 known = 0 < start < ts
                 if first:
                     rise = value if known and ts - start <= horizon else 0.0
-                elif start > 0 and start != origin and (
-                    start >= before or 0 < origin < start - JITTER
+                elif (
+                    start > 0
+                    and start != origin
+                    and (start >= before or 0 < origin < start - JITTER)
                 ):
                     rise = value if known else 0.0
                 elif start > 0 and start < origin - JITTER:

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from flows.settings import Kafka
 from operators import source as module
 from operators.clock import ManualClock
+from operators.low_water import LowWater
 from operators.source import KafkaSource, Mark, Polled, ReaderState, SourceError
 from operators.tenants import TenantHeader
 
@@ -25,7 +26,8 @@ class Read:
     def __init__(
         self, bootstrap: str, *topics: str, until_end: bool = True, since: str = "earliest",
         state: ReaderState | None = None, reader: int = 0,
-        tenant_headers: dict[str, TenantHeader] | None = None, **kafka: object,
+        tenant_headers: dict[str, TenantHeader] | None = None, low_water: LowWater | None = None,
+        **kafka: object,
     ) -> None:  # fmt: skip
         self.clock = ManualClock()
         settings = {
@@ -35,7 +37,8 @@ class Read:
         } | kafka
         self.source = KafkaSource(
             Kafka(**settings), topics, flow="metrics", until_end=until_end, since=since,
-            idle_timeout=IDLE * 10**9, tenant_headers=tenant_headers, clock=self.clock,
+            idle_timeout=IDLE * 10**9, low_water=low_water, tenant_headers=tenant_headers,
+            clock=self.clock,
         )  # fmt: skip
         self.group = f"{settings['group']}.metrics"
         self.reader = self.source.build_part("step", f"reader-{reader}", state)
@@ -69,6 +72,9 @@ class Read:
 
     def values(self) -> list[str]:
         return [value.decode() for item in self.items for value in item.values]
+
+    def replayed(self) -> list[str]:
+        return [value.decode() for item in self.items if item.replay for value in item.values]
 
     def state(self) -> ReaderState:
         return self.reader.snapshot()
@@ -359,3 +365,82 @@ def test_a_broker_that_restarts_is_read_on_without_loss_or_repetition(kafka_serv
     produce(address, name, *numbers(100, 200))
     read.until(lambda: len(read.values()) >= 200, 60)
     assert read.values() == numbers(0, 200)
+
+
+def state_with_low_water(name: str, offset: int, mark: int) -> ReaderState:
+    return {"version": 1, "offsets": {name: {0: offset}}, "low_water": {name: {0: mark}}}
+
+
+def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, reading):
+    """Event times are the numbers themselves; up to 40 nothing matters any more."""
+    name = topic()
+    produce(kafka, name, *numbers(0, 100))
+    low_water = LowWater()
+    read = reading(name, until_end=False, low_water=low_water, poll_messages=10)
+    read.until(lambda: len(read.values()) == 100)
+    for item in read.items:  # as the decoder does
+        if item.values:
+            low_water.note(f"{name}/0", int(item.offsets[-1]) + 1, int(item.values[-1]))
+    assert read.state()["low_water"] == {name: {0: 0}}
+    low_water.freeze(60, 40)
+    assert read.state()["low_water"] == {name: {0: 0}}, "not all shards were told"
+    produce(kafka, name, "100")
+    read.until(lambda: len(read.values()) == 101)
+    assert [item.passed for item in read.items if item.values][-1] == 60
+    state = read.state()
+    mark = state["low_water"][name][0]
+    assert state["offsets"] == {name: {0: 101}}
+    assert 40 - 10 < mark <= 40
+
+    produce(kafka, name, "101")
+    again = reading(name, until_end=False, state=state, low_water=LowWater())
+    again.until(lambda: len(again.values()) == 102 - mark)
+    assert again.values() == numbers(mark, 102)
+    assert again.replayed() == numbers(mark, 101)
+    first = next(item for item in again.items if not item.replay)
+    assert list(first.marks) == [f"{name}/0"]
+    assert not any(item.marks for item in again.items if item.replay)
+
+
+def test_a_long_replay_is_not_begun_anew_when_partitions_are_looked_for(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 300, 0)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+
+    def a_minute_later() -> bool:
+        read.clock.advance(60)
+        return any(not item.replay for item in read.items)
+
+    read.until(a_minute_later)
+    assert read.values() == numbers(0, 300)
+
+
+def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 300, 0)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+    read.until(lambda: len(read.values()) > 0)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions(name, 2)])[name].result(30)
+    produce(kafka, name, "new", partition=1)
+
+    def a_minute_later() -> bool:
+        read.clock.advance(60)
+        return "new" in read.values()
+
+    read.until(a_minute_later)
+    assert read.replayed() == numbers(0, 300)
+    assert read.values() == [*numbers(0, 300), "new"]
+    assert {f"{name}/0", f"{name}/1"} <= set(read.marks)
+
+
+def test_a_snapshot_during_a_replay_replays_the_same_again(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 200, 50)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+    read.until(lambda: len(read.values()) > 0)
+    assert read.state()["offsets"] == state["offsets"]
+    assert read.state()["low_water"] == state["low_water"]
