@@ -222,7 +222,10 @@ class Levels:
                     for start, emitted in level.emitted.items()
                     if (state := emitted_state(emitted, start + level.window > closed))
                 },
-                "altered": [start for start in level.altered if start in level.emitted],
+                "altered": {
+                    start: np.concatenate(altered).astype(np.int32).tobytes()
+                    for start, altered in level.altered.items()
+                },
             }
             for level in self.levels
         }
@@ -243,12 +246,12 @@ class Levels:
         for _ in self.close(finest, {}, closed, owners):
             pass  # only what it notes is wanted
         for level in self.levels:
-            mine = state.get(level.window, {"emitted": {}, "altered": ()})
+            mine = state.get(level.window, {"emitted": {}, "altered": {}})
             for start, emitted in mine["emitted"].items():
                 level.emitted[start] = restored_emitted(level.emitted.get(start), emitted)
-            for start in mine["altered"]:  # by whom was not kept
+            for start, altered in mine["altered"].items():
                 if start in level.emitted:
-                    level.altered[start] = [level.emitted[start].owners]
+                    level.altered[start] = [np.frombuffer(altered, np.int32)]
 
     @property
     def open(self) -> bool:

@@ -27,6 +27,9 @@ REFUSED: Final = 254
 _NOBODY: Final = -1
 """The owner of what has no name. Below it are the tenants of what is refused."""
 
+_HEARD: Final = 2**62
+"""Last seen since the last look: points may be yet to come, and the watermark far from them."""
+
 _CHUNKS: Final = 24
 """Pieces of the table of texts that are kept before they are made one."""
 
@@ -114,7 +117,7 @@ class Names:
         owner, fresh = self._owners.number(series["series"].to_numpy())
         self._owner[rows] = owner
         self._kinds[rows] = series["kind"].to_numpy()
-        np.maximum.at(self._seen, rows, seen)
+        self._seen[rows] = _HEARD
         if len(fresh):
             new, first = np.unique(owner, return_index=True)
             self._fresh.append(_described(series[first[new >= before]]))
@@ -129,7 +132,7 @@ class Names:
         self._kinds[rows] = REFUSED
         nameless = rows[self._owner[rows] < 0]  # of others something may still be held
         self._owner[nameless] = _NOBODY - 1 - self._tenants.index(tenant)
-        np.maximum.at(self._seen, rows, seen)
+        self._seen[rows] = _HEARD
 
     def refused(self, rows: NDArray[np.int32]) -> dict[str, int]:
         """Return how many of ``rows``, all of them refused, are of which tenant."""
@@ -177,9 +180,14 @@ class Names:
         found = self._texts[owners]
         return {column.name: column for column in found}
 
-    def forget(self, before: int) -> Renumbered | None:
-        """Forget the identities last seen before ``before``, and series that have none left."""
-        gone = self._seen[: self.rows] < before
+    def forget(self, before: int, now: int) -> Renumbered | None:
+        """Forget the identities last seen before ``before``, and series that have none left.
+
+        What was named since the last time counts as seen ``now``.
+        """
+        seen = self._seen[: self.rows]
+        seen[seen == _HEARD] = now
+        gone = seen < before
         if not gone.any():
             return None
         kept = ~gone

@@ -169,8 +169,7 @@ def rollup_frame(
         percentiles: a column each of QUANTILES, NaN where there is none; None if there are none.
     """
     size = len(rows.owner)
-    with np.errstate(invalid="ignore"):
-        mean = rows.sum / rows.count
+    mean = rows.sum / np.where(rows.count > 0, rows.count, np.nan)
     columns = {
         **names,
         "window": pl.Series(np.full(size, window)),

@@ -464,7 +464,7 @@ class Shard:
             parts: list[Points | Histograms] = [*window.points, *window.histograms]
             for part in parts:
                 self.names.touch_rows(part.row, part.ts)
-        change = self.names.forget(self._closed - self._evict_after)
+        change = self.names.forget(self._closed - self._evict_after, self._closed)
         if change is None:
             return
         kept = np.flatnonzero(change.rows[: len(self._base.ts)] >= 0)

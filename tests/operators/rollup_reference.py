@@ -148,9 +148,7 @@ def number_rollups(
             max=max(values),
             last=max(point.value for point, _ in entries if point.ts == latest),
             increase=fsum(rises) if rises else None,
-            percentiles=tuple(
-                sorted(values)[ceil(rank * len(values)) - 1] for rank in RANKS
-            ),
+            percentiles=tuple(sorted(values)[ceil(rank * len(values)) - 1] for rank in RANKS),
         )
     return found
 
@@ -200,9 +198,7 @@ def buckets_of(point: HistogramPoint) -> dict[Bucket, int]:
 def difference(whole: Share, before: HistogramPoint, *, summary: bool) -> Share:
     """Return what a cumulative histogram has more than the one before it."""
     left = dict(whole.buckets)
-    less = Share(
-        whole.point, whole.count - before.count, whole.sum - Fraction(before.sum), left
-    )
+    less = Share(whole.point, whole.count - before.count, whole.sum - Fraction(before.sum), left)
     if summary:
         return less
     fits = True
@@ -231,9 +227,7 @@ def histogram_rollups(
         for share in shares(list(of_one), stream.kind, horizon):
             held[stream.series, share.point.ts // window * window].append(share)
     kinds = {stream.series: stream.kind for stream in streams.values()}
-    return {
-        key: histogram_rollup(entries, kinds[key[0]], window) for key, entries in held.items()
-    }
+    return {key: histogram_rollup(entries, kinds[key[0]], window) for key, entries in held.items()}
 
 
 def histogram_rollup(entries: list[Share], kind: int, window: int) -> Rollup:

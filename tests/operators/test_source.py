@@ -74,6 +74,9 @@ class Read:
         wanted = [item for item in self.items if replay in (None, item.replay)]
         return [value.decode() for item in wanted for value in item.values]
 
+    def replayed(self) -> list[str]:
+        return [value.decode() for item in self.items if item.replay for value in item.values]
+
     def state(self) -> ReaderState:
         return self.reader.snapshot()
 
@@ -517,3 +520,82 @@ def test_without_low_water_marks_nothing_is_read_again(kafka, topic, reading):
     again = reading(name, state=old, low_water=LowWater()).to_the_end()
     assert again.values() == numbers(30, 40)
     assert not any(item.replay for item in again.items)
+
+
+def state_with_low_water(name: str, offset: int, mark: int) -> ReaderState:
+    return {"version": 1, "offsets": {name: {0: offset}}, "low_water": {name: {0: mark}}}
+
+
+def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, reading):
+    """Event times are the numbers themselves; up to 40 nothing matters any more."""
+    name = topic()
+    produce(kafka, name, *numbers(0, 100))
+    low_water = LowWater()
+    read = reading(name, until_end=False, low_water=low_water, poll_messages=10)
+    read.until(lambda: len(read.values()) == 100)
+    for item in read.items:  # as the decoder does
+        if item.values:
+            low_water.note(f"{name}/0", int(item.offsets[-1]) + 1, int(item.values[-1]))
+    assert read.state()["low_water"] == {name: {0: 0}}
+    low_water.freeze(60, 40)
+    assert read.state()["low_water"] == {name: {0: 0}}, "not all shards were told"
+    produce(kafka, name, "100")
+    read.until(lambda: len(read.values()) == 101)
+    assert [item.passed for item in read.items if item.values][-1] == 60
+    state = read.state()
+    mark = state["low_water"][name][0]
+    assert state["offsets"] == {name: {0: 101}}
+    assert 40 - 10 < mark <= 40
+
+    produce(kafka, name, "101")
+    again = reading(name, until_end=False, state=state, low_water=LowWater())
+    again.until(lambda: len(again.values()) == 102 - mark)
+    assert again.values() == numbers(mark, 102)
+    assert again.replayed() == numbers(mark, 101)
+    first = next(item for item in again.items if not item.replay)
+    assert list(first.marks) == [f"{name}/0"]
+    assert not any(item.marks for item in again.items if item.replay)
+
+
+def test_a_long_replay_is_not_begun_anew_when_partitions_are_looked_for(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 300, 0)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+
+    def a_minute_later() -> bool:
+        read.clock.advance(60)
+        return any(not item.replay for item in read.items)
+
+    read.until(a_minute_later)
+    assert read.values() == numbers(0, 300)
+
+
+def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 300, 0)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+    read.until(lambda: len(read.values()) > 0)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions(name, 2)])[name].result(30)
+    produce(kafka, name, "new", partition=1)
+
+    def a_minute_later() -> bool:
+        read.clock.advance(60)
+        return "new" in read.values()
+
+    read.until(a_minute_later)
+    assert read.replayed() == numbers(0, 300)
+    assert read.values() == [*numbers(0, 300), "new"]
+    assert {f"{name}/0", f"{name}/1"} <= set(read.marks)
+
+
+def test_a_snapshot_during_a_replay_replays_the_same_again(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 200, 50)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+    read.until(lambda: len(read.values()) > 0)
+    assert read.state()["offsets"] == state["offsets"]
+    assert read.state()["low_water"] == state["low_water"]

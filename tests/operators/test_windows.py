@@ -119,9 +119,7 @@ class Play:
         """Name what was withheld; what windows gave up waiting for is lost."""
         withheld, frozen = set(self.driver.withheld), self.driver.logic._shard.frozen
         self.accepted = [
-            point
-            for point in self.accepted
-            if point.identity not in withheld or point.ts >= frozen
+            point for point in self.accepted if point.identity not in withheld or point.ts >= frozen
         ]
         self.driver.tell()
 
@@ -144,7 +142,9 @@ def assert_equal(found: Rollup, expected: Rollup, stream: Stream, sizes: Sizes) 
         assert found.increase == pytest.approx(expected.increase, rel=1e-12, abs=1e-12 * size)
     if stream.kind in HISTOGRAMS:
         for value, should in zip(found.percentiles, expected.percentiles, strict=True):
-            assert value == (should if should is None else pytest.approx(should, rel=1e-9, abs=1e-9))
+            assert value == (
+                should if should is None else pytest.approx(should, rel=1e-9, abs=1e-9)
+            )
     elif stream.kind == GAUGE and sizes.percentiles:
         assert found.percentiles == pytest.approx(expected.percentiles, rel=0.006)
     else:

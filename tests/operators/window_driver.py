@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.admission import Admitted
+from operators.admission import Admitted, Refused
 from operators.clock import ManualClock
 from operators.decoding import ShardBatch
 from operators.frames import QUANTILES, SERIES
@@ -179,6 +179,12 @@ class Driver:
             names = series_of({identity: self.streams[identity] for identity in fresh})
             self._keep(self.logic.on_batch([Admitted(0, "default", names)])[0])
 
+    def refuse(self, identity: int) -> None:
+        """Say that an identity is over a limit."""
+        self.withheld.add(identity)
+        refused = Refused(0, "default", np.array([identity], np.uint64))
+        self._keep(self.logic.on_batch([refused])[0])
+
     def notify(self, seconds: float = 1.0) -> None:
         """Let the time pass for which closings are put off."""
         self.clock.advance(seconds)
@@ -206,8 +212,8 @@ class Driver:
         if reader not in self.replaying:
             return
         for place, partition in self.partitions.items():
-            while partition.reader == reader and polls and partition.replay_at < len(
-                partition.polls
+            while (
+                partition.reader == reader and polls and partition.replay_at < len(partition.polls)
             ):
                 partition.replay_at += 1
                 polls -= 1
