@@ -12,7 +12,9 @@ from typing import Any, Final
 import ptars
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-__all__ = ["key_value_handler"]
+from operators.decoders.protobuf_wellformed import nesting_of
+
+__all__ = ["NESTING", "key_value_handler"]
 
 _F: Final = descriptor_pb2.FieldDescriptorProto
 
@@ -31,6 +33,9 @@ _MESSAGES: Final[dict[str, tuple[tuple[str, int, Any, str], ...]]] = {
     "KeyValue": (("key", 1, _F.TYPE_STRING, ""), ("value", 2, "AnyValue", "")),
 }
 _PACKAGE: Final = "headrace.otlp"
+
+NESTING: Final = nesting_of("KeyValue", _MESSAGES)
+"""Where ptars descends, as ``find_faults`` takes it."""
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
+from operators.decoders.json_documents import WHITESPACE, find_whole
 from operators.decoders.nested import combine_hashes, owners
 from operators.decoders.otlp_distributions import distributions_of
 from operators.decoders.otlp_json_attributes import attribute_hashes, attributes_of
@@ -32,6 +33,7 @@ from operators.decoders.otlp_kinds import (
     kinds_of,
 )
 from operators.decoders.otlp_points import Metrics, PointColumns, points_of
+from operators.decoders.scanning import joined
 
 __all__ = ["OtlpJson"]
 
@@ -54,7 +56,7 @@ class OtlpJson:
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode all kinds of metric."""
-        parsed, messages, rejected = decode_or_reject(values, _parse)
+        parsed, messages, rejected = _parse_all(values)
         scope_lists = lists(parsed.values.field("scopeMetrics"))
         metric_lists = lists(scope_lists.values.field("metrics"))
         metrics = metric_lists.values
@@ -112,6 +114,24 @@ class OtlpJson:
         )
 
 
+def _parse_all(
+    values: Sequence[bytes],
+) -> tuple[pa.ListArray, NDArray[np.uint32], dict[int, str]]:
+    """Return the resource metrics of the good messages, their indexes, and the reasons of the bad."""
+    whole = np.empty(len(values), np.bool_)
+    find_whole(*joined(values), whole)
+    rejected = {
+        index: "not OTLP metrics in JSON: not one object or array"
+        if values[index].strip(WHITESPACE)
+        else "empty message"
+        for index in np.flatnonzero(~whole).tolist()
+    }
+    indexes = np.flatnonzero(whole)
+    parsed, kept, bad = decode_or_reject([values[index] for index in indexes.tolist()], _parse)
+    rejected.update((int(indexes[position]), reason) for position, reason in bad.items())
+    return parsed, indexes[kept].astype(np.uint32), rejected
+
+
 def _parse(values: Sequence[bytes]) -> pa.ListArray:
     """Return the resource metrics of each message.
 
@@ -119,7 +139,7 @@ def _parse(values: Sequence[bytes]) -> pa.ListArray:
         UndecodableError: one is not JSON, or not of OTLP's shape.
     """
     try:
-        texts = pl.Series([value.strip() for value in values], dtype=pl.Binary).cast(pl.String)
+        texts = pl.Series([value.strip(WHITESPACE) for value in values], dtype=pl.Binary).cast(pl.String)
         bare = texts.str.starts_with("[")
         if bare.any():
             wrapped = '{"resourceMetrics":' + texts + "}"

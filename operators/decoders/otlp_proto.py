@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import (
     AnyValue,
@@ -34,11 +35,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from operators.decoders.base import Decoded, Description, UndecodableError
-from operators.decoders.otlp_descriptor import key_value_handler
+from operators.decoders.otlp_descriptor import NESTING, key_value_handler
 from operators.decoders.otlp_distributions import distributions_of
 from operators.decoders.otlp_levels import Columns
 from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, scan
 from operators.decoders.protobuf import spans_of_field, take
+from operators.decoders.protobuf_wellformed import find_faults
 from operators.decoders.scanning import joined
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 
@@ -122,8 +124,9 @@ def _describe(
                 buffer, found.resources[resources], np.full(len(resources), _RESOURCE_ATTRIBUTES)
             ),
         )
-    except ValueError as error:
-        cause = str(error).removeprefix("failed to decode Protobuf message: ")
+    except (ValueError, DecodeError) as error:
+        # Polars adds lines to say where it was.
+        cause = str(error).partition("\n")[0].removeprefix("failed to decode Protobuf message: ")
         raise UndecodableError(f"not OTLP attributes in protobuf: {cause}") from None
 
 
@@ -147,6 +150,7 @@ def _attributes(
 
     Raises:
         ValueError: some are no protobuf.
+        DecodeError: what is in a list or map is no protobuf.
     """
     counts = np.empty(len(messages), np.int64)
     none = np.empty((0, 2), np.int64)
@@ -155,6 +159,10 @@ def _attributes(
         raise ValueError(REASONS[found])
     spans = np.empty((found, 2), np.int64)
     spans_of_field(buffer.ctypes.data, messages, fields, counts, spans)
+    faults = np.empty(found, np.int64)
+    find_faults(buffer.ctypes.data, spans, NESTING, faults)
+    if faults.any():
+        raise ValueError(REASONS[int(faults[np.argmax(faults != 0)])])
     decoded = key_value_handler().array_to_record_batch(take(buffer, spans, pa.binary()))
     value = decoded.column("value")
     frame = pl.DataFrame(
