@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done
 
-.PHONY: help demo test bench check lock clean env
+.PHONY: help demo test bench fuzz check lock clean env
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -32,6 +32,9 @@ test: $(READY) ## all tests, with real servers, which are downloaded or built th
 
 bench: $(READY) ## measure throughput on this machine
 	@$(PY) -m bench $(ARGS)
+
+fuzz: $(READY) ## decode millions of damaged messages
+	@$(PY) -m tests.fuzz $(ARGS)
 
 check: $(READY) ## formatting, lint and types
 	@$(PY) -m ruff format --check .

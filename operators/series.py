@@ -162,14 +162,17 @@ class SeriesRegistry:
 def _undecodable(decoded: Decoded, rows: NDArray[np.intp]) -> dict[int, str]:
     """Return which of ``rows`` can't be described, and why.
 
-    They are tried in parts, and only parts that fail are parted further, since each try costs a
-    millisecond.
+    Unless the decoder says which, they are tried in parts, and only parts that fail are parted
+    further, since each try costs a millisecond.
     """
     try:
         decoded.describe(rows)
     except UndecodableError as error:
         if len(rows) == 1:
             return {int(rows[0]): str(error)}
+        if error.rows:
+            found = {int(rows[at]): why for at, why in error.rows.items()}
+            return found | _undecodable(decoded, np.delete(rows, list(error.rows)))
         parts = np.array_split(rows, min(len(rows), _PARTS))
         return {row: why for part in parts for row, why in _undecodable(decoded, part).items()}
     return {}

@@ -191,7 +191,9 @@ def _headers(
 
 def _cause(error: pl.exceptions.PolarsError) -> str:
     """Return what a person can use of a long message of Polars'."""
-    return str(error).partition("\n")[0].removeprefix("error deserializing JSON: ")[:300]
+    cause = str(error).partition("\n")[0].removeprefix("error deserializing JSON: ")[:300]
+    # It quotes the message, which may hold anything.
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cause)
 
 
 def _columns(data: pa.StructArray) -> PointColumns:

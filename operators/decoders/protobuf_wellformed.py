@@ -1,8 +1,9 @@
 """Protobuf looked over before a library parses it: ptars follows groups in groups without an end.
 
 A few hundred thousand bytes that each begin a group overflow its stack, and with it goes the
-process. So messages are walked first, down through those that the library descends into; in doing
-so, all that is not protobuf is found, for a small part of what parsing it costs.
+process. So messages are walked first, down through those that the library descends into. In doing
+so, all is found that is not protobuf, or not UTF-8, for a small part of what parsing it costs, and
+which of many messages it is.
 """
 
 # ruff: noqa: PLR0912 -- a parser is a list of fields and errors
@@ -14,42 +15,59 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders.protobuf import LENGTH, read_length, read_tag, skip
-from operators.decoders.reduced_descriptor import Messages
+from operators.decoders.protobuf import (
+    CUT_OFF,
+    LENGTH,
+    NOT_UTF8,
+    TOO_DEEP,
+    read_length,
+    read_tag,
+    skip,
+    valid_utf8,
+)
+from operators.decoders.reduced_descriptor import REPEATED, Field, Messages
 from operators.decoders.scanning import compiled
 
-__all__ = ["find_faults", "nesting_of"]
+__all__ = ["find_faults", "layout_of"]
 
 _FIELDS: Final = 32
-_DEEPEST: Final = 16
-_NO_MESSAGE: Final = -1
+_DEEPEST: Final = 100  # messages in messages, the limit of protobuf's own parsers
+
+_ANYTHING: Final = -1
+_TEXT: Final = -2
+_DOUBLES: Final = -3
 
 
-def nesting_of(root: str, messages: Messages) -> NDArray[np.int64]:
-    """Return which fields of which messages are messages themselves.
+def layout_of(root: str, messages: Messages) -> NDArray[np.int64]:
+    """Return what the fields of messages are, as far as it is looked at.
 
-    A row is a message, that of ``root`` the first one; a column is the number of a field; the
-    element is the row of the message that stands there, -1 for anything else.
+    A row is a message, that of ``root`` the first one; a column is the number of a field. The
+    element is the row of the message that stands there, or negative: a text, packed doubles, or
+    anything else.
     """
     rows = [root, *(name for name in messages if name != root)]
-    nesting = np.full((len(rows), _FIELDS), _NO_MESSAGE, np.int64)
+    layout = np.full((len(rows), _FIELDS), _ANYTHING, np.int64)
     for row, name in enumerate(rows):
-        for _, number, kind, _ in messages[name]:
+        for _, number, kind, modifier in messages[name]:
             if isinstance(kind, str):
-                nesting[row, number] = rows.index(kind)
-    return nesting
+                layout[row, number] = rows.index(kind)
+            elif kind == Field.TYPE_STRING:
+                layout[row, number] = _TEXT
+            elif kind == Field.TYPE_DOUBLE and modifier == REPEATED:
+                layout[row, number] = _DOUBLES
+    return layout
 
 
 @compiled
 def find_faults(
-    base: int, spans: NDArray[np.int64], nesting: NDArray[np.int64], faults: NDArray[np.int64]
+    base: int, spans: NDArray[np.int64], layout: NDArray[np.int64], faults: NDArray[np.int64]
 ) -> None:
     """Note for each message 0, or the key in ``protobuf.REASONS`` of why it is not well-formed.
 
     Args:
         base: the address of the buffer that holds the messages.
         spans: where each begins and ends in it, a row each.
-        nesting: as ``nesting_of`` gives it.
+        layout: as ``layout_of`` gives it.
         faults: to be filled.
     """
     ends = np.empty(_DEEPEST, np.int64)
@@ -67,8 +85,18 @@ def find_faults(
             tag, at = read_tag(at, ends[depth])
             if at >= 0 and tag & 7 == LENGTH:
                 begin, at = read_length(at, ends[depth])
-                kind = nesting[kinds[depth], tag >> 3] if tag >> 3 < _FIELDS else _NO_MESSAGE
-                if at >= 0 and kind >= 0:
+                kind = layout[kinds[depth], tag >> 3] if tag >> 3 < _FIELDS else _ANYTHING
+                if at < 0 or kind == _ANYTHING:
+                    pass
+                elif kind == _TEXT:
+                    if not valid_utf8(begin, at):
+                        at = NOT_UTF8
+                elif kind == _DOUBLES:
+                    if (at - begin) % 8:
+                        at = CUT_OFF
+                elif depth + 1 == _DEEPEST:
+                    at = TOO_DEEP
+                else:
                     depth += 1
                     ends[depth], kinds[depth] = at, kind
                     at = begin

@@ -26,7 +26,7 @@ _LEAST_A_FIELD: Final = 6  # bytes, on average
 def parse_messages(
     values: Sequence[bytes],
     parse: Callable[[Sequence[bytes]], pa.StructArray],
-    nesting: NDArray[np.int64],
+    layout: NDArray[np.int64],
 ) -> tuple[pa.StructArray, NDArray[np.uint32], dict[int, str]]:
     """Decompress and parse a poll.
 
@@ -36,7 +36,7 @@ def parse_messages(
     Args:
         values: the messages.
         parse: makes an array with one row a message, or raises ``UndecodableError``.
-        nesting: of the messages that it parses, see ``find_faults``.
+        layout: of the messages that it parses, see ``find_faults``.
 
     Returns:
         The rows of the good messages, the index of each in ``values``, and the reasons of the bad.
@@ -59,7 +59,7 @@ def parse_messages(
             continue
         bodies.append(body)
         indexes.append(index)
-    faults = _faults(bodies, nesting)
+    faults = _faults(bodies, layout)
     for position in np.flatnonzero(faults).tolist():
         index = indexes[position]
         reason = f"not remote write in protobuf: {REASONS[int(faults[position])]}"
@@ -72,11 +72,11 @@ def parse_messages(
     return parsed, np.array(indexes, np.uint32)[kept], rejected
 
 
-def _faults(bodies: Sequence[bytes], nesting: NDArray[np.int64]) -> NDArray[np.int64]:
+def _faults(bodies: Sequence[bytes], layout: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return why each message is not well-formed, 0 if it is."""
     buffer, bounds = joined(bodies)
     faults = np.empty(len(bodies), np.int64)
-    find_faults(buffer.ctypes.data, np.stack((bounds[:-1], bounds[1:]), axis=1), nesting, faults)
+    find_faults(buffer.ctypes.data, np.stack((bounds[:-1], bounds[1:]), axis=1), layout, faults)
     return faults
 
 

@@ -31,6 +31,8 @@ from tests.operators.test_decoder_remote_write import compress
 
 __all__ = ["Fuzzing", "main"]
 
+_MOST: Final = 4000
+"""Messages of a poll."""
 _LIMIT: Final = 2048
 _LARGE: Final = 256 << 10
 _LARGE_EVERY: Final = 97
@@ -57,7 +59,7 @@ class Fuzzing:
         self._generator = np.random.default_rng([seed, 1])
         self._last = LastPoll(directory / "last-poll", create=True)
         self._letters = checks.DeadLetters(encoding)
-        self._out = np.empty(4 << 20, np.uint8)
+        self._out = np.empty(8 << 20, np.uint8)
 
     def poll(self) -> None:
         """Make, decode and check one poll; note what is wrong."""
@@ -77,7 +79,7 @@ class Fuzzing:
     def _made(self) -> tuple[list[bytes], np.ndarray]:
         generator, sentinels = self._generator, self._target.sentinels
         large = self.polls % _LARGE_EVERY == _LARGE_EVERY - 1
-        count = 6 if large else int(generator.integers(1, 2000))
+        count = 6 if large else int(generator.integers(1, _MOST))
         limit = _LARGE if large else _LIMIT
         seed = int(generator.integers(0, 2**62))
         bounds = mutate(self._corpus.material(), seed, count, limit, self._out).tolist()
