@@ -3,6 +3,9 @@
 They are slow, so few messages of a poll are put before them. An oracle returns what is wrong, None
 if nothing is. It is given the message, its points as ``(ts, value)`` in order, or None if it was
 rejected, and the reason of that.
+
+Protobuf's own classes are generated from messages without the fields that no decoder reads
+(exemplars, help texts): damage in there is nobody's.
 """
 
 from __future__ import annotations
@@ -18,15 +21,18 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 from operators.decoders.snappy_block import LARGEST
 from tests.operators.otlp_reference import measured
-from tests.operators.remote_write_reference import Reader, v1, v2
+from tests.operators.remote_write_reference import HISTOGRAM, V1, V2, Reader, classes
 
 __all__ = ["Oracle", "of_influx", "of_json", "of_otlp_proto", "of_remote_write"]
 
 Points = Sequence[tuple[int, float]]
 Oracle = Callable[[bytes, Points | None, str], str | None]
 
-_STRICTER: Final = ("a field is not of its type", "no resource metrics in it", "empty message")
-"""Why a message is refused that OpenTelemetry's own classes take."""
+_STRICTER: Final = (
+    "a field is not of its type", "no resource metrics in it", "empty message",
+    "more than 64 bits", "too deep in each other",
+)  # fmt: skip
+"""Why a message is refused that Python's protobuf takes: as Go's does, or because nothing is in it."""
 
 
 def of_influx(message: bytes, points: Points | None, _: str) -> str | None:
@@ -50,43 +56,89 @@ def of_json(message: bytes, points: Points | None, _: str) -> str | None:
 
 
 def of_otlp_proto(message: bytes, points: Points | None, reason: str) -> str | None:
-    """Compare with OpenTelemetry's classes.
-
-    These look also at what nobody uses (exemplars, descriptions), so they may refuse what is taken.
-    """
+    """Compare with OpenTelemetry's messages."""
+    try:
+        _Otlp.FromString(message)
+    except DecodeError:
+        return None if points is None else "taken, and protobuf refuses it"
+    if points is None:
+        attributes = "OTLP attributes" in reason
+        stricter = attributes or reason.endswith(_STRICTER)
+        return None if stricter else f"refused, and protobuf takes it: {reason}"
     try:
         data = MetricsData.FromString(message)
     except DecodeError:
         return None
-    if points is None:
-        return None if reason.endswith(_STRICTER) else f"refused, and OpenTelemetry takes it: {reason}"
-    expected = [
-        (min(point.ts, 2**63 - 1), point.value) for point in measured([data])[0]
-    ]
+    expected = [(min(point.ts, 2**63 - 1), point.value) for point in measured([data])[0]]
     return _difference(points, expected)
 
 
 def of_remote_write(encoding: str) -> Oracle:
-    """Compare with protobuf's classes."""
-    kind = v1["WriteRequest"] if encoding == "prometheus_remote_write" else v2["Request"]
+    """Compare with protobuf's classes of Prometheus's messages."""
+    first = encoding == "prometheus_remote_write"
+    kind = (_V1 if first else _V2)["WriteRequest" if first else "Request"]
 
     def oracle(message: bytes, points: Points | None, reason: str) -> str | None:
-        body = _decompressed(message)
         try:
-            data = kind.FromString(body)
+            data = kind.FromString(_decompressed(message))
         except DecodeError:
-            return None
-        reader = Reader()
+            return None if points is None else "taken, and protobuf refuses it"
         if points is None:
             return None if _stricter(reason) else f"refused, and protobuf takes it: {reason}"
+        reader = Reader()
         try:
-            (reader.read_v1 if kind is v1["WriteRequest"] else reader.read_v2)(0, data)
+            (reader.read_v1 if first else reader.read_v2)(0, data)
         except (IndexError, ValueError):
             return "taken, and a symbol is missing"
         samples = [(read.ts, read.value) for read in reader.found if isinstance(read.value, float)]
         return _difference(points, samples)
 
     return oracle
+
+
+def _without(declarations: str, *fields: str) -> str:
+    """Leave fields out of declarations of messages."""
+    for one in fields:
+        assert one in declarations
+        declarations = declarations.replace(one, "")
+    return declarations
+
+
+_V1: Final = classes(
+    "fuzzed.v1",
+    HISTOGRAM
+    + _without(
+        V1, ", exemplars=3 *Exemplar", ", help=4 string, unit=5 string",
+        "Exemplar: labels=1 *Label, value=2 double, timestamp=3 int64\n",
+    ).lstrip(),
+)  # fmt: skip
+_V2: Final = classes(
+    "fuzzed.v2",
+    HISTOGRAM
+    + _without(
+        V2, "\n  exemplars=4 *Exemplar,",
+        "Exemplar: labels_refs=1 *uint32, value=2 double, timestamp=3 int64\n",
+    ).lstrip(),
+)  # fmt: skip
+# Attributes are bytes, since they are read only of what is new, and of what has points.
+_OTLP: Final = """
+Number: attributes=7 *bytes
+Explicit: attributes=9 *bytes, bucket_counts=6 *fixed64, explicit_bounds=7 *double
+Buckets: bucket_counts=2 *uint64
+Exponential: attributes=1 *bytes, positive=8 Buckets, negative=9 Buckets
+Quantile: quantile=1 double
+Quantiles: attributes=7 *bytes, quantile_values=6 *Quantile
+Numbers: data_points=1 *Number
+Explicits: data_points=1 *Explicit
+Exponentials: data_points=1 *Exponential
+Summaries: data_points=1 *Quantiles
+Metric: name=1 string, unit=3 string, gauge=5 Numbers data, sum=7 Numbers data,
+  histogram=9 Explicits data, exponential_histogram=10 Exponentials data, summary=11 Summaries data
+ScopeMetrics: scope=1 bytes, metrics=2 *Metric
+ResourceMetrics: resource=1 bytes, scope_metrics=2 *ScopeMetrics
+MetricsData: resource_metrics=1 *ResourceMetrics
+"""
+_Otlp: Final = classes("fuzzed.otlp", _OTLP)["MetricsData"]
 
 
 def _decompressed(message: bytes) -> bytes:
