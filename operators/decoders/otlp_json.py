@@ -24,6 +24,7 @@ from operators.decoders.otlp_json_attributes import attribute_hashes, attributes
 from operators.decoders.otlp_json_columns import lists, texts, unsigned
 from operators.decoders.otlp_json_distributions import distribution_columns
 from operators.decoders.otlp_json_schema import schema_of
+from operators.decoders.otlp_json_shapes import fault_of
 from operators.decoders.otlp_kinds import (
     EXPONENTIAL_HISTOGRAM_TYPE,
     GAUGE_TYPE,
@@ -127,9 +128,18 @@ def _parse_all(
         for index in np.flatnonzero(~whole).tolist()
     }
     indexes = np.flatnonzero(whole)
-    parsed, kept, bad = decode_or_reject([values[index] for index in indexes.tolist()], _parse)
-    rejected.update((int(indexes[position]), reason) for position, reason in bad.items())
-    return parsed, indexes[kept].astype(np.uint32), rejected
+    try:
+        parsed = _parse([values[index] for index in indexes.tolist()])
+    except UndecodableError:
+        for index in indexes.tolist():
+            if (cause := fault_of(values[index])) is not None:
+                rejected[index] = f"not OTLP metrics in JSON: {_printable(cause)}"
+        indexes = indexes[~np.isin(indexes, list(rejected))]
+        # What nobody thought of is found the long way.
+        parsed, kept, bad = decode_or_reject([values[index] for index in indexes.tolist()], _parse)
+        rejected.update((int(indexes[position]), reason) for position, reason in bad.items())
+        indexes = indexes[kept]
+    return parsed, indexes.astype(np.uint32), rejected
 
 
 def _parse(values: Sequence[bytes]) -> pa.ListArray:
@@ -139,7 +149,9 @@ def _parse(values: Sequence[bytes]) -> pa.ListArray:
         UndecodableError: one is not JSON, or not of OTLP's shape.
     """
     try:
-        texts = pl.Series([value.strip(WHITESPACE) for value in values], dtype=pl.Binary).cast(pl.String)
+        texts = pl.Series([value.strip(WHITESPACE) for value in values], dtype=pl.Binary).cast(
+            pl.String
+        )
         bare = texts.str.starts_with("[")
         if bare.any():
             wrapped = '{"resourceMetrics":' + texts + "}"
@@ -191,9 +203,14 @@ def _headers(
 
 def _cause(error: pl.exceptions.PolarsError) -> str:
     """Return what a person can use of a long message of Polars'."""
-    cause = str(error).partition("\n")[0].removeprefix("error deserializing JSON: ")[:300]
-    # It quotes the message, which may hold anything.
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cause)
+    return _printable(str(error).partition("\n")[0].removeprefix("error deserializing JSON: "))
+
+
+def _printable(cause: str) -> str:
+    """Return a cause in one line, though it may quote a message that holds anything."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cause[:300]
+    )
 
 
 def _columns(data: pa.StructArray) -> PointColumns:

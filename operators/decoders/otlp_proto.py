@@ -182,9 +182,7 @@ class _Attributes:
         Raises:
             ValueError, DecodeError: some are no protobuf, and ``faults`` does not tell.
         """
-        decoded = key_value_handler().array_to_record_batch(
-            take(buffer, self.spans, pa.binary())
-        )
+        decoded = key_value_handler().array_to_record_batch(take(buffer, self.spans, pa.binary()))
         return _frame(decoded, np.repeat(np.arange(len(self.counts), dtype=np.uint32), self.counts))
 
 

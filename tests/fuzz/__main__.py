@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000, help="messages an encoding")
     parser.add_argument("--encoding", choices=list(TARGETS), action="append")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()) / "headrace-fuzz")
+    parser.add_argument(
+        "--directory", type=Path, default=Path(tempfile.gettempdir()) / "headrace-fuzz"
+    )
     parser.add_argument("--checked", action="store_true", help="have numba check all bounds")
     parser.add_argument("--replay", type=Path, help="a file of a finding")
     told = parser.parse_args(arguments)

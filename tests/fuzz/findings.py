@@ -29,7 +29,10 @@ class Finding:
     def write(self, directory: Path) -> Path:
         """Write it to a file of its own, and return which."""
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{self.encoding}-{self.seed}-{self.poll}-{len(list(directory.iterdir()))}.json"
+        path = (
+            directory
+            / f"{self.encoding}-{self.seed}-{self.poll}-{len(list(directory.iterdir()))}.json"
+        )
         path.write_text(json.dumps(asdict(self), indent=1))
         return path
 
@@ -74,7 +77,9 @@ class LastPoll:
 def describe_error(error: BaseException) -> str:
     """Return what is the same for the same cause: the error, and the last line of ours."""
     frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "/operators/" in frame.filename
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/operators/" in frame.filename
     ]
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}: {str(error)[:400]}"

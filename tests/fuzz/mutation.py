@@ -183,9 +183,7 @@ def _change_piece(
             state, material.corpus, material.bounds[chosen], material.bounds[chosen + 1],
             material.delimiters,
         )  # fmt: skip
-        return splice(
-            work, size, begin, end - begin, material.corpus, first, last - first, limit
-        )
+        return splice(work, size, begin, end - begin, material.corpus, first, last - first, limit)
     token = below(state, len(material.token_bounds) - 1)
     source = material.token_bounds[token]
     taken = material.token_bounds[token + 1] - source

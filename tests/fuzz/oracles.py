@@ -62,15 +62,23 @@ def of_otlp_proto(message: bytes, points: Points | None, reason: str) -> str | N
     except DecodeError:
         return None if points is None else "taken, and protobuf refuses it"
     if points is None:
-        attributes = "OTLP attributes" in reason
-        stricter = attributes or reason.endswith(_STRICTER)
-        return None if stricter else f"refused, and protobuf takes it: {reason}"
+        if reason.endswith(_STRICTER) or ("attributes" in reason and not _is_otlp(message)):
+            return None
+        return f"refused, and protobuf takes it: {reason}"
     try:
         data = MetricsData.FromString(message)
     except DecodeError:
         return None
     expected = [(min(point.ts, 2**63 - 1), point.value) for point in measured([data])[0]]
     return _difference(points, expected)
+
+
+def _is_otlp(message: bytes) -> bool:
+    try:
+        MetricsData.FromString(message)
+    except DecodeError:
+        return False
+    return True
 
 
 def of_remote_write(encoding: str) -> Oracle:
