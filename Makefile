@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done
 
-.PHONY: help demo test chaos bench check lock clean env
+.PHONY: help demo test chaos bench fuzz check lock clean env
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -35,6 +35,9 @@ chaos: $(READY) ## faults, one after the other, under a stream whose result is k
 
 bench: $(READY) ## measure throughput on this machine
 	@$(PY) -m bench $(ARGS)
+
+fuzz: $(READY) ## decode millions of damaged messages
+	@$(PY) -m tests.fuzz $(ARGS)
 
 check: $(READY) ## formatting, lint and types
 	@$(PY) -m ruff format --check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,8 @@ from operators.labels import Texts, combined, hashes, label_hashes, label_object
 from operators.tenants import salted, tenants_of_resources
 
 __all__ = ["MessageTenants", "Resolved", "SeriesRegistry", "name_series"]
+
+_PARTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +137,16 @@ class SeriesRegistry:
     def _without_undecodable(
         self, decoded: Decoded, examples: NDArray[np.intp], tenants: MessageTenants | None
     ) -> Resolved:
-        """Resolve again without the messages to blame. One identity at a time: this is rare."""
+        """Resolve again without the messages to blame: all that hold an identity without a name."""
         points, distributions = decoded.points, decoded.distributions
         messages = np.concatenate([points["message"].to_numpy(), distributions.message])
-        rejected: dict[int, str] = {}
-        for example in examples:
-            try:
-                decoded.describe(np.array([example]))
-            except UndecodableError as error:
-                rejected[int(messages[example])] = str(error)
+        raw = np.concatenate([points["raw"].to_numpy(), distributions.raw])
+        reasons = {int(raw[row]): why for row, why in _undecodable(decoded, examples).items()}
+        held = np.flatnonzero(np.isin(raw, np.array(list(reasons), np.uint64)))
+        rejected = {
+            message: reasons[identity]
+            for message, identity in zip(messages[held].tolist(), raw[held].tolist(), strict=True)
+        }
         kept = np.flatnonzero(~np.isin(messages, list(rejected)))
         size = points.height
         rest = Decoded(
@@ -152,6 +156,25 @@ class SeriesRegistry:
         )
         resolved = self.resolve(rest, tenants)
         return replace(resolved, rejected={**resolved.rejected, **rejected})
+
+
+def _undecodable(decoded: Decoded, rows: NDArray[np.intp]) -> dict[int, str]:
+    """Return which of ``rows`` can't be described, and why.
+
+    Unless the decoder says which, they are tried in parts, and only parts that fail are parted
+    further, since each try costs a millisecond.
+    """
+    try:
+        decoded.describe(rows)
+    except UndecodableError as error:
+        if len(rows) == 1:
+            return {int(rows[0]): str(error)}
+        if error.rows:
+            found = {int(rows[at]): why for at, why in error.rows.items()}
+            return found | _undecodable(decoded, np.delete(rows, list(error.rows)))
+        parts = np.array_split(rows, min(len(rows), _PARTS))
+        return {row: why for part in parts for row, why in _undecodable(decoded, part).items()}
+    return {}
 
 
 def name_series(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import numpy as np
@@ -20,7 +21,16 @@ _PARTS: Final = 16
 
 
 class UndecodableError(ValueError):
-    """A message is not of the format; the text is the reason that its dead letter carries."""
+    """A message is not of the format; the text is the reason that its dead letter carries.
+
+    Attributes:
+        rows: where many were asked for at once, which of them are to blame, and why; empty if
+            that is not known.
+    """
+
+    def __init__(self, reason: str, rows: Mapping[int, str] = MappingProxyType({})) -> None:
+        super().__init__(reason)
+        self.rows = rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from typing import Any, Final
 import ptars
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-__all__ = ["key_value_handler"]
+from operators.decoders.protobuf_wellformed import layout_of
+
+__all__ = ["LAYOUT", "key_value_handler"]
 
 _F: Final = descriptor_pb2.FieldDescriptorProto
 
@@ -31,6 +33,21 @@ _MESSAGES: Final[dict[str, tuple[tuple[str, int, Any, str], ...]]] = {
     "KeyValue": (("key", 1, _F.TYPE_STRING, ""), ("value", 2, "AnyValue", "")),
 }
 _PACKAGE: Final = "headrace.otlp"
+
+LAYOUT: Final = layout_of(
+    "KeyValue",
+    {
+        "KeyValue": _MESSAGES["KeyValue"],
+        "AnyValue": (
+            ("string_value", 1, _F.TYPE_STRING, ""),
+            ("array_value", 5, "ArrayValue", ""),
+            ("kvlist_value", 6, "KeyValueList", ""),
+        ),
+        "ArrayValue": (("values", 1, "AnyValue", ""),),
+        "KeyValueList": (("values", 1, "KeyValue", ""),),
+    },
+)
+"""All that there is to be looked at in an attribute, as ``find_faults`` takes it."""
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:

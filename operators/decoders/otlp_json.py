@@ -17,12 +17,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
+from operators.decoders.json_documents import WHITESPACE, find_whole
 from operators.decoders.nested import combine_hashes, owners
 from operators.decoders.otlp_distributions import distributions_of
 from operators.decoders.otlp_json_attributes import attribute_hashes, attributes_of
 from operators.decoders.otlp_json_columns import lists, texts, unsigned
 from operators.decoders.otlp_json_distributions import distribution_columns
 from operators.decoders.otlp_json_schema import schema_of
+from operators.decoders.otlp_json_shapes import fault_of
 from operators.decoders.otlp_kinds import (
     EXPONENTIAL_HISTOGRAM_TYPE,
     GAUGE_TYPE,
@@ -32,6 +34,7 @@ from operators.decoders.otlp_kinds import (
     kinds_of,
 )
 from operators.decoders.otlp_points import Metrics, PointColumns, points_of
+from operators.decoders.scanning import joined
 
 __all__ = ["OtlpJson"]
 
@@ -54,7 +57,7 @@ class OtlpJson:
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode all kinds of metric."""
-        parsed, messages, rejected = decode_or_reject(values, _parse)
+        parsed, messages, rejected = _parse_all(values)
         scope_lists = lists(parsed.values.field("scopeMetrics"))
         metric_lists = lists(scope_lists.values.field("metrics"))
         metrics = metric_lists.values
@@ -112,6 +115,33 @@ class OtlpJson:
         )
 
 
+def _parse_all(
+    values: Sequence[bytes],
+) -> tuple[pa.ListArray, NDArray[np.uint32], dict[int, str]]:
+    """Return the resource metrics of the good messages, their indexes, and the reasons of the bad."""
+    whole = np.empty(len(values), np.bool_)
+    find_whole(*joined(values), whole)
+    rejected = {
+        index: "not OTLP metrics in JSON: not one object or array"
+        if values[index].strip(WHITESPACE)
+        else "empty message"
+        for index in np.flatnonzero(~whole).tolist()
+    }
+    indexes = np.flatnonzero(whole)
+    try:
+        parsed = _parse([values[index] for index in indexes.tolist()])
+    except UndecodableError:
+        for index in indexes.tolist():
+            if (cause := fault_of(values[index])) is not None:
+                rejected[index] = f"not OTLP metrics in JSON: {_printable(cause)}"
+        indexes = indexes[~np.isin(indexes, list(rejected))]
+        # What nobody thought of is found the long way.
+        parsed, kept, bad = decode_or_reject([values[index] for index in indexes.tolist()], _parse)
+        rejected.update((int(indexes[position]), reason) for position, reason in bad.items())
+        indexes = indexes[kept]
+    return parsed, indexes.astype(np.uint32), rejected
+
+
 def _parse(values: Sequence[bytes]) -> pa.ListArray:
     """Return the resource metrics of each message.
 
@@ -119,7 +149,9 @@ def _parse(values: Sequence[bytes]) -> pa.ListArray:
         UndecodableError: one is not JSON, or not of OTLP's shape.
     """
     try:
-        texts = pl.Series([value.strip() for value in values], dtype=pl.Binary).cast(pl.String)
+        texts = pl.Series([value.strip(WHITESPACE) for value in values], dtype=pl.Binary).cast(
+            pl.String
+        )
         bare = texts.str.starts_with("[")
         if bare.any():
             wrapped = '{"resourceMetrics":' + texts + "}"
@@ -171,7 +203,14 @@ def _headers(
 
 def _cause(error: pl.exceptions.PolarsError) -> str:
     """Return what a person can use of a long message of Polars'."""
-    return str(error).partition("\n")[0].removeprefix("error deserializing JSON: ")[:300]
+    return _printable(str(error).partition("\n")[0].removeprefix("error deserializing JSON: "))
+
+
+def _printable(cause: str) -> str:
+    """Return a cause in one line, though it may quote a message that holds anything."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cause[:300]
+    )
 
 
 def _columns(data: pa.StructArray) -> PointColumns:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import (
     AnyValue,
@@ -34,11 +36,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from operators.decoders.base import Decoded, Description, UndecodableError
-from operators.decoders.otlp_descriptor import key_value_handler
+from operators.decoders.otlp_descriptor import LAYOUT, key_value_handler
 from operators.decoders.otlp_distributions import distributions_of
 from operators.decoders.otlp_levels import Columns
 from operators.decoders.otlp_scan import ATTRIBUTES_FIELD, REASONS, scan
 from operators.decoders.protobuf import spans_of_field, take
+from operators.decoders.protobuf_wellformed import find_faults
 from operators.decoders.scanning import joined
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 
@@ -114,19 +117,23 @@ def _describe(
         },
         schema=STREAMS,
     )
+    of_points = _Attributes.find(buffer, spans, fields)
+    of_resources = _Attributes.find(
+        buffer, found.resources[resources], np.full(len(resources), _RESOURCE_ATTRIBUTES)
+    )
+    faults = of_points.faults + np.where(of_points.faults, 0, of_resources.faults[resource])
+    if faults.any():
+        reasons = {int(at): f"{_PREFIX}{REASONS[int(faults[at])]}" for at in np.flatnonzero(faults)}
+        raise UndecodableError(next(iter(reasons.values())), reasons)
     try:
-        return Description(
-            streams,
-            _attributes(buffer, spans, fields),
-            _attributes(
-                buffer, found.resources[resources], np.full(len(resources), _RESOURCE_ATTRIBUTES)
-            ),
-        )
-    except ValueError as error:
-        cause = str(error).removeprefix("failed to decode Protobuf message: ")
-        raise UndecodableError(f"not OTLP attributes in protobuf: {cause}") from None
+        return Description(streams, of_points.read(buffer), of_resources.read(buffer))
+    except (ValueError, DecodeError) as error:
+        # Polars adds lines to say where it was.
+        cause = str(error).partition("\n")[0].removeprefix("failed to decode Protobuf message: ")
+        raise UndecodableError(f"{_PREFIX}{cause}") from None
 
 
+_PREFIX: Final = "not OTLP attributes in protobuf: "
 _FIELD_OF_SHAPE: Final = np.array([ATTRIBUTES_FIELD[shape] for shape in (0, 1, 2)])
 
 
@@ -140,26 +147,50 @@ def _texts(buffer: NDArray[np.uint8], metrics: NDArray[Any], field: str) -> pl.S
     return _series(take(buffer, spans, pa.string()))
 
 
-def _attributes(
-    buffer: NDArray[np.uint8], messages: NDArray[np.int64], fields: NDArray[np.int64]
-) -> pl.DataFrame:
-    """Decode the KeyValue messages in a field of each message, into an ATTRIBUTES frame.
+@dataclass(frozen=True, slots=True)
+class _Attributes:
+    """The attributes of messages, where they stand in the poll's buffer.
 
-    Raises:
-        ValueError: some are no protobuf.
+    ``counts`` is how many each message has, and ``spans`` where each begins and ends; ``faults``
+    are keys of ``REASONS`` for messages that have some that are none, and 0 for the others.
     """
-    counts = np.empty(len(messages), np.int64)
-    none = np.empty((0, 2), np.int64)
-    found = spans_of_field(buffer.ctypes.data, messages, fields, counts, none)
-    if found < 0:
-        raise ValueError(REASONS[found])
-    spans = np.empty((found, 2), np.int64)
-    spans_of_field(buffer.ctypes.data, messages, fields, counts, spans)
-    decoded = key_value_handler().array_to_record_batch(take(buffer, spans, pa.binary()))
+
+    counts: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    faults: NDArray[np.int64]
+
+    @classmethod
+    def find(
+        cls, buffer: NDArray[np.uint8], messages: NDArray[np.int64], fields: NDArray[np.int64]
+    ) -> Self:
+        """Find the KeyValue messages in a field of each message."""
+        base = buffer.ctypes.data
+        counts = np.empty(len(messages), np.int64)
+        size = spans_of_field(base, messages, fields, counts, np.empty((0, 2), np.int64))
+        spans = np.empty((size, 2), np.int64)
+        spans_of_field(base, messages, fields, counts, spans)
+        of_each = np.empty(size, np.int64)
+        find_faults(base, spans, LAYOUT, of_each)
+        faults = np.minimum(counts, 0)
+        counts = np.maximum(counts, 0)
+        np.minimum.at(faults, np.repeat(np.arange(len(messages)), counts), of_each)
+        return cls(counts, spans, faults)
+
+    def read(self, buffer: NDArray[np.uint8]) -> pl.DataFrame:
+        """Decode them into an ATTRIBUTES frame.
+
+        Raises:
+            ValueError, DecodeError: some are no protobuf, and ``faults`` does not tell.
+        """
+        decoded = key_value_handler().array_to_record_batch(take(buffer, self.spans, pa.binary()))
+        return _frame(decoded, np.repeat(np.arange(len(self.counts), dtype=np.uint32), self.counts))
+
+
+def _frame(decoded: pa.RecordBatch, owner: NDArray[np.uint32]) -> pl.DataFrame:
     value = decoded.column("value")
     frame = pl.DataFrame(
         {
-            "owner": np.repeat(np.arange(len(messages), dtype=np.uint32), counts),
+            "owner": owner,
             "key": _series(decoded.column("key")),
             **{field.name: _series(value.field(field.name)) for field in value.type},
         }

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from operators.decoders.scanning import Word, compiled, fold
 
 __all__ = [
-    "CUT_OFF", "FIXED64", "LENGTH", "NOT_UTF8", "REASONS", "VARINT", "WRONG_TYPE", "byte_at",
+    "CUT_OFF", "FIXED64", "LENGTH", "NOT_UTF8", "REASONS", "TOO_DEEP", "VARINT", "WRONG_TYPE", "byte_at",
     "double_at", "hash_bytes", "read_length", "read_tag", "read_varint", "signed", "skip",
     "spans_of_field", "take", "valid_utf8", "word_at", "zigzag",
 ]  # fmt: skip
@@ -46,6 +46,7 @@ BAD_TAG: Final = -3
 WRONG_TYPE: Final = -4
 BAD_GROUP: Final = -5
 NOT_UTF8: Final = -6
+TOO_DEEP: Final = -7
 REASONS: Final[Mapping[int, str]] = {
     CUT_OFF: "it is cut off",
     BAD_VARINT: "an integer has more than 64 bits",
@@ -53,6 +54,7 @@ REASONS: Final[Mapping[int, str]] = {
     WRONG_TYPE: "a field is not of its type",
     BAD_GROUP: "a group does not end as it began",
     NOT_UTF8: "a text is not UTF-8",
+    TOO_DEEP: "messages lie too deep in each other",
 }
 
 _ODD: Final = np.uint64(0xE7037ED1A0B428DB)
@@ -269,32 +271,35 @@ def spans_of_field(
         base: the address of the buffer that holds the messages.
         messages: where each begins and ends in it, a row each.
         numbers: the number of the field in each of them.
-        counts: is filled with the number of elements of each.
+        counts: is filled with the number of elements of each, or the reason why it is no message.
         spans: is filled with where each element begins and ends, as far as there are rows.
 
     Returns:
-        The number of elements of all, or the reason why a message is none.
+        The number of elements of all.
     """
     found = 0
     for i in range(len(messages)):
         at, end = base + messages[i, 0], base + messages[i, 1]
         before = found
-        while at < end:
+        while 0 <= at < end:
             tag, at = read_tag(at, end)
             if at < 0:
-                return at
+                break
             if tag >> 3 != numbers[i]:
                 at = skip(tag, at, end)
             elif tag & 7 != LENGTH:
-                return WRONG_TYPE
+                at = WRONG_TYPE
             else:
                 start, at = read_length(at, end)
+                if at < 0:
+                    break
                 if found < len(spans):
                     spans[found, 0], spans[found, 1] = start - base, at - base
                 found += 1
-            if at < 0:
-                return at
         counts[i] = found - before
+        if at < 0:
+            counts[i] = at
+            found = before
     return found
 
 

@@ -23,7 +23,7 @@ from operators.decoders.prometheus_metrics import (
     describe_streams,
     samples_of,
 )
-from operators.decoders.remote_write_descriptor import write_request_handler
+from operators.decoders.remote_write_descriptor import LAYOUT, write_request_handler
 from operators.decoders.remote_write_labels import LabelColumns
 from operators.decoders.remote_write_messages import parse_messages, parse_with
 
@@ -47,7 +47,7 @@ class RemoteWrite:
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode samples and native histograms; exemplars are ignored."""
-        parsed, messages, rejected = parse_messages(values, _parse)
+        parsed, messages, rejected = parse_messages(values, _parse, LAYOUT)
         lists = parsed.field("timeseries")
         encoded = lists.values.field("labels")
         labels = LabelColumns.read(encoded)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
+from operators.decoders.protobuf_wellformed import layout_of
 from operators.decoders.reduced_descriptor import REPEATED, Field, Messages, handler_of
 
-__all__ = ["request_v2_handler", "write_request_handler"]
+__all__ = ["LAYOUT", "LAYOUT_V2", "request_v2_handler", "write_request_handler"]
 
 # A histogram is the same message in both versions, but for what 2.0 added at its end.
 _HISTOGRAM: Final[Messages] = {
@@ -74,6 +75,11 @@ _V2: Final[Messages] = {
         ("timeseries", 5, "TimeSeries", REPEATED),
     ),
 }
+
+LAYOUT: Final = layout_of("WriteRequest", _V1)
+"""What ptars looks at in 1.0, as ``find_faults`` takes it."""
+LAYOUT_V2: Final = layout_of("Request", _V2)
+"""The same in 2.0."""
 
 
 @cache

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from operators.decoders.base import UndecodableError, decode_or_reject
 from operators.decoders.nested import offsets
+from operators.decoders.protobuf import REASONS
+from operators.decoders.protobuf_wellformed import find_faults
 from operators.decoders.protobuf_wire import count_fields
+from operators.decoders.scanning import joined
 from operators.decoders.snappy_block import NotSnappyError, decompress
 
 __all__ = ["parse_messages", "parse_with"]
@@ -21,7 +24,9 @@ _LEAST_A_FIELD: Final = 6  # bytes, on average
 
 
 def parse_messages(
-    values: Sequence[bytes], parse: Callable[[Sequence[bytes]], pa.StructArray]
+    values: Sequence[bytes],
+    parse: Callable[[Sequence[bytes]], pa.StructArray],
+    layout: NDArray[np.int64],
 ) -> tuple[pa.StructArray, NDArray[np.uint32], dict[int, str]]:
     """Decompress and parse a poll.
 
@@ -31,6 +36,7 @@ def parse_messages(
     Args:
         values: the messages.
         parse: makes an array with one row a message, or raises ``UndecodableError``.
+        layout: of the messages that it parses, see ``find_faults``.
 
     Returns:
         The rows of the good messages, the index of each in ``values``, and the reasons of the bad.
@@ -53,11 +59,30 @@ def parse_messages(
             continue
         bodies.append(body)
         indexes.append(index)
+    faults = _faults(bodies, layout)
+    for position in np.flatnonzero(faults).tolist():
+        index = indexes[position]
+        reason = f"not remote write in protobuf: {REASONS[int(faults[position])]}"
+        rejected[index] = _both(reason, bare.get(index))
+    whole = np.flatnonzero(faults == 0).tolist()
+    bodies, indexes = [bodies[i] for i in whole], [indexes[i] for i in whole]
     parsed, kept, bad = decode_or_reject(bodies, parse)
     for position, reason in bad.items():
-        index = indexes[position]
-        rejected[index] = f"{reason}; not Snappy: {bare[index]}" if index in bare else reason
+        rejected[indexes[position]] = _both(reason, bare.get(indexes[position]))
     return parsed, np.array(indexes, np.uint32)[kept], rejected
+
+
+def _faults(bodies: Sequence[bytes], layout: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return why each message is not well-formed, 0 if it is."""
+    buffer, bounds = joined(bodies)
+    faults = np.empty(len(bodies), np.int64)
+    find_faults(buffer.ctypes.data, np.stack((bounds[:-1], bounds[1:]), axis=1), layout, faults)
+    return faults
+
+
+def _both(reason: str, not_snappy: str | None) -> str:
+    """Return why what is no block of Snappy is no message either."""
+    return f"{reason}; not Snappy: {not_snappy}" if not_snappy else reason
 
 
 def _is_bomb(body: bytes) -> bool:

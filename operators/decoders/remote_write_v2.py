@@ -18,7 +18,7 @@ from operators.decoders.base import Decoded, Description
 from operators.decoders.nested import combine_hashes, hash_values, offsets, owners
 from operators.decoders.prometheus_histograms import histograms_of
 from operators.decoders.prometheus_metrics import NAME, SeriesColumns, describe_streams, samples_of
-from operators.decoders.remote_write_descriptor import request_v2_handler
+from operators.decoders.remote_write_descriptor import LAYOUT_V2, request_v2_handler
 from operators.decoders.remote_write_messages import parse_messages, parse_with
 
 __all__ = ["RemoteWriteV2"]
@@ -43,7 +43,7 @@ class RemoteWriteV2:
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode samples and native histograms; exemplars and help texts are ignored."""
-        parsed, messages, rejected = parse_messages(values, _parse)
+        parsed, messages, rejected = parse_messages(values, _parse, LAYOUT_V2)
         lists = parsed.field("timeseries")
         message = owners(lists)
         labels = _Labels.read(parsed.field("symbols"), lists.values, message)
