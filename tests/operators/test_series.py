@@ -36,7 +36,7 @@ def named(
         {**usual, "resource": min(number, len(resources) - 1)} for number in range(len(attributes))
     ]
     return name_series(
-        tenant,
+        pl.Series([tenant]),
         Description(pl.DataFrame(rows, schema=STREAMS), frame(attributes), frame(resources)),
         ["service.name", "host.name"],
         Enrichment(rules or Rules()),
@@ -88,9 +88,8 @@ def test_a_key_that_stands_twice_has_its_last_value():
         [{"name": "m", "unit": "", "kind": 0, "scope": "", "resource": 0}], schema=STREAMS
     )
     description = Description(stream, attributes, frame([{}]))
-    assert name_series("t", description, [], Enrichment(Rules()))["labels"].to_list() == [
-        '{"a":"2"}'
-    ]
+    found = name_series(pl.Series(["t"]), description, [], Enrichment(Rules()))
+    assert found["labels"].to_list() == ['{"a":"2"}']
 
 
 def test_the_series_is_a_stable_hash_of_tenant_name_and_labels():
@@ -124,6 +123,17 @@ def test_dropping_a_label_makes_one_series_of_many_identities():
     assert found["identity"].n_unique() == 2
 
 
+def test_each_stream_may_have_a_tenant_of_its_own():
+    streams = pl.DataFrame(
+        [{"name": "m", "unit": "", "kind": 0, "scope": "", "resource": 0}] * 3, schema=STREAMS
+    )
+    description = Description(streams, frame([{}] * 3), frame([{}]))
+    tenants = ["b", "a", "b"]
+    found = name_series(pl.Series(tenants), description, [], Enrichment(Rules()))
+    assert found["tenant"].to_list() == tenants
+    assert found["series"][0] == found["series"][2] != found["series"][1]
+
+
 def test_no_streams_have_no_names():
     empty = Description(pl.DataFrame(schema=STREAMS), frame([]), frame([]))
-    assert name_series("t", empty, ["a"], Enrichment(Rules())).height == 0
+    assert name_series(pl.Series(["t"]), empty, ["a"], Enrichment(Rules())).height == 0
