@@ -125,6 +125,17 @@ def test_dropping_a_label_makes_one_series_of_many_identities():
     assert found["identity"].n_unique() == 2
 
 
+def test_each_stream_may_have_a_tenant_of_its_own():
+    streams = pl.DataFrame(
+        [{"name": "m", "unit": "", "kind": 0, "scope": "", "resource": 0}] * 3, schema=STREAMS
+    )
+    description = Description(streams, frame([{}] * 3), frame([{}]))
+    tenants = ["b", "a", "b"]
+    found = name_series(pl.Series(tenants), description, [], Enrichment(Rules()))
+    assert found["tenant"].to_list() == tenants
+    assert found["series"][0] == found["series"][2] != found["series"][1]
+
+
 def test_no_streams_have_no_names():
     empty = Description(pl.DataFrame(schema=STREAMS), frame([]), frame([]))
     assert name_series(pl.Series(["t"]), empty, ["a"], Enrichment(Rules())).height == 0
