@@ -70,7 +70,7 @@ class Fuzzing:
             self._check(values, positions)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 -- a panic of Rust's is no Exception
+        except BaseException as error:
             self._note(describe_error(error), values)
         faulthandler.cancel_dump_traceback_later()
         self.polls += 1
@@ -149,7 +149,7 @@ class Fuzzing:
                 checks.check_alone(self._decoder, values, decoded, index)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             return describe_error(error)[:40] == what[:40]
         return False
 
