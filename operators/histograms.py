@@ -10,7 +10,7 @@ anew, the point adds nothing, and later ones count from it.
 A summary's count and sum are taken the same way. Its quantiles are those of the window's last point.
 """
 
-# ruff: noqa: PLR0124, PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
+# ruff: noqa: PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
 
 from __future__ import annotations
 
