@@ -337,8 +337,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         else:
             wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
         self._consumer.assign(wanted)
-        if wanted:  # a pause outlives an assignment
-            self._consumer.resume(wanted)
+        self._consumer.resume(wanted)  # those that a replay had paused stay so otherwise
 
     def _numbers(self, topic: str, first: bool) -> list[int]:
         """Return the numbers of a topic's partitions; none if it does not exist (yet)."""
