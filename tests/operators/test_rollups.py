@@ -1,0 +1,78 @@
+"""Rows merge in any order and grouping: those of gauges, counters and histograms in one series too."""
+
+from math import inf, nan
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.rollups import Rows, merge_rows
+
+NOTHING = (0, 0.0, nan, nan, -(2**62), nan, 0.0)
+"""What a window comes to whose only point was taken back."""
+
+Row = tuple[int, float, float, float, int, float, float]
+
+
+def rows(*listed: Row) -> Rows:
+    columns = list(zip(*listed, strict=True))
+    owner = np.zeros(len(listed), np.int32)
+    count, last_ts = np.array(columns[0], np.int64), np.array(columns[4], np.int64)
+    total, least, most = (np.array(column, float) for column in columns[1:4])
+    return Rows(
+        owner, count, total, least, most, last_ts, np.array(columns[5], float),
+        np.array(columns[6], float),
+    )  # fmt: skip
+
+
+def merged(*parts: Rows) -> list[float]:
+    (found,) = zip(*(column.tolist() for column in merge_rows(parts, 1)[1:]), strict=True)
+    return list(found)
+
+
+numbers = st.builds(
+    lambda ts, value, counter: (1, value, value, value, ts, value, value if counter else nan),
+    st.integers(0, 3), st.integers(-5, 5).map(float), st.booleans(),
+)  # fmt: skip
+histograms = st.builds(
+    lambda ts, count, known: (
+        count, 2.0 * count, 1.0 if known and count else nan, 4.0 if known and count else nan, ts,
+        nan, float(count),
+    ),
+    st.integers(0, 3), st.integers(0, 3), st.booleans(),
+)  # fmt: skip
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.one_of(numbers, histograms, st.just(NOTHING)), min_size=1), st.randoms())
+def test_merging_does_not_depend_on_order_or_grouping(listed, random):
+    whole = merged(rows(*listed))
+    one_by_one = rows(listed[0])
+    for row in listed[1:]:
+        one_by_one = merge_rows([one_by_one, rows(row)], 1)
+    assert merged(one_by_one) == pytest.approx(whole, nan_ok=True, rel=1e-12)
+    random.shuffle(listed)
+    assert merged(rows(*listed)) == pytest.approx(whole, nan_ok=True, rel=1e-12)
+
+
+def test_extremes_are_known_if_they_are_known_of_all_that_was_observed():
+    known = (2, 5.0, 1.0, 4.0, 7, nan, 2.0)
+    unknown = (2, 5.0, nan, nan, 8, nan, 2.0)
+    assert merged(rows(known, NOTHING))[2:4] == [1.0, 4.0]
+    assert merged(rows(NOTHING, known))[2:4] == [1.0, 4.0]
+    for listed in ((known, unknown), (unknown, known)):
+        assert np.isnan(merged(rows(*listed))[2:4]).all()
+
+
+def test_the_last_value_is_the_latest_that_there_is():
+    gauge = (1, 3.0, 3.0, 3.0, 5, 3.0, nan)
+    histogram = (1, 9.0, nan, nan, 6, nan, 1.0)
+    for listed in ((gauge, histogram), (histogram, gauge)):
+        assert merged(rows(*listed))[5] == 3.0
+
+
+def test_sums_that_overflow_are_infinite_and_not_nothing():
+    huge = (1, 1e308, 1e308, 1e308, 5, 1e308, 1e308)
+    found = merged(rows(huge, huge, huge))
+    assert (found[1], found[6]) == (inf, inf)
