@@ -8,6 +8,9 @@ from typing import Protocol
 
 import pytest
 
+from flows.settings import Enrichment
+from operators.decoders import DECODERS
+from operators.warm_up import compile_kernels
 from tests.conftest import TopicFactory
 from tests.flows.metrics_flow import MetricsFlow
 
@@ -19,9 +22,15 @@ class FlowFactory(Protocol):
         """Return a flow that reads a new topic, or this one; `on` is another broker's address."""
 
 
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """Loops on the disk as compiled, so that no flow takes a minute of a test's time to start."""
+    compile_kernels(DECODERS, Enrichment())
+
+
 @pytest.fixture
 def new_flow(
-    tmp_path: Path, topic: TopicFactory, request: pytest.FixtureRequest
+    tmp_path: Path, topic: TopicFactory, request: pytest.FixtureRequest, compiled: None
 ) -> Iterator[FlowFactory]:
     """A factory of flows; what still runs after the test is killed."""
     made: list[MetricsFlow] = []

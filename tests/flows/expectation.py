@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.load import SERIES_A_MESSAGE, Load
-from tests.flows.telemetry import SECOND, Point
+from tests.flows.telemetry import SECOND, Histogram, Point
 
 FIELDS = ("count", "sum", "min", "max", "mean", "last", "increase", "rate", "revision")
 RESOURCE_LABELS = (
@@ -104,6 +104,48 @@ def _fields(cell: Sequence[tuple[Point, float | None]], window: int) -> dict[str
         "rate": None if increase is None else increase / (window / SECOND),
         "revision": 0,
     }
+
+
+def observed(
+    points: Iterable[Histogram], window: int
+) -> dict[tuple[str, int], tuple[Histogram | None, Histogram]]:
+    """Return the last point before, and the last one in, each window of each cumulative histogram,
+    by series and start. What was observed in the window is what the latter has more.
+
+    They never start anew, and the first point of each starts from zero.
+    """
+    streams: dict[str, list[Histogram]] = defaultdict(list)
+    for point in points:
+        labels = {k: v for k, v in point.resource.items() if k in RESOURCE_LABELS}
+        streams[series_key(point.name, labels | point.attributes)].append(point)
+    found: dict[tuple[str, int], tuple[Histogram | None, Histogram]] = {}
+    for series, stream in streams.items():
+        assert len({point.start for point in stream}) == 1
+        before: Histogram | None = None
+        by_window = itertools.groupby(
+            sorted(stream, key=lambda point: point.ts), lambda point: point.ts // window * window
+        )
+        for start, inside in by_window:
+            *_, last = inside
+            found[series, start] = before, last
+            before = last
+    return found
+
+
+def from_histograms(points: Iterable[Histogram], window: int) -> pl.DataFrame:
+    """Return the rollups of cumulative histograms, percentiles aside."""
+    rows = []
+    for (series, start), (before, last) in observed(points, window).items():
+        count = last.count - (before.count if before else 0)
+        total = last.sum - (before.sum if before else 0.0)
+        rows.append(
+            {
+                "series": series, "time": start, "count": count, "sum": total,
+                "mean": total / count if count else None, "increase": float(count),
+                "rate": count / (window / SECOND), "revision": 0,
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, schema=SCHEMA)
 
 
 def from_load(load: Load, window: int) -> pl.DataFrame:

@@ -151,12 +151,15 @@ class MetricsFlow:
 
     # What it wrote.
 
-    def rollups(self, window: str = "10s", *, scores: bool = False) -> pl.DataFrame:
-        """Return all points of a bucket; fields of ``expectation.SCHEMA`` and, if wanted, scores.
+    def rollups(
+        self, window: str = "10s", *, scores: bool = False, percentiles: bool = False
+    ) -> pl.DataFrame:
+        """Return all points of a bucket: fields of ``expectation.SCHEMA``, and others if wanted.
 
         A field that is not among them fails the test.
         """
-        schema = SCHEMA | (dict.fromkeys(SCORE_FIELDS, pl.Float64) if scores else {})
+        more = (SCORE_FIELDS if scores else ()) + (PERCENTILES if percentiles else ())
+        schema = SCHEMA | dict.fromkeys(more, pl.Float64)
         columns: dict[str, list[Any]] = {name: [] for name in schema}
         for answer in self.ask(window, "SELECT * FROM /.*/ GROUP BY *"):
             tags = {key: value for key, value in answer.get("tags", {}).items() if value}
@@ -215,4 +218,5 @@ class MetricsFlow:
         return [hit["_source"] | {"_id": hit["_id"]} for hit in answer.json()["hits"]["hits"]]
 
 
+PERCENTILES = ("p50", "p90", "p95", "p99")
 SCORE_FIELDS = ("score", "expected", "lower", "upper")

@@ -40,6 +40,19 @@ class Point:
     unit: str = ""
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """A point of a cumulative histogram, its buckets aside; times in nanoseconds."""
+
+    name: str
+    ts: int
+    start: int
+    count: int
+    sum: float
+    attributes: Mapping[str, str]
+    resource: Mapping[str, str]
+
+
 def encode(points: Iterable[Point]) -> bytes:
     """Return an OTLP message of these points."""
     data = MetricsData()
@@ -91,11 +104,56 @@ def decode(message: bytes) -> Iterator[Point]:
                     )
 
 
-def decode_json(message: bytes) -> Iterator[Point]:
-    """Yield the points of an OTLP message in JSON. Whole numbers may be texts there."""
+def decode_histograms(message: bytes) -> Iterator[Histogram]:
+    """Yield the points of cumulative histograms, of explicit and of exponential buckets."""
+    for resource in MetricsData.FromString(message).resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                which = metric.WhichOneof("data")
+                if which not in ("histogram", "exponential_histogram"):
+                    continue
+                data = getattr(metric, which)
+                assert data.aggregation_temporality == TEMPORALITY["cumulative"]
+                for point in data.data_points:
+                    yield Histogram(
+                        name=metric.name,
+                        ts=point.time_unix_nano,
+                        start=point.start_time_unix_nano,
+                        count=point.count,
+                        sum=point.sum,
+                        attributes=_texts(point.attributes),
+                        resource=_texts(resource.resource.attributes),
+                    )
+
+
+def decode_json_histograms(message: bytes) -> Iterator[Histogram]:
+    """Yield the points of cumulative histograms of an OTLP message in JSON."""
+    for resource in _json_resources(message):
+        for scope in resource["scopeMetrics"]:
+            for metric in scope["metrics"]:
+                data = metric.get("histogram") or metric.get("exponentialHistogram")
+                assert data is None or data["aggregationTemporality"] == 2
+                for point in data["dataPoints"] if data else ():
+                    yield Histogram(
+                        name=metric["name"],
+                        ts=int(point["timeUnixNano"]),
+                        start=int(point["startTimeUnixNano"]),
+                        count=int(point["count"]),
+                        sum=float(point["sum"]),
+                        attributes=_json_texts(point["attributes"]),
+                        resource=_json_texts(resource["resource"]["attributes"]),
+                    )
+
+
+def _json_resources(message: bytes) -> list[dict[str, Any]]:
     document = json.loads(message)
     # Rotel leaves the outer object away.
-    for resource in document if isinstance(document, list) else document["resourceMetrics"]:
+    return document if isinstance(document, list) else document["resourceMetrics"]
+
+
+def decode_json(message: bytes) -> Iterator[Point]:
+    """Yield the points of an OTLP message in JSON. Whole numbers may be texts there."""
+    for resource in _json_resources(message):
         resource_attributes = _json_texts(resource["resource"]["attributes"])
         for scope in resource["scopeMetrics"]:
             for metric in scope["metrics"]:
