@@ -10,7 +10,6 @@ of ``sinks.line_protocol.FIELDS``; null ones are absent.
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import re
@@ -25,6 +24,7 @@ import polars as pl
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
+from isal import igzip
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
@@ -38,7 +38,7 @@ __all__ = ["InfluxDB", "InfluxDBSettings", "bucket_name", "connect", "unavailabl
 _log = logging.getLogger(__name__)
 
 _DROPPED: Final = re.compile(r"dropped=(\d+)")
-_GZIP_LEVEL: Final = 1
+_GZIP_LEVEL: Final = 1  # of isal: a third of the time that zlib takes, and smaller
 
 
 class InfluxDBSettings(Protocol):
@@ -164,7 +164,7 @@ class InfluxDB(Destination):
         body = batch.lines.str.join("\n").item().encode()
         encoding = {}
         if self._settings.gzip:
-            body = gzip.compress(body, _GZIP_LEVEL)
+            body = igzip.compress(body, _GZIP_LEVEL)
             encoding = {"content_encoding": "gzip"}
         self._service.post_write(
             self._settings.org,
