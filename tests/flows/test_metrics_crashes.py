@@ -40,8 +40,15 @@ def test_what_survives_kill_9_equals_an_undisturbed_run(
     feeder.start()
     *killed, last = workers
     for number in killed:
+        before = flow.rollups_there()
         process = flow.start(*recovery, "-w", number)
-        time.sleep(moments.uniform(1.5, 5.0))
+        # However slow the machine is, it is killed at work, and not while it starts.
+        flow.wait_until(
+            "more rollups",
+            lambda seen=before: flow.rollups_there() > seen or not feeder.is_alive(),
+            process,
+        )
+        time.sleep(moments.uniform(0.0, 3.0))
         assert process.poll() is None, flow.log_tail()
         process.kill()
         process.wait()
