@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from operators.frames import DELTA_HISTOGRAM, SUMMARY
 from operators.rollups import NO_ROWS, Rows
 from operators.sketches import NO_SKETCHES, Sketches, compact
-from operators.sums import JITTER
+from operators.sums import JITTER, overlaps_with
 
 __all__ = ["NO_HISTOGRAMS", "Histograms", "concat_histograms", "observe", "take_histograms"]
 
@@ -155,7 +155,11 @@ def _observe(
         if i < old:
             share = 0
         elif kind == DELTA_HISTOGRAM:
-            if previous >= 0 and 0 < start < points.ts[previous] and points.start[previous] != 0:
+            if (
+                previous >= 0
+                and points.start[previous] != 0
+                and overlaps_with(points.ts[previous], start, ts)
+            ):
                 continue  # an overlap
             share = 1
         elif previous < 0:

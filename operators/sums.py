@@ -6,7 +6,8 @@ has it (metrics/data-model, "Resets and gaps" and "Overlap"):
 
 * A point with the time of one already there is a duplicate and counts once; of different values
   for one time the largest stands. Deltas without a start time are events, and all of them count.
-* Delta: a point whose interval overlaps the one before it is left out.
+* Delta: a point whose interval overlaps the one before it is left out. Clocks wobble: what reaches
+  back by less than ``JITTER``, and by less than half of itself, is no overlap.
 * Cumulative: a new start time means that the sum began anew from zero. A start equal to the
   point's own time is unknown: the point adds nothing, and later ones count from it. Without a
   new start time a fall of the value means the same as one (Prometheus). Start times worked out
@@ -30,7 +31,16 @@ from numpy.typing import NDArray
 from operators.frames import CUMULATIVE, DELTA
 from operators.rollups import Rows
 
-__all__ = ["JITTER", "NOTHING_BEFORE", "Points", "Sorted", "Tails", "aggregate", "sort_points"]
+__all__ = [
+    "JITTER",
+    "NOTHING_BEFORE",
+    "Points",
+    "Sorted",
+    "Tails",
+    "aggregate",
+    "overlaps_with",
+    "sort_points",
+]
 
 NOTHING_BEFORE: Final = -(2**62)
 """The time of a tail that there is not."""
@@ -113,6 +123,13 @@ def sort_points(points: Points, rows: int) -> Sorted:
     return Sorted(bounds, ts, start, value)
 
 
+@njit(cache=True, nogil=True)
+def overlaps_with(before: int, start: int, ts: int) -> bool:
+    """Say whether the interval from ``start`` to ``ts`` overlaps one that ended at ``before``."""
+    back = before - start
+    return start > 0 and back > 0 and (back > JITTER or 2 * back >= ts - start)
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _settle(rows: Rows, at: int, lost: float, rise_lost: float) -> None:
     """Add what the sums lost to rounding; nothing where they overflowed."""
@@ -173,7 +190,7 @@ def aggregate(
             first = before == NOTHING_BEFORE
             rise = np.nan
             if kind == DELTA:
-                if not first and 0 < start < before and origin != 0:
+                if not first and origin != 0 and overlaps_with(before, start, ts):
                     overlaps += 1
                     continue
                 rise = value

@@ -93,12 +93,18 @@ def once(points: Iterable[Point], kind: int) -> list[Point]:
     return sorted([*events, *by_time.values()], key=lambda p: (p.ts, -p.value, -p.start))
 
 
+def is_overlap(point: AnyPoint, end: int) -> bool:
+    """Whether a delta's interval overlaps one that ended at ``end``, and not for a wobbling clock."""
+    reach = end - point.start
+    return reach > 0 and (reach > 10**9 or reach * 2 >= point.ts - point.start)
+
+
 def without_overlaps(points: Iterable[Point]) -> list[Point]:
     """Return the deltas whose interval does not reach into that of one kept before."""
     kept: list[Point] = []
     for point in points:
         before = kept[-1] if kept else None
-        if before and before.start and point.start and point.start < before.ts:
+        if before and before.start and point.start and is_overlap(point, before.ts):
             continue
         if before and before.ts == point.ts and point.start:
             continue
@@ -174,7 +180,7 @@ def shares(points: Iterable[HistogramPoint], kind: int, horizon: int) -> list[Sh
         if kind == DELTA_HISTOGRAM:
             if before and point.start and point.ts == before.ts:
                 continue
-            if before and before.start and 0 < point.start < before.ts:
+            if before and before.start and point.start and is_overlap(point, before.ts):
                 continue
             found.append(whole)
         elif before is None:

@@ -155,6 +155,12 @@ DELTAS = {
     "a delta that reaches into the one before is an overlap": [
         (100, 110, 5, 5), (105, 115, 3, 0), (110, 120, 7, 7),
     ],
+    "one that reaches back a little is of a clock that wobbles": [
+        (100, 110, 5, 5), (106, 120, 7, 7), (119, 130, 1, 1),
+    ],
+    "one that reaches back by half of itself is an overlap": [
+        (100, 110, 5, 5), (105, 115, 7, 0), (109, 111, 1, 0),
+    ],
     "one that ended before it counts, though it came later": [
         (110, 120, 7, 7), (100, 110, 5, 5),
     ],
