@@ -23,6 +23,7 @@ __all__ = [
     "concat_points",
     "split_by_window",
     "split_histograms",
+    "take_points",
 ]
 
 _MANY: Final = 1024
@@ -96,6 +97,11 @@ class OpenWindow:
         )
         if self.emitted is not None:
             self.emitted.renumber(change.owners)
+
+
+def take_points(points: Points, chosen: NDArray[np.intp]) -> Points:
+    """Return the points at the indexes ``chosen``, in that order."""
+    return Points._make(column[chosen] for column in points)
 
 
 def concat_points(parts: list[Points]) -> Points:

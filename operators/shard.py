@@ -25,15 +25,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, DELTA, GAUGE, QUANTILES
-from operators.histograms import (
-    NO_HISTOGRAMS,
-    Histograms,
-    concat_histograms,
-    observe,
-    take_histograms,
-)
-from operators.levels import Content, Emitted, Levels, Out, emitted_state, restored_emitted
+from operators.computing import Computing, altered, of_rows, percentiles, with_emptied
+from operators.frames import CUMULATIVE, DELTA
+from operators.histograms import NO_HISTOGRAMS, Histograms, concat_histograms, take_histograms
+from operators.levels import Emitted, Levels, Out, emitted_state, restored_emitted
 from operators.names import REFUSED, UNNAMED, Names, Renumbered
 from operators.open_windows import (
     OpenWindow,
@@ -41,19 +36,12 @@ from operators.open_windows import (
     concat_points,
     split_by_window,
     split_histograms,
+    take_points,
 )
 from operators.packing import pack, unpack
-from operators.rollups import Rows, concat_rows, merge_rows, rollup_frame, take_rows
-from operators.sketches import (
-    NO_SKETCHES,
-    Sketches,
-    concat_sketches,
-    merge_sketches,
-    of_values,
-    quantiles,
-    take_sketches,
-)
-from operators.sums import NOTHING_BEFORE, Points, Sorted, Tails, aggregate, sort_points
+from operators.rollups import concat_rows, rollup_frame, take_rows
+from operators.sketches import concat_sketches, take_sketches
+from operators.sums import Points, Tails, grown, no_tails
 from operators.watermark import UNKNOWN
 
 __all__ = ["Refused", "Shard", "Tally"]
@@ -109,14 +97,13 @@ class Shard:
         self.tally = Tally()
         self._window = windows[0]
         self._lateness = lateness
-        self._horizon = horizon
         # What an open window of any length holds must keep its name.
         self._evict_after = max(evict_after, windows[-1] + windows[0] + lateness)
-        self._sketched = sketched
+        self._computing = Computing(self.names, windows[0], horizon, sketched)
         self._open: dict[int, OpenWindow] = {}
         self._levels = Levels(windows[1:])
-        self._tails = _no_tails(0)  # the last point of each row in a computed window
-        self._base = _no_tails(0)  # and before the first open one
+        self._tails = no_tails(0)  # the last point of each row in a computed window
+        self._base = no_tails(0)  # and before the first open one
         self._histogram_tails = NO_HISTOGRAMS
         self._histogram_base = NO_HISTOGRAMS
         self._closed = UNKNOWN  # watermark of the last close
@@ -246,7 +233,7 @@ class Shard:
         keep = points.ts - points.ts % self._window > limit
         refused = self.names.kinds[points.row] == REFUSED
         self.tally.refused.update(self.names.refused(points.row[refused]))
-        take = take_histograms if isinstance(points, Histograms) else _take_points
+        take = take_histograms if isinstance(points, Histograms) else take_points
         late = ~keep & ~refused
         rest = take(points, np.flatnonzero(keep & ~refused))
         return (take(points, np.flatnonzero(late)) if late.any() else None), rest
@@ -275,16 +262,15 @@ class Shard:
         windows = [self._open[start] for start in due]
         points = concat_points([window.all_points() for window in windows])
         histograms = concat_histograms([window.all_histograms() for window in windows])
-        rows, starts, origins, sketches, sketch_starts, self._histogram_tails = self._work_out(
-            points, histograms, self._tails, self._histogram_tails, count=True
-        )
+        computed = self._computing.compute(points, histograms, self._tails, self._histogram_tails)
+        self._histogram_tails = computed.tails
+        self.tally.duplicates += computed.duplicates
+        self.tally.overlaps += computed.overlaps
         self.names.touch(self._tails.ts)
-        self.names.touch_rows(rows.owner, rows.last_ts)
+        self.names.touch_rows(computed.rows.owner, computed.rows.last_ts)
         for start, window in zip(due, windows, strict=True):
-            mine = starts == start if len(due) > 1 else np.ones(len(starts), np.bool_)
-            window.rows, window.origins = take_rows(rows, mine), origins[mine]
-            window.sketches = take_sketches(sketches, sketch_starts == start)
-            window.content = self._by_series(window.rows, window.sketches)
+            window.rows, window.origins, window.sketches = computed.at(start)
+            window.content = self._computing.by_series(window.rows, window.sketches)
             window.computed = True
         self._computed = max(self._computed, due[-1] + self._window)
         return due
@@ -301,111 +287,34 @@ class Shard:
             window.late = []
         concerned &= self.names.kinds != REFUSED  # what came out before that stands
         computed = {s: w for s, w in sorted(self._open.items()) if w.computed}
-        points = concat_points([_of(w.all_points(), concerned) for w in computed.values()])
+        points = concat_points([of_rows(w.all_points(), concerned) for w in computed.values()])
         histograms = concat_histograms(
-            [_of(w.all_histograms(), concerned) for w in computed.values()]
+            [of_rows(w.all_histograms(), concerned) for w in computed.values()]
         )
         tails = Tails._make(column.copy() for column in self._base)
-        rows, starts, origins, sketches, sketch_starts, histogram_tails = self._work_out(
-            points, histograms, tails, _of(self._histogram_base, concerned), count=False
+        again = self._computing.compute(
+            points, histograms, tails, of_rows(self._histogram_base, concerned)
         )
         for mine, new in zip(self._tails, tails, strict=True):
             mine[concerned] = new[concerned]
-        self._histogram_tails = _by_row([_of(self._histogram_tails, ~concerned), histogram_tails])
+        self._histogram_tails = _by_row([of_rows(self._histogram_tails, ~concerned), again.tails])
         changed: dict[int, NDArray[np.int32]] = {}
         for start, window in computed.items():
-            here = starts == start
-            fresh, fresh_origins = _with_emptied(
-                window.rows, take_rows(rows, here), origins[here], concerned
-            )
-            fresh_sketches = take_sketches(sketches, sketch_starts == start)
+            fresh, fresh_origins, fresh_sketches = again.at(start)
+            fresh, fresh_origins = with_emptied(window.rows, fresh, fresh_origins, concerned)
             if not len(fresh.owner):
                 continue
-            altered = _altered(window.rows, fresh, concerned)
+            changed_rows = altered(window.rows, fresh, concerned)
             kept = ~concerned[window.rows.owner]
             window.origins = np.concatenate([window.origins[kept], fresh_origins])
             window.rows = concat_rows([take_rows(window.rows, kept), fresh])
             window.sketches = concat_sketches(
                 [take_sketches(window.sketches, ~concerned[window.sketches.owner]), fresh_sketches]
             )
-            if len(altered):
-                window.content = self._by_series(window.rows, window.sketches)
-                changed[start] = np.unique(self.names.owner[altered])
+            if len(changed_rows):
+                window.content = self._computing.by_series(window.rows, window.sketches)
+                changed[start] = np.unique(self.names.owner[changed_rows])
         return changed
-
-    def _work_out(
-        self,
-        points: Points,
-        histograms: Histograms,
-        tails: Tails,
-        histogram_tails: Histograms,
-        *,
-        count: bool,
-    ) -> tuple[Rows, NDArray[np.int64], NDArray[np.int64], Sketches, NDArray[np.int64], Histograms]:
-        """Return rows by identity and window, their starts and origins, sketches and theirs, and
-        the histograms' tails. The other tails are brought forward in place.
-        """
-        ordered = sort_points(points, self.names.rows)
-        rows, starts, origins, counts, duplicates, overlaps = aggregate(
-            ordered, self.names.kinds, self._window, self._horizon, tails
-        )
-        if count:
-            self.tally.duplicates += duplicates
-            self.tally.overlaps += overlaps
-        sketches, sketch_starts = NO_SKETCHES, np.empty(0, np.int64)
-        if self._sketched:
-            sketches, sketch_starts = self._sketch_gauges(ordered, counts)
-        if not len(histograms.row):
-            return rows, starts, origins, sketches, sketch_starts, histogram_tails
-        observed, more, more_starts, histogram_tails = self._observe(histograms, histogram_tails)
-        return (
-            concat_rows([rows, observed]),
-            np.concatenate([starts, more_starts]),
-            np.concatenate([origins, np.zeros(len(observed.owner), np.int64)]),
-            concat_sketches([sketches, more]),
-            np.concatenate([sketch_starts, more_starts]),
-            histogram_tails,
-        )
-
-    def _observe(
-        self, histograms: Histograms, tails: Histograms
-    ) -> tuple[Rows, Sketches, NDArray[np.int64], Histograms]:
-        kinds = self.names.kinds
-        of_each = kinds[histograms.row]
-        known = np.flatnonzero((of_each > CUMULATIVE) & (of_each < REFUSED))
-        named = take_histograms(histograms, known)
-        return observe(named, kinds, self._window, self._horizon, tails)
-
-    def _sketch_gauges(
-        self, points: Sorted, counts: NDArray[np.bool_]
-    ) -> tuple[Sketches, NDArray[np.int64]]:
-        """Return the sketches of the gauges that are to have some, by identity and window."""
-        wanted = (self.names.kinds == GAUGE) & self.names.matching(self._sketched)
-        sizes = np.diff(points.bounds)
-        row = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        chosen = np.flatnonzero(counts & wanted[row])
-        if not len(chosen):
-            return NO_SKETCHES, np.empty(0, np.int64)
-        starts = points.ts[chosen] - points.ts[chosen] % self._window
-        # One number for each identity and window, in the order of ``aggregate``.
-        row = row[chosen]
-        new = np.ones(len(chosen), np.bool_)
-        new[1:] = (row[1:] != row[:-1]) | (starts[1:] != starts[:-1])
-        group = (np.cumsum(new) - 1).astype(np.int32)
-        merged = merge_sketches(
-            [of_values(group, points.ts[chosen], points.value[chosen])], in_time=True
-        )
-        return merged._replace(owner=row[new]), starts[new]
-
-    def _by_series(self, rows: Rows, sketches: Sketches) -> Content:
-        owner = self.names.owner
-        mine = rows._replace(owner=owner[rows.owner])
-        if not len(sketches.owner):
-            return Content(merge_rows([mine], self.names.owners), NO_SKETCHES)
-        theirs = sketches._replace(owner=owner[sketches.owner])
-        return Content(
-            merge_rows([mine], self.names.owners), merge_sketches([theirs], in_time=False)
-        )
 
     # What comes out.
 
@@ -429,11 +338,11 @@ class Shard:
             [len(content.rows.owner) for _, _, content, _ in parts],
         )
         revision = np.concatenate([revision for *_, revision in parts])
-        percentiles = None
+        quantiles = None
         if any(len(content.sketches.owner) for _, _, content, _ in parts):
-            percentiles = np.concatenate([_percentiles(content) for _, _, content, _ in parts])
+            quantiles = np.concatenate([percentiles(content) for _, _, content, _ in parts])
         names = self.names.describe(rows.owner)
-        return rollup_frame(rows, names, length, starts, revision, percentiles)
+        return rollup_frame(rows, names, length, starts, revision, quantiles)
 
     # What can no longer change.
 
@@ -449,7 +358,7 @@ class Shard:
                 self._base.start[rows.owner] = window.origins[last]
                 self._base.value[rows.owner] = rows.last
             histograms = concat_histograms([window.all_histograms() for window in windows])
-            *_, self._histogram_base = self._observe(histograms, self._histogram_base)
+            *_, self._histogram_base = self._computing.observe(histograms, self._histogram_base)
             handed = {start: window.content for start, window in zip(frozen, windows, strict=True)}
         else:
             handed = {}
@@ -513,9 +422,9 @@ class Shard:
         self._closed = state["closed"]
         self.names.restore(state["names"])
         self._kinds_restored = self.names.kinds.copy()
-        self._base = _no_tails(self.names.rows)
+        self._base = no_tails(self.names.rows)
         counters = np.frombuffer(state["counters"], np.int32)
-        for column, values in zip(self._base, unpack(_no_tails(0), state["tails"]), strict=True):
+        for column, values in zip(self._base, unpack(no_tails(0), state["tails"]), strict=True):
             column[counters] = values
         self._tails = Tails._make(column.copy() for column in self._base)
         self._histogram_base = unpack(NO_HISTOGRAMS, state["histogram_tails"])
@@ -562,36 +471,8 @@ class Shard:
     def _grow_tails(self) -> None:
         more = self.names.rows - len(self._tails.ts)
         if more > 0:
-            self._tails = _grown(self._tails, self.names.rows)
-            self._base = _grown(self._base, self.names.rows)
-
-
-def _percentiles(content: Content) -> NDArray[np.float64]:
-    rows, sketches = content
-    found = np.full((len(rows.owner), len(QUANTILES)), np.nan)
-    at = np.searchsorted(rows.owner, sketches.owner)
-    found[at] = quantiles(sketches, rows.min[at], rows.max[at])
-    return found
-
-
-def _no_tails(size: int) -> Tails:
-    return Tails(np.full(size, NOTHING_BEFORE, np.int64), np.zeros(size, np.int64), np.zeros(size))
-
-
-def _grown(tails: Tails, size: int) -> Tails:
-    more = _no_tails(size - len(tails.ts))
-    return Tails._make(np.concatenate(parts) for parts in zip(tails, more, strict=True))
-
-
-def _take_points(points: Points, chosen: NDArray[np.intp]) -> Points:
-    return Points._make(column[chosen] for column in points)
-
-
-def _of(points: Any, rows: NDArray[np.bool_]) -> Any:
-    """Return the points, or histograms, of some rows, given as a mask by row."""
-    chosen = np.flatnonzero(rows[points.row])
-    take = take_histograms if isinstance(points, Histograms) else _take_points
-    return take(points, chosen)
+            self._tails = grown(self._tails, self.names.rows)
+            self._base = grown(self._base, self.names.rows)
 
 
 def _by_row(parts: list[Histograms]) -> Histograms:
@@ -603,36 +484,3 @@ def _renumbered(tails: Histograms, change: Renumbered) -> Histograms:
     rows = change.rows[tails.row]
     kept = take_histograms(tails, np.flatnonzero(rows >= 0))
     return kept._replace(row=change.rows[kept.row])
-
-
-def _with_emptied(
-    old: Rows, new: Rows, origins: NDArray[np.int64], concerned: NDArray[np.bool_]
-) -> tuple[Rows, NDArray[np.int64]]:
-    """Add a row of nothing for each that is not there any more.
-
-    That is a delta whose only point overlaps one that came late: what came out has to be taken back.
-    """
-    before = old.owner[concerned[old.owner]]
-    gone = before[~np.isin(before, new.owner)]
-    if not len(gone):
-        return new, origins
-    size = len(gone)
-    none = np.full(size, np.nan)
-    nothing = Rows(
-        gone, np.zeros(size, np.int64), np.zeros(size), none, none,
-        np.full(size, NOTHING_BEFORE), none, np.zeros(size),
-    )  # fmt: skip
-    return concat_rows([new, nothing]), np.concatenate([origins, np.zeros(size, np.int64)])
-
-
-def _altered(old: Rows, new: Rows, concerned: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the identities whose row is not what it was; a row once there does not go away."""
-    before = take_rows(old, concerned[old.owner])
-    place = np.full(len(concerned), -1, np.int64)
-    place[before.owner] = np.arange(len(before.owner))
-    at = place[new.owner]
-    same = at >= 0
-    for old_column, new_column in zip(before[1:], new[1:], strict=True):
-        was, now = old_column[at[same]], new_column[same]
-        same[same] = (was == now) | (np.isnan(was) & np.isnan(now))
-    return new.owner[~same]

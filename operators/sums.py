@@ -75,6 +75,17 @@ class Tails(NamedTuple):
     value: NDArray[np.float64]
 
 
+def no_tails(size: int) -> Tails:
+    """Return tails of ``size`` rows that have had no point."""
+    return Tails(np.full(size, NOTHING_BEFORE, np.int64), np.zeros(size, np.int64), np.zeros(size))
+
+
+def grown(tails: Tails, size: int) -> Tails:
+    """Return ``tails`` with further rows, up to ``size``."""
+    more = no_tails(size - len(tails.ts))
+    return Tails._make(np.concatenate(parts) for parts in zip(tails, more, strict=True))
+
+
 @njit(cache=True, nogil=True)
 def sort_points(points: Points, rows: int) -> Sorted:
     """Put points in order; ``rows`` is above every row number."""

@@ -1,0 +1,185 @@
+"""Computing windows: from all points of some windows to rows and sketches by identity and by series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.frames import CUMULATIVE, GAUGE, QUANTILES
+from operators.histograms import Histograms, observe, take_histograms
+from operators.levels import Content
+from operators.names import REFUSED, Names
+from operators.open_windows import take_points
+from operators.rollups import Rows, concat_rows, merge_rows, take_rows
+from operators.sketches import (
+    NO_SKETCHES,
+    Sketches,
+    concat_sketches,
+    merge_sketches,
+    of_values,
+    quantiles,
+    take_sketches,
+)
+from operators.sums import NOTHING_BEFORE, Points, Sorted, Tails, aggregate, sort_points
+
+__all__ = ["Computed", "Computing", "altered", "of_rows", "percentiles", "with_emptied"]
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """Rows by identity and window, and what belongs to them.
+
+    Attributes:
+        rows, starts, origins: each row, the start of its window, and the start time that its last
+            point says.
+        sketches, sketch_starts: sketches by identity and window, and the starts of theirs.
+        tails: the last accepted histogram of each identity; those of numbers are brought forward
+            in place.
+        duplicates, overlaps: how many number points were left out.
+    """
+
+    rows: Rows
+    starts: NDArray[np.int64]
+    origins: NDArray[np.int64]
+    sketches: Sketches
+    sketch_starts: NDArray[np.int64]
+    tails: Histograms
+    duplicates: int
+    overlaps: int
+
+    def at(self, start: int) -> tuple[Rows, NDArray[np.int64], Sketches]:
+        """Return rows, origins and sketches of one window."""
+        here = self.starts == start
+        sketches = take_sketches(self.sketches, self.sketch_starts == start)
+        return take_rows(self.rows, here), self.origins[here], sketches
+
+
+class Computing:
+    """How the windows of a shard are computed.
+
+    Args:
+        names: kinds and series of its identities.
+        window: length in nanoseconds.
+        horizon: see ``operators.sums``.
+        sketched: regular expression of the names of gauges that have percentiles; empty for none.
+    """
+
+    def __init__(self, names: Names, window: int, horizon: int, sketched: str) -> None:
+        self._names = names
+        self._window = window
+        self._horizon = horizon
+        self._sketched = sketched
+
+    def compute(
+        self, points: Points, histograms: Histograms, tails: Tails, histogram_tails: Histograms
+    ) -> Computed:
+        """Compute windows from all that is in them, and from the last points before them."""
+        ordered = sort_points(points, self._names.rows)
+        rows, starts, origins, counts, duplicates, overlaps = aggregate(
+            ordered, self._names.kinds, self._window, self._horizon, tails
+        )
+        sketches, sketch_starts = NO_SKETCHES, np.empty(0, np.int64)
+        if self._sketched:
+            sketches, sketch_starts = self._sketch_gauges(ordered, counts)
+        if len(histograms.row):
+            observed, more, more_starts, histogram_tails = self.observe(histograms, histogram_tails)
+            rows = concat_rows([rows, observed])
+            starts = np.concatenate([starts, more_starts])
+            origins = np.concatenate([origins, np.zeros(len(observed.owner), np.int64)])
+            sketches = concat_sketches([sketches, more])
+            sketch_starts = np.concatenate([sketch_starts, more_starts])
+        return Computed(
+            rows, starts, origins, sketches, sketch_starts, histogram_tails, duplicates, overlaps
+        )
+
+    def observe(
+        self, histograms: Histograms, tails: Histograms
+    ) -> tuple[Rows, Sketches, NDArray[np.int64], Histograms]:
+        """Compute histograms and summaries alone, see ``operators.histograms.observe``."""
+        kinds = self._names.kinds
+        of_each = kinds[histograms.row]
+        known = np.flatnonzero((of_each > CUMULATIVE) & (of_each < REFUSED))
+        named = take_histograms(histograms, known)
+        return observe(named, kinds, self._window, self._horizon, tails)
+
+    def by_series(self, rows: Rows, sketches: Sketches) -> Content:
+        """Merge the identities that share a series."""
+        owner, owners = self._names.owner, self._names.owners
+        mine = merge_rows([rows._replace(owner=owner[rows.owner])], owners)
+        if not len(sketches.owner):
+            return Content(mine, NO_SKETCHES)
+        theirs = sketches._replace(owner=owner[sketches.owner])
+        return Content(mine, merge_sketches([theirs], in_time=False))
+
+    def _sketch_gauges(
+        self, points: Sorted, counts: NDArray[np.bool_]
+    ) -> tuple[Sketches, NDArray[np.int64]]:
+        """Return the sketches of the gauges that are to have some, by identity and window."""
+        wanted = (self._names.kinds == GAUGE) & self._names.matching(self._sketched)
+        sizes = np.diff(points.bounds)
+        row = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        chosen = np.flatnonzero(counts & wanted[row])
+        if not len(chosen):
+            return NO_SKETCHES, np.empty(0, np.int64)
+        starts = points.ts[chosen] - points.ts[chosen] % self._window
+        # One number for each identity and window, in the order of ``aggregate``.
+        row = row[chosen]
+        new = np.ones(len(chosen), np.bool_)
+        new[1:] = (row[1:] != row[:-1]) | (starts[1:] != starts[:-1])
+        group = (np.cumsum(new) - 1).astype(np.int32)
+        merged = merge_sketches(
+            [of_values(group, points.ts[chosen], points.value[chosen])], in_time=True
+        )
+        return merged._replace(owner=row[new]), starts[new]
+
+
+def percentiles(content: Content) -> NDArray[np.float64]:
+    """Return a row for each of the content's, with a column for each of QUANTILES."""
+    rows, sketches = content
+    found = np.full((len(rows.owner), len(QUANTILES)), np.nan)
+    at = np.searchsorted(rows.owner, sketches.owner)
+    found[at] = quantiles(sketches, rows.min[at], rows.max[at])
+    return found
+
+
+def of_rows(points: Any, rows: NDArray[np.bool_]) -> Any:
+    """Return the points, or histograms, of some rows, given as a mask by row."""
+    chosen = np.flatnonzero(rows[points.row])
+    take = take_histograms if isinstance(points, Histograms) else take_points
+    return take(points, chosen)
+
+
+def with_emptied(
+    old: Rows, new: Rows, origins: NDArray[np.int64], concerned: NDArray[np.bool_]
+) -> tuple[Rows, NDArray[np.int64]]:
+    """Add a row of nothing for each that is not there any more.
+
+    That is a delta whose only point overlaps one that came late: what came out has to be taken back.
+    """
+    before = old.owner[concerned[old.owner]]
+    gone = before[~np.isin(before, new.owner)]
+    if not len(gone):
+        return new, origins
+    size = len(gone)
+    none = np.full(size, np.nan)
+    nothing = Rows(
+        gone, np.zeros(size, np.int64), np.zeros(size), none, none,
+        np.full(size, NOTHING_BEFORE), none, np.zeros(size),
+    )  # fmt: skip
+    return concat_rows([new, nothing]), np.concatenate([origins, np.zeros(size, np.int64)])
+
+
+def altered(old: Rows, new: Rows, concerned: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the identities whose row is not what it was; a row once there does not go away."""
+    before = take_rows(old, concerned[old.owner])
+    place = np.full(len(concerned), -1, np.int64)
+    place[before.owner] = np.arange(len(before.owner))
+    at = place[new.owner]
+    same = at >= 0
+    for old_column, new_column in zip(before[1:], new[1:], strict=True):
+        was, now = old_column[at[same]], new_column[same]
+        same[same] = (was == now) | (np.isnan(was) & np.isnan(now))
+    return new.owner[~same]
