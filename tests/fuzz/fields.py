@@ -1,6 +1,6 @@
 """Damage to fields of protobuf at any depth, with the lengths of all messages around put right."""
 
-# ruff: noqa: PLR0912, PLR0915 -- each branch is one kind of damage
+
 
 from __future__ import annotations
 

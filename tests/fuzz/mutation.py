@@ -6,7 +6,7 @@ end: in a text, pieces between delimiters are exchanged (``pieces``); in protobu
 the lengths around them are put right (``fields``), so that damage reaches the innermost level.
 """
 
-# ruff: noqa: PLR0912, PLR0915 -- each branch is one kind of damage
+# ruff: noqa: PLR0912 -- each branch is one kind of damage
 
 from __future__ import annotations
 

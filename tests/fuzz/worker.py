@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import itertools
 import json
 import resource
 import sys
@@ -70,7 +71,7 @@ class Fuzzing:
             self._check(values, positions)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 -- a panic of Rust's is no Exception
+        except BaseException as error:
             self._note(describe_error(error), values)
         faulthandler.cancel_dump_traceback_later()
         self.polls += 1
@@ -84,7 +85,7 @@ class Fuzzing:
         seed = int(generator.integers(0, 2**62))
         bounds = mutate(self._corpus.material(), seed, count, limit, self._out).tolist()
         content = self._out[: bounds[-1]].tobytes()
-        values = [content[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        values = [content[a:b] for a, b in itertools.pairwise(bounds)]
         if self._target.compressed:
             for index in range(int(generator.integers(0, 8)), len(values), 8):
                 values[index] = compress(values[index])
@@ -149,7 +150,7 @@ class Fuzzing:
                 checks.check_alone(self._decoder, values, decoded, index)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             return describe_error(error)[:40] == what[:40]
         return False
 
