@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done
 
-.PHONY: help demo test bench fuzz check lock clean env
+.PHONY: help demo test chaos bench fuzz check lock clean env
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -29,6 +29,9 @@ demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minu
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
 	-@$(PY) -m tests.backends prepare
 	@$(PY) -m pytest --durations=15 $(ARGS)
+
+chaos: $(READY) ## faults, one after the other, under a stream whose result is known
+	@$(PY) -m tests.chaos $(ARGS)
 
 bench: $(READY) ## measure throughput on this machine
 	@$(PY) -m bench $(ARGS)
@@ -65,7 +68,7 @@ $(READY): requirements.lock pyproject.toml
 		exit 1; \
 	fi; \
 	if ! command -v uv >/dev/null && ! "$(CACHE)/bin/uv" --version >/dev/null 2>&1; then \
-		echo "preparing uv in $(CACHE)/bin"; \
+		echo "preparing uv in $(CACHE)/bin" >&2; \
 		making=$$(mktemp -d "$(CACHE)/uv.XXXXXX"); \
 		trap 'rm -rf "$$making"' EXIT; trap 'exit 130' INT TERM; \
 		"$$python" -m venv "$$making" || { \
@@ -75,8 +78,10 @@ $(READY): requirements.lock pyproject.toml
 		"$$making/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 		mkdir -p "$(CACHE)/bin"; mv "$$making/bin/uv" "$(CACHE)/bin/uv"; \
 	fi; \
-	echo "preparing $(VENV)"; \
+	echo "preparing $(VENV)" >&2; \
 	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
 	$(UV) pip sync --quiet --python "$(PY)" requirements.lock; \
 	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
+	echo "compiling the loops that run on every point: a minute or so, once" >&2; \
+	"$(PY)" -m flows.warm_up; \
 	touch "$@"

@@ -7,7 +7,15 @@
 # A flow that finds no recovery partitions in $BYTEWAX_RECOVERY_DIRECTORY makes them. Their number
 # stays for the life of the directory; workers may become more or fewer, but only as many as there
 # are partitions can write snapshots at the same time.
+#
+# Numba takes up compiled code only from where it could also write some, and the image is read-only:
+# so what the image has in $HEADRACE_COMPILED is copied to $NUMBA_CACHE_DIR at each start.
 set -eu
+
+if [ -n "${HEADRACE_COMPILED:-}" ]; then
+    mkdir -p "$NUMBA_CACHE_DIR"
+    cp -R "$HEADRACE_COMPILED/." "$NUMBA_CACHE_DIR"
+fi
 
 if [ "${1:-}" != flow ]; then
     exec "$@"

@@ -13,7 +13,7 @@ Run it with ``python -m bytewax.run flows.metrics``; add ``-w 2`` for two worker
 from __future__ import annotations
 
 import bytewax.operators as op
-from bytewax.dataflow import Dataflow
+from bytewax.dataflow import Dataflow, Stream
 
 from flows.inputs import kafka_source, metrics_decoding
 from flows.outputs import Outputs
@@ -45,7 +45,9 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     named = op.key_on("tenants", op.filter_map("named", decoded, only(Named)), tenant_of)
     limits, evict_after = settings.limits, settings.rollups.evict_after
     answers = op.key_rm("answers", admission("admission", named, limits, evict_after))
-    verdicts = op.filter_map("verdicts", answers, only(Admitted, Refused))
+    verdicts: Stream[Admitted | Refused] = op.filter_map(
+        "verdicts", answers, only(Admitted, Refused)
+    )
 
     batches = op.filter_map("batches", decoded, only(ShardBatch))
     shards = op.key_on("shards", op.merge("to_shards", batches, verdicts), shard_of)

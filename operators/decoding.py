@@ -54,7 +54,7 @@ class ShardBatch:
     """What one poll holds for one shard.
 
     ``largest`` is the largest event time that the poll brought, by partition (``topic/number``);
-    ``marks`` and ``replay`` are the reader's.
+    ``marks``, ``replay`` and ``passed`` are the reader's.
     """
 
     shard: int
@@ -64,6 +64,7 @@ class ShardBatch:
     replay: bool = False
     samples: Samples = NO_SAMPLES
     observed: Observed | None = None
+    passed: int = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Decoding:
             polled,
             largest,
             samples={
-                shard: Samples(*(column[ends[shard] : ends[shard + 1]] for column in samples))
+                shard: Samples._make(column[ends[shard] : ends[shard + 1]] for column in samples)
                 for shard in range(self._shards)
             },
             observed=observed,
@@ -226,9 +227,11 @@ class Decoding:
 
     def _named(self, polled: Polled, new: pl.DataFrame, seen: int) -> list[Named]:
         """Name what is new to those that may refuse it, and tell them now and then that time goes on."""
-        parts = {
-            tenant: part for (tenant,), part in new.partition_by("tenant", as_dict=True).items()
-        }
+        parts: dict[str, pl.DataFrame] = {}
+        if new.height:
+            parts = {
+                tenant: part for (tenant,), part in new.partition_by("tenant", as_dict=True).items()
+            }
         told = self._told.setdefault(threading.get_ident(), {})
         silent = [t for t, when in told.items() if t not in parts and seen - when >= _HEARTBEAT]
         parts.update(dict.fromkeys(silent, _NO_SERIES))
@@ -253,6 +256,7 @@ class Decoding:
                 polled.replay,
                 samples.get(shard, NO_SAMPLES),
                 observed.get(shard),
+                polled.passed,
             )
             for shard in range(self._shards)
         ]

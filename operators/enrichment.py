@@ -80,6 +80,11 @@ class Enrichment:
         self._drop = list(settings.drop)
         self._rename = dict(settings.rename)
 
+    @property
+    def changes(self) -> bool:
+        """Whether ``apply`` changes anything."""
+        return bool(self._lookups or self._static.height or self._drop or self._rename)
+
     def apply(self, labels: pl.DataFrame, owners: int) -> pl.DataFrame:
         """Return the enriched labels.
 

@@ -1,7 +1,8 @@
 """The contract between all parts: the columns of every frame.
 
-An item in a dataflow is a Polars frame of thousands of rows. Every function on the telemetry
-path says which of these frames it takes and gives. Times are nanoseconds since the Unix epoch
+An item in a dataflow is columns of thousands of rows: a Polars frame, or on the way of the points
+from decoding into windows, arrays (``operators.spread``, ``operators.distributions``). Every
+function on the telemetry path says which of them it takes and gives. Times are nanoseconds since the Unix epoch
 in ``Int64``; lengths of time are nanoseconds too.
 """
 
@@ -23,7 +24,6 @@ __all__ = [
     "GAUGE",
     "KINDS",
     "MESSAGES",
-    "PARTIALS",
     "POINTS",
     "QUANTILES",
     "REJECTS",
@@ -96,27 +96,6 @@ SERIES: Final = pl.Schema(
     }
 )
 """One stream of points a row, and the series it belongs to."""
-
-PARTIALS: Final = pl.Schema(
-    {
-        "identity": pl.UInt64,
-        "window_start": pl.Int64,
-        "start": pl.Int64,
-        "count": pl.Int64,
-        "sum": pl.Float64,
-        "min": pl.Float64,
-        "max": pl.Float64,
-        "first_ts": pl.Int64,
-        "first": pl.Float64,
-        "last_ts": pl.Int64,
-        "last": pl.Float64,
-    }
-)
-"""A run of points of one identity in one window, before merging.
-
-The points of a cumulative identity are cut into runs wherever ``start`` changes or the value
-falls, so a run holds no reset and its increase is ``last - first``.
-"""
 
 SCORE_COLUMNS: Final = {
     "score": pl.Float64,  # 0 is normal, 1 or more is anomalous

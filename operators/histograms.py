@@ -35,7 +35,7 @@ class Histograms(NamedTuple):
     row: NDArray[np.int32]
     ts: NDArray[np.int64]
     start: NDArray[np.int64]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     sum: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]
@@ -103,7 +103,8 @@ def observe(
     if not len(points.row):
         return NO_ROWS, NO_SKETCHES, np.empty(0, np.int64), tails
     every = concat_histograms([tails, points])
-    order = np.lexsort((-every.count, every.ts, every.row))
+    # Of several at one time the one with the most observations comes first, as for sums.
+    order = np.lexsort((-every.start, -every.sum, -every.count, every.ts, every.row))
     rows, sketches, starts, last = _observe(
         every, order, len(tails.row), kinds[every.row], window, horizon
     )
@@ -144,11 +145,12 @@ def _observe(
             previous = -1
             opened = np.int64(-1)
         kind = kinds[i]
-        if i >= old and previous >= 0 and points.ts[i] == points.ts[previous]:
+        ts, start = points.ts[i], points.start[i]
+        event = kind == DELTA_HISTOGRAM and start == 0
+        if i >= old and previous >= 0 and ts == points.ts[previous] and not event:
             continue  # a duplicate
         # 0: nothing is to be added; 1: all of the point; 2: what it has more than the one before
         share = 0
-        ts, start = points.ts[i], points.start[i]
         known = 0 < start < ts
         if i < old:
             share = 0
@@ -160,7 +162,11 @@ def _observe(
             share = 1 if known and ts - start <= horizon else 0
         else:
             origin = points.start[previous]
-            if start > 0 and start != origin and start >= points.ts[previous]:
+            if (
+                start > 0
+                and start != origin
+                and (start >= points.ts[previous] or 0 < origin < start - JITTER)
+            ):
                 share = 1 if known else 0
             elif start > 0 and start < origin - JITTER:
                 continue  # of a writer that was superseded
@@ -214,14 +220,20 @@ def _observe(
                             lower[first:used], upper[first:used], weight[first:used]
                         )
             if share > 0:
+                if kind == DELTA_HISTOGRAM and observed > 0:
+                    least, most = points.min[i], points.max[i]
+                    # If one does not say, the least of all is not known.
+                    if rows.count[at] == 0 or (
+                        rows.min[at] == rows.min[at] and not rows.min[at] <= least
+                    ):
+                        rows.min[at] = least
+                    if rows.count[at] == 0 or (
+                        rows.max[at] == rows.max[at] and not rows.max[at] >= most
+                    ):
+                        rows.max[at] = most
                 rows.count[at] += observed
                 rows.sum[at] += total
                 rows.increase[at] += observed
-                if kind == DELTA_HISTOGRAM:
-                    if not rows.min[at] <= points.min[i]:
-                        rows.min[at] = points.min[i]
-                    if not rows.max[at] >= points.max[i]:
-                        rows.max[at] = points.max[i]
         if previous < 0:
             identities += 1
         previous = i

@@ -7,17 +7,30 @@ guarantees rest on (no auto-commit, confirmed and idempotent delivery) cannot be
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-__all__ = ["KafkaSettings", "admin_client", "consumer", "producer", "redact"]
+__all__ = ["KafkaSettings", "admin_client", "committed", "consumer", "producer", "redact"]
 
 _log = logging.getLogger(__name__)
 
 _SECRET_WORDS: Final = ("password", "secret", "key.pem", "jaas", "oauthbearer.config")
+_ASKED: Final = 1.0
+_PAUSE: Final = 0.2
+"""Seconds that an answer is waited for, and between two questions."""
+_NOT_READY: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError._WAIT_COORD,
+        KafkaError._TIMED_OUT,
+    }
+)
 
 
 class KafkaSettings(Protocol):
@@ -68,6 +81,30 @@ def consumer(
             ),
         }
     )
+
+
+def committed(
+    client: Consumer, partitions: Sequence[TopicPartition], seconds: float
+) -> list[TopicPartition]:
+    """Return what the group of ``client`` has committed of ``partitions``.
+
+    A broker that was started a moment ago does not know its groups yet; it is asked again. Only a
+    consumer can be asked: where a broker says that another one coordinates the group, the admin
+    client of librdkafka 2.16 crashes.
+
+    Raises:
+        KafkaException: the broker refused, or did not know for so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return client.committed(list(partitions), timeout=_ASKED)
+        except KafkaException as failure:
+            error: Any = failure.args[0]
+            if error.code() not in _NOT_READY or time.monotonic() > deadline:
+                raise
+            client.poll(0)  # tells ``on_error`` what is wrong with the connection
+            time.sleep(_PAUSE)
 
 
 def producer(settings: KafkaSettings) -> Producer:

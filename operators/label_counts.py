@@ -46,7 +46,8 @@ class LabelCounts:
     ) -> None:
         """Take these rows, and room for as many more."""
         size = len(self._names)
-        capacity = min(max(_FEWEST, 2 * size), _MOST)
+        # A power of two, as the index beside it is looked up with a mask.
+        capacity = min(max(_FEWEST, 1 << (2 * size - 1).bit_length()), _MOST)
         self._metrics = np.zeros(capacity, np.int32)
         self._now, self._before = np.zeros((2, capacity, _REGISTERS), np.uint8)
         self._metrics[:size], self._now[:size], self._before[:size] = metrics, now, before

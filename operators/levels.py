@@ -19,7 +19,7 @@ from operators.rollups import NO_ROWS, Rows, merge_rows, take_rows
 from operators.sketches import NO_SKETCHES, Sketches, merge_sketches, take_sketches
 
 __all__ = [
-    "EMPTY", "Content", "Emitted", "Levels", "emitted_state", "merge_content", "restored_emitted",
+    "EMPTY", "Content", "Emitted", "Levels", "Out", "emitted_state", "merge_content", "restored_emitted",
 ]  # fmt: skip
 
 
@@ -36,6 +36,9 @@ class Content(NamedTuple):
             take_sketches(self.sketches, owners[self.sketches.owner]),
         )
 
+
+Out = tuple[int, int, Content, NDArray[np.int64]]
+"""What comes out: length and start of a window, its content, and the revision of each row."""
 
 EMPTY = Content(NO_ROWS, NO_SKETCHES)
 
@@ -125,8 +128,8 @@ class Levels:
         changed: Mapping[int, NDArray[np.int32]],
         limit: int,
         owners: int,
-    ) -> Iterator[tuple[int, int, Content, NDArray[np.int64]]]:
-        """Yield what comes out: length and start of a window, content, and revision of each row.
+    ) -> Iterator[Out]:
+        """Yield what comes out, from fine to coarse.
 
         Args:
             finest: by start, the finest windows that can still change.
@@ -165,9 +168,9 @@ class Levels:
                     if len(rows.owner):
                         yield level.window, start, mine[start], np.zeros(len(rows.owner), np.int64)
                 elif start in level.altered:
-                    who = np.zeros(owners, np.bool_)
-                    who[np.concatenate(level.altered.pop(start))] = True
-                    part = mine[start].of(who)
+                    chosen = np.zeros(owners, np.bool_)
+                    chosen[np.concatenate(level.altered.pop(start))] = True
+                    part = mine[start].of(chosen)
                     changed[start] = part.rows.owner
                     yield level.window, start, part, emitted.next(part.rows.owner)
             below = mine
@@ -219,7 +222,10 @@ class Levels:
                     for start, emitted in level.emitted.items()
                     if (state := emitted_state(emitted, start + level.window > closed))
                 },
-                "altered": [start for start in level.altered if start in level.emitted],
+                "altered": {
+                    start: np.concatenate(altered).astype(np.int32).tobytes()
+                    for start, altered in level.altered.items()
+                },
             }
             for level in self.levels
         }
@@ -240,11 +246,12 @@ class Levels:
         for _ in self.close(finest, {}, closed, owners):
             pass  # only what it notes is wanted
         for level in self.levels:
-            mine = state.get(level.window, {"emitted": {}, "altered": ()})
+            mine = state.get(level.window, {"emitted": {}, "altered": {}})
             for start, emitted in mine["emitted"].items():
                 level.emitted[start] = restored_emitted(level.emitted.get(start), emitted)
-            for start in mine["altered"]:  # by whom was not kept
-                level.altered[start] = [level.emitted[start].owners]
+            for start, altered in mine["altered"].items():
+                if start in level.emitted:
+                    level.altered[start] = [np.frombuffer(altered, np.int32)]
 
     @property
     def open(self) -> bool:
@@ -311,4 +318,7 @@ def restored_emitted(known: Emitted | None, state: dict[str, bytes]) -> Emitted:
     there = inside.copy()
     there[inside] = known.owners[at[inside]] == owners[inside]
     known.revisions[at[there]] = revisions[there]
-    return known
+    # What came out and was taken back is not there any more.
+    every = np.concatenate([known.owners, owners[~there]])
+    order = np.argsort(every, kind="stable")
+    return Emitted(every[order], np.concatenate([known.revisions, revisions[~there]])[order])

@@ -6,8 +6,11 @@ is read again. What is needed to know that lives in different steps of the flow 
 the decoder notes which event times it met up to which offset, the windows say before which event
 time nothing matters any more.
 
-All shards of all processes get the same watermarks, and close what is due before each snapshot.
-So what any of them had finished before a reader's snapshot, all of them have in theirs.
+Shards get the items of several readers in different orders, so one may see a partition come back
+from idleness before, and another after, the watermark has moved on without it. So a reader says
+with each item which watermark some shard has *reached*, and goes by what it has said: every shard
+takes that up, and closes what is due before each snapshot. What a reader's snapshot takes as
+finished, all shards have finished in theirs.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ class LowWater:
     """Shared by the steps of one flow in one process; each partition is noted by one thread."""
 
     def __init__(self) -> None:
-        self._frozen = UNKNOWN
+        self._reached = (UNKNOWN, UNKNOWN)
         self._polls: dict[str, deque[tuple[int, int]]] = {}
         self._offsets: dict[str, int] = {}
 
@@ -41,13 +44,18 @@ class LowWater:
             latest = max(latest, polls[-1][1])
         polls.append((offset, latest))
 
-    def freeze(self, before: int) -> None:
-        """Say that no event time below ``before`` matters to a window any more."""
-        self._frozen = max(self._frozen, before)
+    @property
+    def reached(self) -> tuple[int, int]:
+        """The furthest watermark of a shard, and the event time below which by it nothing matters."""
+        return self._reached
 
-    def offset(self, partition: str) -> int:
-        """Return the first offset that still matters."""
-        polls, frozen = self._polls[partition], self._frozen
+    def freeze(self, watermark: int, before: int) -> None:
+        """Say that by ``watermark`` no event time below ``before`` matters to a window any more."""
+        self._reached = max(self._reached, (watermark, before))
+
+    def offset(self, partition: str, frozen: int) -> int:
+        """Return the first offset that still matters if no event time below ``frozen`` does."""
+        polls = self._polls[partition]
         while polls and polls[0][1] < frozen:
             self._offsets[partition] = polls.popleft()[0]
         return self._offsets[partition]

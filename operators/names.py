@@ -7,6 +7,8 @@ else in the shard is an array indexed by these numbers: *rows* are identities, *
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +27,9 @@ REFUSED: Final = 254
 _NOBODY: Final = -1
 """The owner of what has no name. Below it are the tenants of what is refused."""
 
-_TEXTS: Final = ("tenant", "series", "name", "labels", "unit", "kind")
+_HEARD: Final = 2**62
+"""Last seen since the last look: points may be yet to come, and the watermark far from them."""
+
 _CHUNKS: Final = 24
 """Pieces of the table of texts that are kept before they are made one."""
 
@@ -113,7 +117,7 @@ class Names:
         owner, fresh = self._owners.number(series["series"].to_numpy())
         self._owner[rows] = owner
         self._kinds[rows] = series["kind"].to_numpy()
-        np.maximum.at(self._seen, rows, seen)
+        self._seen[rows] = _HEARD
         if len(fresh):
             new, first = np.unique(owner, return_index=True)
             self._fresh.append(_described(series[first[new >= before]]))
@@ -126,17 +130,23 @@ class Names:
         if tenant not in self._tenants:
             self._tenants.append(tenant)
         self._kinds[rows] = REFUSED
-        self._owner[rows] = _NOBODY - 1 - self._tenants.index(tenant)
-        np.maximum.at(self._seen, rows, seen)
+        nameless = rows[self._owner[rows] < 0]  # of others something may still be held
+        self._owner[nameless] = _NOBODY - 1 - self._tenants.index(tenant)
+        self._seen[rows] = _HEARD
 
     def refused(self, rows: NDArray[np.int32]) -> dict[str, int]:
         """Return how many of ``rows``, all of them refused, are of which tenant."""
-        numbers, counts = np.unique(_NOBODY - 1 - self._owner[rows], return_counts=True)
-        return {self._tenants[n]: int(count) for n, count in zip(numbers, counts, strict=True)}
+        owner = self._owner[rows]
+        numbers, counts = np.unique(_NOBODY - 1 - owner[owner < 0], return_counts=True)
+        found = Counter(
+            {self._tenants[n]: int(count) for n, count in zip(numbers, counts, strict=True)}
+        )
+        found.update(self.describe(owner[owner >= 0])["tenant"].to_list())
+        return found
 
     def _forget_waiting(self, rows: NDArray[np.int32]) -> None:
-        """Note that the verdict on some rows is there; each stands once."""
-        heard = int((self._kinds[rows] == UNNAMED).sum())
+        """Note that the verdict on some rows is there."""
+        heard = int((self._kinds[np.unique(rows)] == UNNAMED).sum())
         self._waiting = max(0, self._waiting - heard)
 
     def touch(self, seen: NDArray[np.int64]) -> None:
@@ -152,7 +162,8 @@ class Names:
         self.describe(np.empty(0, np.int32))
         if len(self._matching) < self._texts.height:
             names = self._texts["name"][len(self._matching) :]
-            fresh = names.str.contains(f"^(?:{pattern})$").to_numpy()
+            wanted = [name for name in names.unique() if re.fullmatch(pattern, name)]
+            fresh = names.is_in(wanted).to_numpy()
             self._matching = np.concatenate([self._matching, fresh])
         found = np.zeros(self.rows, np.bool_)
         named = self.owner >= 0
@@ -169,9 +180,14 @@ class Names:
         found = self._texts[owners]
         return {column.name: column for column in found}
 
-    def forget(self, before: int) -> Renumbered | None:
-        """Forget the identities last seen before ``before``, and series that have none left."""
-        gone = self._seen[: self.rows] < before
+    def forget(self, before: int, now: int) -> Renumbered | None:
+        """Forget the identities last seen before ``before``, and series that have none left.
+
+        What was named since the last time counts as seen ``now``.
+        """
+        seen = self._seen[: self.rows]
+        seen[seen == _HEARD] = now
+        gone = seen < before
         if not gone.any():
             return None
         kept = ~gone
@@ -243,7 +259,7 @@ def _renumber(kept: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def _described(series: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a series. What repeats is kept once, as a category."""
+    """Return a row a series, with the name of its kind."""
     return series.select(
         "tenant", "series", "name", "labels", "unit",
         pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -15,9 +16,19 @@ from operators.rollups import NO_ROWS, Rows
 from operators.sketches import NO_SKETCHES, Sketches
 from operators.sums import Points
 
-__all__ = ["NO_POINTS", "OpenWindow", "concat_points", "split_by_window"]
+__all__ = [
+    "NO_POINTS",
+    "OpenWindow",
+    "any_out",
+    "concat_points",
+    "split_by_window",
+    "split_histograms",
+]
 
-NO_POINTS = Points(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+_MANY: Final = 1024
+NO_POINTS: Final = Points(
+    np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+)
 
 
 class OpenWindow:
@@ -93,35 +104,93 @@ def concat_points(parts: list[Points]) -> Points:
         return parts[0]
     if not parts:
         return NO_POINTS
-    return Points(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Points._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def split_by_window(points: Any, starts: NDArray[np.int64]) -> list[tuple[int, Any]]:
-    """Return the points of each window: its start, and Points or Histograms.
+def split_by_window(points: Points, window: int) -> list[tuple[int, Points]]:
+    """Return the points of each window, in the order of their coming, with its start."""
+    size = len(points.ts)
+    if not size:
+        return []
+    lowest, highest = _span(points.ts, window)
+    if lowest == highest:
+        return [(lowest, points)]
+    if (highest - lowest) // window < max(_MANY, size):
+        bounds, ordered = _by_window(points, lowest, highest, window)
+        edges = bounds.tolist()
+        return [
+            (lowest + k * window, Points._make(column[begin:end] for column in ordered))
+            for k, (begin, end) in enumerate(pairwise(edges))
+            if begin < end
+        ]
+    # Far apart: no table has a place for each window.
+    starts = points.ts - points.ts % window
+    return [
+        (int(starts[part[0]]), Points._make(column[part] for column in points))
+        for part in _parts(starts)
+    ]
 
-    ``starts`` has the start of each one's window.
-    """
+
+def split_histograms(points: Histograms, window: int) -> list[tuple[int, Histograms]]:
+    """Return the histograms of each window, in the order of their coming, with its start."""
+    starts = points.ts - points.ts % window
+    return [(int(starts[part[0]]), take_histograms(points, part)) for part in _parts(starts)]
+
+
+def _parts(starts: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Return the indexes that have the same start, for each start."""
     if not len(starts):
         return []
-    if (starts == starts[0]).all():
-        return [(int(starts[0]), points)]
     order = np.argsort(starts, kind="stable")
-    ordered = starts[order]
-    edges = np.flatnonzero(np.diff(ordered)) + 1
-    parts = np.split(order, edges)
-    if isinstance(points, Histograms):
-        return [(int(starts[part[0]]), take_histograms(points, part)) for part in parts]
-    return [(int(starts[part[0]]), Points(*_take_points(points, part))) for part in parts]
+    return np.split(order, np.flatnonzero(np.diff(starts[order])) + 1)
 
 
 @njit(cache=True, nogil=True)
-def _take_points(points: Points, chosen: NDArray[np.int64]) -> Points:
-    size = len(chosen)
+def any_out(
+    row: NDArray[np.int32],
+    ts: NDArray[np.int64],
+    kinds: NDArray[np.uint8],
+    first_kept: int,
+    refused: int,
+) -> bool:
+    """Say whether a point is earlier than ``first_kept``, or of a row of the kind ``refused``."""
+    for i in range(len(ts)):  # noqa: SIM110 - compiled
+        if ts[i] < first_kept or kinds[row[i]] == refused:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _span(ts: NDArray[np.int64], window: int) -> tuple[int, int]:
+    """Return the starts of the first and of the last window."""
+    least = most = ts[0]
+    for time in ts:
+        least = min(least, time)
+        most = max(most, time)
+    return least - least % window, most - most % window
+
+
+@njit(cache=True, nogil=True)
+def _by_window(
+    points: Points, lowest: int, highest: int, window: int
+) -> tuple[NDArray[np.int64], Points]:
+    """Sort points by window; those of the k-th from ``lowest`` on are at ``bounds[k:k + 2]``."""
+    size = len(points.ts)
+    count = (highest - lowest) // window + 1
+    bounds = np.zeros(count + 1, np.int64)
+    slots = np.empty(size, np.int32)
+    for i in range(size):
+        slot = (points.ts[i] - lowest) // window
+        slots[i] = slot
+        bounds[slot + 1] += 1
+    for k in range(count):
+        bounds[k + 1] += bounds[k]
+    place = bounds[:-1].copy()
     row, ts = np.empty(size, np.int32), np.empty(size, np.int64)
     start, value = np.empty(size, np.int64), np.empty(size)
-    for k in range(size):
-        i = chosen[k]
-        row[k], ts[k], start[k], value[k] = (
-            points.row[i], points.ts[i], points.start[i], points.value[i]
-        )  # fmt: skip
-    return Points(row, ts, start, value)
+    for i in range(size):
+        at = place[slots[i]]
+        place[slots[i]] = at + 1
+        row[at], ts[at] = points.row[i], points.ts[i]
+        start[at], value[at] = points.start[i], points.value[i]
+    return bounds, Points(row, ts, start, value)

@@ -24,12 +24,12 @@ __all__ = ["NO_ROWS", "Rows", "concat_rows", "merge_rows", "rollup_frame", "take
 class Rows(NamedTuple):
     """One row an owner in one window. ``owner`` is a row number of the shard's series table.
 
-    ``min``, ``max`` and ``last`` are NaN where there are none (histograms), ``increase`` where the
-    kind has none (gauges).
+    ``min``, ``max`` and ``last`` are NaN where they are not known (histograms), ``increase`` where
+    the kind has none (gauges).
     """
 
     owner: NDArray[np.int32]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     sum: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 
 def _no_rows() -> Rows:
     integers = {"owner": np.int32, "count": np.int64, "last_ts": np.int64}
-    return Rows(*(np.empty(0, integers.get(name, np.float64)) for name in Rows._fields))
+    return Rows._make(np.empty(0, integers.get(name, np.float64)) for name in Rows._fields)
 
 
 NO_ROWS = _no_rows()
@@ -52,12 +52,12 @@ def concat_rows(parts: Sequence[Rows]) -> Rows:
         return parts[0]
     if not parts:
         return NO_ROWS
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def take_rows(rows: Rows, chosen: NDArray[Any]) -> Rows:
     """Return the chosen rows, given as a mask or as indexes."""
-    return Rows(*(column[chosen] for column in rows))
+    return Rows._make(column[chosen] for column in rows)
 
 
 def merge_rows(parts: Sequence[Rows], owners: int) -> Rows:
@@ -68,7 +68,9 @@ def merge_rows(parts: Sequence[Rows], owners: int) -> Rows:
         owners: a number above every owner.
     """
     rows = concat_rows(parts)
-    return _merge(rows, owners) if len(rows.owner) else rows
+    if not len(rows.owner) or (rows.owner[1:] > rows.owner[:-1]).all():
+        return rows  # as it is where no two identities share a series
+    return _merge(rows, owners)
 
 
 @njit(cache=True, nogil=True)
@@ -103,6 +105,14 @@ def _merge(rows: Rows, owners: int) -> Rows:
         rise_lost = 0.0
         for k in range(begin + 1, end):
             i = order[k]
+            # One that is not known makes the whole not known, but for what has no observations.
+            if count == 0:
+                least, most = rows.min[i], rows.max[i]
+            elif rows.count[i] > 0:
+                if least == least and not least <= rows.min[i]:
+                    least = rows.min[i]
+                if most == most and not most >= rows.max[i]:
+                    most = rows.max[i]
             count += rows.count[i]
             # Neumaier's compensated sum: the result hardly depends on the order.
             new = total + rows.sum[i]
@@ -111,14 +121,14 @@ def _merge(rows: Rows, owners: int) -> Rows:
             else:
                 lost += (rows.sum[i] - new) + total
             total = new
-            if not least <= rows.min[i] and rows.min[i] == rows.min[i]:
-                least = rows.min[i]
-            if not most >= rows.max[i] and rows.max[i] == rows.max[i]:
-                most = rows.max[i]
-            # Of several with the latest time, the one with the largest value.
-            if rows.last_ts[i] > last_ts or (
-                rows.last_ts[i] == last_ts and not last >= rows.last[i]
-            ):
+            # Of several with the latest time, the one with the largest value; any is before none.
+            later = rows.last_ts[i] > last_ts
+            if rows.last[i] == rows.last[i]:
+                later = later or last != last
+                later = later or (rows.last_ts[i] == last_ts and rows.last[i] > last)
+            else:
+                later = later and last != last
+            if later:
                 last_ts, last = rows.last_ts[i], rows.last[i]
             rise = rows.increase[i]
             if increase != increase:
@@ -145,48 +155,44 @@ def rollup_frame(
     rows: Rows,
     names: Mapping[str, pl.Series],
     window: int,
-    window_start: int,
+    window_start: NDArray[np.int64],
     revision: NDArray[np.int64],
-    quantiles: NDArray[np.float64] | None,
+    percentiles: NDArray[np.float64] | None,
 ) -> pl.DataFrame:
-    """Return the ROLLUPS frame of the rows of one window.
+    """Return the ROLLUPS frame of rows of one resolution.
 
     Args:
-        rows: one a series.
+        rows: one a series and window.
         names: ``tenant``, ``series``, ``name``, ``labels``, ``unit``, ``kind`` (its name) of each.
-        window, window_start: length and start, in nanoseconds.
-        revision: of each row.
-        quantiles: a column each of QUANTILES, NaN where there is none; None if there are none.
+        window: length in nanoseconds.
+        window_start, revision: of each row.
+        percentiles: a column each of QUANTILES, NaN where there is none; None if there are none.
     """
     size = len(rows.owner)
-    with np.errstate(invalid="ignore"):
-        mean = rows.sum / rows.count
-    percentiles = [
-        pl.Series(name, quantiles[:, number], nan_to_null=True)
-        if quantiles is not None
-        else pl.repeat(None, size, dtype=pl.Float64, eager=True).alias(name)
-        for number, name in enumerate(QUANTILES)
-    ]
-    return pl.DataFrame(
-        [
-            names["tenant"],
-            names["series"],
-            names["name"],
-            names["labels"],
-            names["unit"],
-            names["kind"],
-            pl.repeat(window, size, dtype=pl.Int64, eager=True).alias("window"),
-            pl.repeat(window_start, size, dtype=pl.Int64, eager=True).alias("window_start"),
-            pl.Series("count", rows.count),
-            pl.Series("sum", rows.sum, nan_to_null=True),
-            pl.Series("min", rows.min, nan_to_null=True),
-            pl.Series("max", rows.max, nan_to_null=True),
-            pl.Series("mean", mean, nan_to_null=True),
-            pl.Series("last", rows.last, nan_to_null=True),
-            pl.Series("increase", rows.increase, nan_to_null=True),
-            pl.Series("rate", rows.increase / (window / 1e9), nan_to_null=True),
-            *percentiles,
-            pl.Series("revision", revision),
-        ],
-        schema=ROLLUPS,
-    )
+    mean = rows.sum / np.where(rows.count > 0, rows.count, np.nan)
+    columns = {
+        **names,
+        "window": pl.Series(np.full(size, window)),
+        "window_start": pl.Series(window_start),
+        "count": pl.Series(rows.count),
+        "sum": _number(rows.sum),
+        "min": _number(rows.min),
+        "max": _number(rows.max),
+        "mean": _number(mean),
+        "last": _number(rows.last),
+        "increase": _number(rows.increase),
+        "rate": _number(rows.increase / (window / 1e9)),
+        **{
+            name: pl.Series([None], dtype=pl.Float64).new_from_index(0, size)
+            if percentiles is None
+            else _number(np.ascontiguousarray(percentiles[:, number]))
+            for number, name in enumerate(QUANTILES)
+        },
+        "revision": pl.Series(revision),
+    }
+    return pl.DataFrame([columns[name].alias(name) for name in ROLLUPS])
+
+
+def _number(values: NDArray[np.float64]) -> pl.Series:
+    """Return a column in which NaN is null."""
+    return pl.Series(values, nan_to_null=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -20,12 +19,12 @@ from operators.counters import with_counters
 from operators.decoders.base import Decoded, Description, UndecodableError
 from operators.distributions import Distributions, take_distributions
 from operators.enrichment import Enrichment
-from operators.frames import ATTRIBUTES, SERIES, empty
+from operators.frames import SERIES, empty
 from operators.hash_index import HashIndex
-from operators.json_text import quoted
+from operators.labels import Texts, combined, hashes, label_hashes, label_objects, texts
 from operators.tenants import salted, tenants_of_resources
 
-__all__ = ["MessageTenants", "Resolved", "SeriesRegistry", "labels_json", "name_series"]
+__all__ = ["MessageTenants", "Resolved", "SeriesRegistry", "name_series"]
 
 _PARTS: Final = 8
 
@@ -192,65 +191,60 @@ def name_series(
     A series is what shares tenant, name and labels. ``tenant`` has one element, or one a stream.
     """
     streams = description.streams
-    attributes = _last_of_each(description.attributes)
-    resources = _last_of_each(description.resources)
-    chosen = streams.select(
-        pl.int_range(pl.len(), dtype=pl.UInt32).alias("owner"), pl.col("resource")
-    ).join(
-        resources.filter(pl.col("key").is_in(list(resource_attributes))).rename(
-            {"owner": "resource"}
-        ),
-        on="resource",
+    whose = tenant if len(tenant) == streams.height else tenant.new_from_index(0, streams.height)
+    attributes, resources = description.attributes, description.resources
+    resource = streams["resource"].to_numpy()
+    count = int(resource.max()) + 1 if len(resource) else 0
+    of_resource = label_hashes(*_by_owner(resources, count))
+    identity = combined(
+        hashes(whose),
+        hashes(streams["name"]),
+        hashes(streams["unit"]),
+        streams["kind"].to_numpy().astype(np.uint64),
+        hashes(streams["scope"]),
+        of_resource[resource],
+        label_hashes(*_by_owner(attributes, streams.height)),
     )
-    labels = pl.concat([attributes, chosen.select(ATTRIBUTES.names())]).unique(
-        ["owner", "key"], keep="first", maintain_order=True
+    # The attributes of the points come last, so that they win.
+    chosen = resources.filter(pl.col("key").is_in(list(resource_attributes)))
+    labels = pl.concat([_of_streams(chosen, resource, count), attributes])
+    if enrichment.changes:
+        labels = labels.unique(["owner", "key"], keep="last", maintain_order=True)
+        labels = enrichment.apply(labels, streams.height)
+    objects = label_objects(*_by_owner(labels, streams.height))
+    return streams.select(
+        identity=identity,
+        series=combined(hashes(whose), hashes(streams["name"]), hashes(objects)),
+        tenant=whose,
+        name="name",
+        labels=objects,
+        unit="unit",
+        kind="kind",
+    ).cast(SERIES)
+
+
+def _by_owner(
+    labels: pl.DataFrame, owners: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Texts, Texts]:
+    """Return where the labels of each owner begin, their rows by owner, and all keys and values."""
+    owner = labels["owner"].to_numpy()
+    rows = np.argsort(owner, kind="stable")
+    bounds = np.zeros(owners + 1, np.int64)
+    np.cumsum(np.bincount(owner, minlength=owners), out=bounds[1:])
+    return bounds, rows, texts(labels["key"]), texts(labels["value"])
+
+
+def _of_streams(labels: pl.DataFrame, resource: NDArray[np.uint32], resources: int) -> pl.DataFrame:
+    """Return the labels of resources as labels of the streams that have them."""
+    owner = labels["owner"].to_numpy()
+    order = np.argsort(owner, kind="stable")
+    sizes = np.bincount(owner, minlength=resources)
+    starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+    mine = sizes[resource]
+    ends = np.cumsum(mine)
+    inside = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - mine, mine)
+    rows = order[np.repeat(starts[resource], mine) + inside]
+    found: pl.DataFrame = labels[rows]
+    return found.with_columns(
+        owner=pl.Series(np.repeat(np.arange(len(resource), dtype=np.uint32), mine))
     )
-    labels = enrichment.apply(labels, streams.height).filter(pl.col("value") != "")
-    named = streams.with_columns(
-        tenant=tenant if len(tenant) == streams.height else pl.lit(tenant[0]),
-        labels=labels_json(labels, streams.height),
-        all_attributes=labels_json(attributes, streams.height),
-        all_resource=labels_json(resources, _count(streams["resource"])).gather(
-            streams["resource"]
-        ),
-    )
-    identity = pl.concat_str(
-        ["tenant", "name", "unit", pl.col("kind").cast(pl.String), "scope", "all_resource",
-         "all_attributes"],
-        separator="\x00",
-    )  # fmt: skip
-    series = pl.concat_str(["tenant", "name", "labels"], separator="\x00")
-    texts = named.select(identity=identity, series=series)
-    return named.with_columns(
-        identity=_stable_hashes(texts["identity"]), series=_stable_hashes(texts["series"])
-    ).select(SERIES.names())
-
-
-def labels_json(labels: pl.DataFrame, owners: int) -> pl.Series:
-    """Return for each owner its labels as a JSON object with sorted keys, ``{}`` for none."""
-    entry = pl.concat_str(quoted(pl.col("key")), pl.lit(":"), quoted(pl.col("value")))
-    objects = (
-        labels.sort("owner", "key")
-        .select("owner", entry=entry)
-        .group_by("owner", maintain_order=True)
-        .agg(pl.col("entry").str.join(",").alias("object"))
-        .with_columns(object=pl.concat_str(pl.lit("{"), "object", pl.lit("}")))
-    )
-    everyone = pl.DataFrame({"owner": pl.int_range(owners, dtype=pl.UInt32, eager=True)})
-    joined = everyone.join(objects, on="owner", how="left", maintain_order="left")
-    return joined["object"].fill_null("{}")
-
-
-def _last_of_each(attributes: pl.DataFrame) -> pl.DataFrame:
-    """Of a key that stands twice, keep the last, as protobuf maps do."""
-    return attributes.unique(["owner", "key"], keep="last", maintain_order=True)
-
-
-def _count(indexes: pl.Series) -> int:
-    return int(indexes.max() or 0) + 1 if len(indexes) else 0  # type: ignore[arg-type]
-
-
-def _stable_hashes(texts: pl.Series) -> pl.Series:
-    """Return 64 bits of BLAKE2b each: the same on every machine and in every version."""
-    digests = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return pl.Series(np.frombuffer(digests, np.dtype("<u8")).copy(), dtype=pl.UInt64)

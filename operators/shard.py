@@ -18,14 +18,14 @@ is added is such a replay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.frames import CUMULATIVE, DELTA, GAUGE
+from operators.frames import CUMULATIVE, DELTA, GAUGE, QUANTILES
 from operators.histograms import (
     NO_HISTOGRAMS,
     Histograms,
@@ -33,9 +33,15 @@ from operators.histograms import (
     observe,
     take_histograms,
 )
-from operators.levels import Content, Emitted, Levels, emitted_state, restored_emitted
-from operators.names import REFUSED, Names, Renumbered
-from operators.open_windows import OpenWindow, concat_points, split_by_window
+from operators.levels import Content, Emitted, Levels, Out, emitted_state, restored_emitted
+from operators.names import REFUSED, UNNAMED, Names, Renumbered
+from operators.open_windows import (
+    OpenWindow,
+    any_out,
+    concat_points,
+    split_by_window,
+    split_histograms,
+)
 from operators.packing import pack, unpack
 from operators.rollups import Rows, concat_rows, merge_rows, rollup_frame, take_rows
 from operators.sketches import (
@@ -118,6 +124,7 @@ class Shard:
         self._swept = UNKNOWN
         self._owed: dict[int, NDArray[np.int32]] = {}  # what has to come out again after a restart
         self._restored: dict[str, Any] | None = None
+        self._kinds_restored = np.empty(0, np.uint8)
 
     @property
     def replaying(self) -> bool:
@@ -160,12 +167,10 @@ class Shard:
         limit = watermark - self._lateness - self._window
         late_points, points = self._split_late(points, limit)
         late_histograms, histograms = self._split_late(histograms, limit)
-        for start, part in split_by_window(points, points.ts - points.ts % self._window):
+        for start, part in split_by_window(points, self._window):
             self._window_at(start).add(part)
-        if len(histograms.row):
-            starts = histograms.ts - histograms.ts % self._window
-            for start, part in split_by_window(histograms, starts):
-                self._window_at(start).add_histograms(part)
+        for start, observed in split_histograms(histograms, self._window):
+            self._window_at(start).add_histograms(observed)
         if late_points is None and late_histograms is None:
             return None
         return Refused(
@@ -194,8 +199,13 @@ class Shard:
             return bool(self._open) or self._levels.pending()
         return False
 
+    def settle(self, watermark: int) -> None:
+        """Note how far time is although nothing is due, so that all shards are equally far."""
+        self._pass(watermark)
+        self._fold()
+
     def close(self, watermark: int, *, show_open: bool = False) -> list[pl.DataFrame]:
-        """Return the rollups (ROLLUPS frames, one a window) that are due.
+        """Return the rollups (ROLLUPS frames, one a resolution) that are due.
 
         Args:
             watermark: windows that end by then are closed.
@@ -208,14 +218,13 @@ class Shard:
         self._owed = {}
         for start in self._compute_due(limit):
             changed[start] = self._open[start].content.rows.owner
-        frames = []
         finest = {start: w.content for start, w in self._open.items() if w.computed}
-        for start in sorted(changed):
-            frames += self._emit(start, changed[start])
-        for length, start, content, revision in self._levels.close(
-            finest, changed, limit, self.names.owners
-        ):
-            frames.append(self._frame(length, start, content, revision))
+        due = [self._emitted(start, changed[start]) for start in sorted(changed)]
+        due += self._levels.close(finest, changed, limit, self.names.owners)
+        frames = [
+            self._frame(length, list(parts))
+            for length, parts in groupby(due, key=lambda part: part[0])
+        ]
         self._pass(watermark)
         self._fold()
         self._forget_quiet()
@@ -231,15 +240,19 @@ class Shard:
 
     def _split_late(self, points: Any, limit: int) -> tuple[Any, Any]:
         """Return what is too late, None if nothing is, and the rest without the refused."""
+        first_kept = limit - limit % self._window + self._window
+        if not len(points.ts) or not self._any_out(points.row, points.ts, first_kept):
+            return None, points
         keep = points.ts - points.ts % self._window > limit
         refused = self.names.kinds[points.row] == REFUSED
-        if keep.all() and not refused.any():
-            return None, points
         self.tally.refused.update(self.names.refused(points.row[refused]))
         take = take_histograms if isinstance(points, Histograms) else _take_points
         late = ~keep & ~refused
         rest = take(points, np.flatnonzero(keep & ~refused))
         return (take(points, np.flatnonzero(late)) if late.any() else None), rest
+
+    def _any_out(self, row: NDArray[np.int32], ts: NDArray[np.int64], first_kept: int) -> bool:
+        return bool(any_out(row, ts, self.names.kinds, first_kept, REFUSED))
 
     def _window_at(self, start: int) -> OpenWindow:
         window = self._open.get(start)
@@ -286,12 +299,13 @@ class Shard:
             for rows_of_late in window.late:
                 concerned[rows_of_late] = True
             window.late = []
+        concerned &= self.names.kinds != REFUSED  # what came out before that stands
         computed = {s: w for s, w in sorted(self._open.items()) if w.computed}
         points = concat_points([_of(w.all_points(), concerned) for w in computed.values()])
         histograms = concat_histograms(
             [_of(w.all_histograms(), concerned) for w in computed.values()]
         )
-        tails = Tails(*(column.copy() for column in self._base))
+        tails = Tails._make(column.copy() for column in self._base)
         rows, starts, origins, sketches, sketch_starts, histogram_tails = self._work_out(
             points, histograms, tails, _of(self._histogram_base, concerned), count=False
         )
@@ -305,17 +319,18 @@ class Shard:
                 window.rows, take_rows(rows, here), origins[here], concerned
             )
             fresh_sketches = take_sketches(sketches, sketch_starts == start)
-            altered = _altered(window.rows, fresh, concerned)
-            if not len(altered):
+            if not len(fresh.owner):
                 continue
+            altered = _altered(window.rows, fresh, concerned)
             kept = ~concerned[window.rows.owner]
             window.origins = np.concatenate([window.origins[kept], fresh_origins])
             window.rows = concat_rows([take_rows(window.rows, kept), fresh])
             window.sketches = concat_sketches(
                 [take_sketches(window.sketches, ~concerned[window.sketches.owner]), fresh_sketches]
             )
-            window.content = self._by_series(window.rows, window.sketches)
-            changed[start] = np.unique(self.names.owner[altered])
+            if len(altered):
+                window.content = self._by_series(window.rows, window.sketches)
+                changed[start] = np.unique(self.names.owner[altered])
         return changed
 
     def _work_out(
@@ -330,10 +345,9 @@ class Shard:
         """Return rows by identity and window, their starts and origins, sketches and theirs, and
         the histograms' tails. The other tails are brought forward in place.
         """
-        kinds = self.names.kinds
         ordered = sort_points(points, self.names.rows)
         rows, starts, origins, counts, duplicates, overlaps = aggregate(
-            ordered, kinds, self._window, self._horizon, tails
+            ordered, self.names.kinds, self._window, self._horizon, tails
         )
         if count:
             self.tally.duplicates += duplicates
@@ -343,12 +357,7 @@ class Shard:
             sketches, sketch_starts = self._sketch_gauges(ordered, counts)
         if not len(histograms.row):
             return rows, starts, origins, sketches, sketch_starts, histogram_tails
-        known = np.flatnonzero(
-            (kinds[histograms.row] > CUMULATIVE) & (kinds[histograms.row] < REFUSED)
-        )
-        observed, more, more_starts, histogram_tails = observe(
-            take_histograms(histograms, known), kinds, self._window, self._horizon, histogram_tails
-        )
+        observed, more, more_starts, histogram_tails = self._observe(histograms, histogram_tails)
         return (
             concat_rows([rows, observed]),
             np.concatenate([starts, more_starts]),
@@ -357,6 +366,15 @@ class Shard:
             np.concatenate([sketch_starts, more_starts]),
             histogram_tails,
         )
+
+    def _observe(
+        self, histograms: Histograms, tails: Histograms
+    ) -> tuple[Rows, Sketches, NDArray[np.int64], Histograms]:
+        kinds = self.names.kinds
+        of_each = kinds[histograms.row]
+        known = np.flatnonzero((of_each > CUMULATIVE) & (of_each < REFUSED))
+        named = take_histograms(histograms, known)
+        return observe(named, kinds, self._window, self._horizon, tails)
 
     def _sketch_gauges(
         self, points: Sorted, counts: NDArray[np.bool_]
@@ -391,29 +409,31 @@ class Shard:
 
     # What comes out.
 
-    def _emit(self, start: int, owners: NDArray[np.int32]) -> Iterator[pl.DataFrame]:
+    def _emitted(self, start: int, owners: NDArray[np.int32]) -> Out:
+        """Return what comes out of one of the finest windows, of which ``owners`` changed."""
         window = self._open[start]
         if window.emitted is None:
-            window.emitted = Emitted(owners)
-            yield self._frame(self._window, start, window.content, np.zeros(len(owners), np.int64))
-            return
+            rows = window.content.rows
+            window.emitted = Emitted(rows.owner)
+            return self._window, start, window.content, np.zeros(len(rows.owner), np.int64)
         chosen = np.zeros(self.names.owners, np.bool_)
         chosen[owners] = True
         content = window.content.of(chosen)
-        revision = window.emitted.next(content.rows.owner)
-        yield self._frame(self._window, start, content, revision)
+        return self._window, start, content, window.emitted.next(content.rows.owner)
 
-    def _frame(
-        self, length: int, start: int, content: Content, revision: NDArray[np.int64]
-    ) -> pl.DataFrame:
-        rows, sketches = content
+    def _frame(self, length: int, parts: list[Out]) -> pl.DataFrame:
+        """Return one frame of all that comes out of a resolution."""
+        rows = concat_rows([content.rows for _, _, content, _ in parts])
+        starts = np.repeat(
+            np.array([start for _, start, _, _ in parts]),
+            [len(content.rows.owner) for _, _, content, _ in parts],
+        )
+        revision = np.concatenate([revision for *_, revision in parts])
         percentiles = None
-        if len(sketches.owner):
-            at = np.searchsorted(rows.owner, sketches.owner)
-            percentiles = np.full((len(rows.owner), 4), np.nan)
-            percentiles[at] = quantiles(sketches, rows.min[at], rows.max[at])
+        if any(len(content.sketches.owner) for _, _, content, _ in parts):
+            percentiles = np.concatenate([_percentiles(content) for _, _, content, _ in parts])
         names = self.names.describe(rows.owner)
-        return rollup_frame(rows, names, length, start, revision, percentiles)
+        return rollup_frame(rows, names, length, starts, revision, percentiles)
 
     # What can no longer change.
 
@@ -429,9 +449,7 @@ class Shard:
                 self._base.start[rows.owner] = window.origins[last]
                 self._base.value[rows.owner] = rows.last
             histograms = concat_histograms([window.all_histograms() for window in windows])
-            *_, self._histogram_base = observe(
-                histograms, self.names.kinds, self._window, self._horizon, self._histogram_base
-            )
+            *_, self._histogram_base = self._observe(histograms, self._histogram_base)
             handed = {start: window.content for start, window in zip(frozen, windows, strict=True)}
         else:
             handed = {}
@@ -443,14 +461,15 @@ class Shard:
             return
         self._swept = self._closed
         for window in self._open.values():
-            for part in (*window.points, *window.histograms):
+            parts: list[Points | Histograms] = [*window.points, *window.histograms]
+            for part in parts:
                 self.names.touch_rows(part.row, part.ts)
-        change = self.names.forget(self._closed - self._evict_after)
+        change = self.names.forget(self._closed - self._evict_after, self._closed)
         if change is None:
             return
         kept = np.flatnonzero(change.rows[: len(self._base.ts)] >= 0)
-        self._tails = Tails(*(column[kept] for column in self._tails))
-        self._base = Tails(*(column[kept] for column in self._base))
+        self._tails = Tails._make(column[kept] for column in self._tails)
+        self._base = Tails._make(column[kept] for column in self._base)
         self._histogram_tails = _renumbered(self._histogram_tails, change)
         self._histogram_base = _renumbered(self._histogram_base, change)
         for window in self._open.values():
@@ -459,20 +478,25 @@ class Shard:
 
     # Recovery.
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self, put_off: NDArray[np.int64]) -> dict[str, Any]:
         """Return plain data: what is folded, and what came out of windows that can still change.
 
         Of what came out only what can't be told otherwise: revisions, and windows that were shown
         before the watermark passed them.
+
+        Args:
+            put_off: times of points that could not be added because of a replay. They come again
+                with the next one, where they must not be taken for what had come out.
         """
         if self._restored is not None:
-            return self._restored
+            starts = np.unique(put_off - put_off % self._window).tolist()
+            return {**self._restored, "owed": sorted({*self._restored["owed"], *starts})}
         kept = np.flatnonzero(np.isin(self.names.kinds[: len(self._base.ts)], (DELTA, CUMULATIVE)))
         return {
             "closed": self._closed,
             "names": self.names.snapshot(),
             "counters": kept.astype(np.int32).tobytes(),
-            "tails": pack(Tails(*(column[kept] for column in self._base))),
+            "tails": pack(Tails._make(column[kept] for column in self._base)),
             "histogram_tails": pack(self._histogram_base),
             "emitted": {
                 start: state
@@ -488,11 +512,12 @@ class Shard:
         self._restored = state
         self._closed = state["closed"]
         self.names.restore(state["names"])
+        self._kinds_restored = self.names.kinds.copy()
         self._base = _no_tails(self.names.rows)
         counters = np.frombuffer(state["counters"], np.int32)
         for column, values in zip(self._base, unpack(_no_tails(0), state["tails"]), strict=True):
             column[counters] = values
-        self._tails = Tails(*(column.copy() for column in self._base))
+        self._tails = Tails._make(column.copy() for column in self._base)
         self._histogram_base = unpack(NO_HISTOGRAMS, state["histogram_tails"])
         self._histogram_tails = self._histogram_base
         self._levels.restore(state["levels"])
@@ -505,17 +530,33 @@ class Shard:
         self._restored = None
         # Windows that were shown early are among those that came out, whatever the watermark is.
         shown = max((start + self._window for start in state["emitted"]), default=UNKNOWN)
+        # And nothing had come out of identities that had no name.
+        kinds = self.names.kinds
+        nameless = np.ones(len(kinds), np.bool_)
+        nameless[: len(self._kinds_restored)] = self._kinds_restored >= REFUSED
+        named_since = np.flatnonzero(nameless & (kinds < REFUSED))
+        known = kinds[named_since]
+        kinds[named_since] = UNNAMED
+        owed = {start for start in state["owed"] if start >= self.frozen}
         for start in self._compute_due(max(self._closed, shown)):
             window = self._open[start]
-            window.emitted = Emitted(window.content.rows.owner)
+            if start + self._window <= self._closed:
+                window.emitted = Emitted(window.content.rows.owner)
+            elif start not in state["emitted"]:
+                owed.add(start)
         self._pass(self._closed)
         for start, emitted in state["emitted"].items():
             window = self._window_at(start)
             window.emitted = restored_emitted(window.emitted, emitted)
-        for start in state["owed"]:
+        for start in owed:
             self._owed[start] = self._window_at(start).content.rows.owner
         finest = {start: w.content for start, w in self._open.items() if w.computed}
         self._levels.rebuild(finest, state["levels"], self._closed, self.names.owners)
+        kinds[named_since] = known
+        if len(named_since):
+            for window in self._open.values():
+                if window.computed:
+                    window.late.append(named_since.astype(np.int32))
         self.tally = Tally()
 
     def _grow_tails(self) -> None:
@@ -525,17 +566,25 @@ class Shard:
             self._base = _grown(self._base, self.names.rows)
 
 
+def _percentiles(content: Content) -> NDArray[np.float64]:
+    rows, sketches = content
+    found = np.full((len(rows.owner), len(QUANTILES)), np.nan)
+    at = np.searchsorted(rows.owner, sketches.owner)
+    found[at] = quantiles(sketches, rows.min[at], rows.max[at])
+    return found
+
+
 def _no_tails(size: int) -> Tails:
     return Tails(np.full(size, NOTHING_BEFORE, np.int64), np.zeros(size, np.int64), np.zeros(size))
 
 
 def _grown(tails: Tails, size: int) -> Tails:
     more = _no_tails(size - len(tails.ts))
-    return Tails(*(np.concatenate(parts) for parts in zip(tails, more, strict=True)))
+    return Tails._make(np.concatenate(parts) for parts in zip(tails, more, strict=True))
 
 
 def _take_points(points: Points, chosen: NDArray[np.intp]) -> Points:
-    return Points(*(column[chosen] for column in points))
+    return Points._make(column[chosen] for column in points)
 
 
 def _of(points: Any, rows: NDArray[np.bool_]) -> Any:

@@ -183,14 +183,16 @@ def of_values(
 ) -> Sketches:
     """Return a sketch of each value alone."""
     size = np.abs(values)
+    finite = (size > 0) & (size < inf)
     with np.errstate(divide="ignore"):
         index = np.ceil(np.ldexp(np.log2(size), _SCALE)) - 1
-    index = np.where(size > 0, index, 0).astype(np.int64)
+    index = np.where(finite, index, 0).astype(np.int64)
     # The logarithm may be off in its last bit.
     index -= size <= exponential_bounds(_SCALE, index)
     index += size > exponential_bounds(_SCALE, index + 1)
-    near = np.where(size > 0, exponential_bounds(_SCALE, index), 0.0)
-    far = np.where(size > 0, exponential_bounds(_SCALE, index + 1), 0.0)
+    # Zeros and infinities have a segment without width.
+    near = np.where(finite, exponential_bounds(_SCALE, index), size)
+    far = np.where(finite, exponential_bounds(_SCALE, index + 1), size)
     return Sketches(
         owner,
         stamp,
@@ -284,7 +286,7 @@ def _walk(
     for k in range(len(lower)):
         if below + weight[k] >= target:
             low, high = _ends(lower[k], upper[k], least, most)
-            return low + (high - low) * ((target - below) / weight[k])
+            return float(low + (high - low) * ((target - below) / weight[k])) if low < high else low
         below += weight[k]
     return np.nan
 
@@ -317,8 +319,8 @@ def _search(
                 inside += weight[k] * ((bound - low[k]) / (high[k] - low[k]))
         if inside - jump >= target:
             share = (target - weight_before) / (inside - jump - weight_before)
-            return before + (bound - before) * share
+            return float(before + (bound - before) * share)
         if inside >= target:
-            return bound
+            return float(bound)
         before, weight_before = bound, inside
-    return bounds[-1]
+    return float(bounds[-1])

@@ -6,7 +6,8 @@ not depend on how many partitions there are, so a partition added later is simpl
 
 Each reader also says how its partitions are doing (``Mark``): windows need to know which
 partition may still hold back time, and only the reader can tell an idle producer from a flow that
-was itself held up. A partition is idle when it was *polled at its end* for the idle timeout.
+was itself held up. A partition is idle when it was *polled at its end* for the idle timeout, and
+its broker confirms that it ends there: one that is down holds back what producers have for it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from operators.monitoring import (
     TENANTS_REFUSED,
 )
 from operators.tenants import TenantHeader, tenants_of_headers
-from operators.watermark import Mark
+from operators.watermark import UNKNOWN, Mark
 
 __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
@@ -54,6 +55,7 @@ _log = logging.getLogger(__name__)
 _METADATA_SECONDS: Final = 10.0
 _LAG_SECONDS: Final = 2.0
 _CONNECT_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 2.0
 
 
 class SourceError(RuntimeError):
@@ -69,7 +71,7 @@ class Polled:
     that is no ``replay`` names all that it owns. A replay is of what was read before a restart,
     and is read again because windows that are still open need it. Where a header says whose a
     message is, ``tenants`` has for each the index of its tenant in ``tenant_names``; elsewhere it
-    is None.
+    is None. ``passed`` is the watermark by which the reader frees what it would read again.
     """
 
     reader: int
@@ -81,6 +83,7 @@ class Polled:
     replay: bool = False
     tenants: NDArray[np.int32] | None = None
     tenant_names: tuple[str, ...] = ()
+    passed: int = UNKNOWN
 
 
 class ReaderState(TypedDict):
@@ -167,7 +170,7 @@ class _Partition:
     number: int
     next_offset: int
     end: int | None
-    replay_from: int = 0  # the low-water mark of before a restart
+    replay_at: int = 0  # from the low-water mark of before a restart up to the next offset
     quiet_since: float | None = None  # when its end was reached, on the monotonic clock
     mark: Mark = Mark.LIVE
 
@@ -176,8 +179,12 @@ class _Partition:
         return f"{self.topic}/{self.number}"
 
     @property
-    def low_water(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.number, self.replay_from)
+    def replay_position(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.number, self.replay_at)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.topic, self.number
 
     @property
     def position(self) -> TopicPartition:
@@ -213,8 +220,10 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._low_water = low_water
         self._replay_from = resume.get("low_water", {}) if resume and low_water else {}
         self._replaying: set[tuple[str, int]] = set()
-        self._poll_bytes = settings.poll_bytes
-        self._poll_messages = settings.poll_messages
+        self._untold: dict[str, Mark] = {}  # of partitions found during a replay
+        self._frozen = UNKNOWN  # event time before which all shards know that nothing matters
+        self._poll_bytes: int = settings.poll_bytes
+        self._poll_messages: int = settings.poll_messages
         self._poll_wait = timedelta(microseconds=settings.poll_time / 1000)
         self._message_size = 16 << 10  # a first guess, corrected by every poll
         self._awake: datetime | None = None
@@ -235,13 +244,17 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         """Return what one poll gives: an item a topic, or one with marks alone."""
         LAST_POLL.set_to_current_time()
         now = self._clock.monotonic()
+        if self._replaying:
+            return self._replay()
         marks: dict[str, Mark] = {}
         if now >= self._next_metadata and (not self._started or not self._until_end):
             marks.update(self._find_partitions(not self._started))
             self._next_metadata = now + _METADATA_SECONDS
             self._started = True
         if self._replaying:
+            self._untold |= marks
             return self._replay()
+        marks, self._untold = self._untold | marks, {}
         first = not self._announced
         if first:
             marks = {entry.name: entry.mark for entry in self._partitions.values()}
@@ -292,7 +305,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         for (topic, number), entry in self._partitions.items():
             offsets.setdefault(topic, {})[number] = entry.next_offset
             if self._low_water is not None:
-                mark = self._low_water.offset(entry.name)
+                mark = self._low_water.offset(entry.name, self._frozen)
                 low_water.setdefault(topic, {})[number] = mark
         return {"version": 1, "offsets": offsets, "low_water": low_water}
 
@@ -321,16 +334,18 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             if end is not None and (start >= end or end == 0):
                 entry.mark = Mark.ENDED
             self._begin_replay(entry)
-        if self._replaying:
-            self._consumer.assign([self._partitions[key].low_water for key in self._replaying])
-        elif found:
-            self._read_on()
+        if found:
+            self._assign()
         return {self._partitions[key].name: self._partitions[key].mark for key in found}
 
-    def _read_on(self) -> None:
-        """Read all partitions from where they are, but those at their end."""
-        wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
+    def _assign(self) -> None:
+        """Read on from where we are: what is to be replayed, else all that is not at its end."""
+        if self._replaying:
+            wanted = [self._partitions[key].replay_position for key in sorted(self._replaying)]
+        else:
+            wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
         self._consumer.assign(wanted)
+        self._consumer.resume(wanted)  # those that a replay had paused stay so otherwise
 
     def _numbers(self, topic: str, first: bool) -> list[int]:
         """Return the numbers of a topic's partitions; none if it does not exist (yet)."""
@@ -409,8 +424,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
                 starts[topic, number] = high if since == "latest" else low
         return starts
 
-    def _end(self, topic: str, number: int) -> int:
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30.0)
+    def _end(self, topic: str, number: int, seconds: float = 30.0) -> int:
+        place = TopicPartition(topic, number)
+        _, high = self._consumer.get_watermark_offsets(place, timeout=seconds)
         return int(high)
 
     # What a poll brings.
@@ -471,7 +487,20 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         for entry in self._partitions.values():
             quiet = entry.quiet_since is not None and now - entry.quiet_since >= self._idle_seconds
             if quiet and entry.mark is Mark.LIVE:
-                entry.mark = marks[entry.name] = Mark.IDLE
+                try:
+                    ends_there = self._end(*entry.place, _LOOK_SECONDS) == entry.next_offset
+                except KafkaException as error:
+                    _log.warning("cannot tell whether %s is idle: %s", entry.name, error)
+                    self._begin_quiet_anew(self._clock.monotonic())
+                    return
+                if ends_there:
+                    entry.mark = marks[entry.name] = Mark.IDLE
+
+    def _begin_quiet_anew(self, now: float) -> None:
+        """Measure idle timeouts from now: nobody could write to a broker that was away."""
+        for entry in self._partitions.values():
+            if entry.quiet_since is not None and entry.mark is Mark.LIVE:
+                entry.quiet_since = now
 
     def _all_ended(self) -> bool:
         return all(entry.mark is Mark.ENDED for entry in self._partitions.values())
@@ -483,9 +512,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         if self._low_water is None:
             return
         marks = self._replay_from.get(entry.topic, {})
-        entry.replay_from = min(marks.get(entry.number, entry.next_offset), entry.next_offset)
-        self._low_water.begin(entry.name, entry.replay_from)
-        if entry.replay_from < entry.next_offset:
+        entry.replay_at = min(marks.get(entry.number, entry.next_offset), entry.next_offset)
+        self._low_water.begin(entry.name, entry.replay_at)
+        if entry.replay_at < entry.next_offset:
             self._replaying.add((entry.topic, entry.number))
 
     def _replay(self) -> list[Polled]:
@@ -499,17 +528,19 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 self._on_error(error)
                 continue
-            goes_on_at = self._partitions[key].next_offset
+            entry = self._partitions[key]
             offset = message.offset() or 0
-            if error is None and offset < goes_on_at:
-                by_topic.setdefault(key[0], []).append(message)
-            if error is not None or offset + 1 >= goes_on_at:
+            if error is None:
+                entry.replay_at = offset + 1
+                if offset < entry.next_offset:
+                    by_topic.setdefault(key[0], []).append(message)
+            if error is not None or entry.replay_at >= entry.next_offset:
                 ended.add(key)
         if ended:
             self._replaying -= ended
             self._consumer.pause([TopicPartition(*key) for key in ended])
         if not self._replaying:
-            self._read_on()
+            self._assign()
         self._awake = None
         return [
             replace(self._item(topic, batch, {}), replay=True) for topic, batch in by_topic.items()
@@ -524,6 +555,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             tenants, names, refused = tenants_of_headers(headers, header)
             if refused:
                 TENANTS_REFUSED.labels(topic, "header").inc(refused)
+        passed = UNKNOWN
+        if self._low_water is not None:
+            passed, self._frozen = self._low_water.reached
         return Polled(
             self._index,
             topic,
@@ -533,6 +567,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             dict(marks),
             tenants=tenants,
             tenant_names=names,
+            passed=passed,
         )
 
     # What it tells others.
@@ -566,3 +601,5 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         if error.fatal():
             raise SourceError(f"Kafka at {self._kafka.bootstrap_servers}: {error.str()}")
         _log.warning("Kafka at %s: %s", self._kafka.bootstrap_servers, error.str())
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._begin_quiet_anew(self._clock.monotonic())

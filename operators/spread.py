@@ -36,7 +36,7 @@ class Observed(NamedTuple):
     identity: NDArray[np.uint64]
     ts: NDArray[np.int64]
     start: NDArray[np.int64]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     sum: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]

@@ -9,8 +9,10 @@ has it (metrics/data-model, "Resets and gaps" and "Overlap"):
 * Delta: a point whose interval overlaps the one before it is left out.
 * Cumulative: a new start time means that the sum began anew from zero. A start equal to the
   point's own time is unknown: the point adds nothing, and later ones count from it. Without a
-  new start time a fall of the value means the same as one (Prometheus). A point of an older start
-  comes from a writer that was superseded, and is left out.
+  new start time a fall of the value means the same as one (Prometheus). Start times worked out
+  from an uptime wobble: what lies less than ``JITTER`` beside the old one, and before the last
+  point, is no new one. A point of an older start comes from a writer that was superseded, and is
+  left out.
 * The first point of an identity counts from zero only if it started at most ``horizon`` before:
   the history of a counter that Headrace meets late is not an event of now.
 """
@@ -179,7 +181,11 @@ def aggregate(
                 known = 0 < start < ts
                 if first:
                     rise = value if known and ts - start <= horizon else 0.0
-                elif start > 0 and start != origin and start >= before:
+                elif (
+                    start > 0
+                    and start != origin
+                    and (start >= before or 0 < origin < start - JITTER)
+                ):
                     rise = value if known else 0.0
                 elif start > 0 and start < origin - JITTER:
                     overlaps += 1

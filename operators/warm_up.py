@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from operators.cardinality import Admission
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded, Description
 from operators.distributions import Distributions
@@ -32,7 +33,7 @@ from operators.histograms import Histograms
 from operators.open_windows import NO_POINTS
 from operators.series import SeriesRegistry
 from operators.shard import Shard
-from operators.spread import spread, spread_distributions, survey
+from operators.spread import Samples, spread, spread_distributions, survey
 from operators.sums import Points
 
 __all__ = ["compile_kernels"]
@@ -49,6 +50,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
     decoded = _decoded()
     resolved = registry.resolve(decoded)
     ts, start, value = (resolved.points[name].to_numpy() for name in ("ts", "start", "value"))
+    _admit(resolved.new)
     places = np.zeros(1, np.int64)
     survey(ts, resolved.points["message"].to_numpy(), places, 1, 100)
     survey(decoded.distributions.ts, decoded.distributions.message, places, 1, 100)
@@ -65,7 +67,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
     shard = Shard((10, 20), 0, 100, 100, "number.*")
     shard.name(resolved.new, 0)
     # As slices of larger arrays, and joined to others: both come.
-    samples = type(samples)(*(column[0 : bounds[1]] for column in samples))
+    samples = Samples._make(column[0 : bounds[1]] for column in samples)
     for _ in range(2):
         rows = shard.names.number(samples.identity, 0)
         shard.add(
@@ -75,11 +77,19 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) ->
         )
     shard.close(50)
     shard.add(
-        Points(*(column[:1] for column in NO_POINTS)),
+        Points._make(column[:1] for column in NO_POINTS),
         Histograms(shard.names.number(observed.identity, 0), *observed[1:]),
         50,
     )
     shard.close(60)
+
+
+def _admit(named: pl.DataFrame) -> None:
+    """Name a tenant so many series that its table grows, reaches its limit, and is swept."""
+    series = pl.concat([named] * 200).with_columns(series=pl.int_range(pl.len(), dtype=pl.UInt64))
+    admission = Admission(series.height - 1, series.height, 100)
+    for seen in (0, 1000):
+        admission.decide(series, seen, 0)
 
 
 def _decoded() -> Decoded:

@@ -90,6 +90,10 @@ class Watermark:
             self._largest.setdefault(partition, UNKNOWN)
         self._reached = max(self._reached, self._current())
 
+    def reach(self, watermark: int) -> None:
+        """Take up how far another shard is, which got the same in another order."""
+        self._reached = max(self._reached, watermark)
+
     def _current(self) -> int:
         if self._awaited or not self._marks:
             return UNKNOWN

@@ -9,8 +9,10 @@ from time import perf_counter
 from typing import Any, Final, Protocol
 
 import bytewax.operators as op
+import numpy as np
 import polars as pl
 from bytewax.operators import KeyedStream, StatefulBatchLogic
+from numpy.typing import NDArray
 
 from operators.admission import Admitted, Refused
 from operators.clock import Clock, SystemClock
@@ -70,7 +72,7 @@ class RollupSettings(Protocol):
 
     @property
     def counter_horizon(self) -> int:
-        """See ``rollups.increases``."""
+        """See ``operators.sums``."""
         ...
 
     @property
@@ -168,6 +170,7 @@ class WindowLogic(
             self._name = str(batch.shard)
             before = self._watermark.value
             self._watermark.update(batch.reader, batch.largest, batch.marks, replay=batch.replay)
+            self._watermark.reach(batch.passed)
             if not self._shard.replaying:
                 out += self._add(batch, before)
                 continue
@@ -203,14 +206,23 @@ class WindowLogic(
         """
         started = perf_counter()
         self._outbox += self._closed(show_open=False)
+        if not self._shard.replaying:
+            self._shard.settle(self._watermark.value)
+            self._low_water.freeze(self._shard.closed, self._shard.frozen)
         state = {
             "version": _VERSION,
             "watermark": self._watermark.snapshot(),
-            "shard": self._shard.snapshot(),
+            "shard": self._shard.snapshot(self._times_put_off()),
             "outbox": [frame.write_ipc_stream(None).getvalue() for frame in self._outbox],
         }
         SNAPSHOT_SECONDS.observe(perf_counter() - started)
         return state
+
+    def _times_put_off(self) -> NDArray[np.int64]:
+        """Return the times of points that are put off, which only Kafka has."""
+        times = [batch.samples.ts for batch in self._put_off]
+        times += [batch.observed.ts for batch in self._put_off if batch.observed is not None]
+        return np.concatenate(times) if times else np.empty(0, np.int64)
 
     def _hear(self, verdict: Admitted | Refused) -> None:
         """Learn what becomes of identities that were named."""
@@ -280,7 +292,7 @@ class WindowLogic(
             return []
         started = perf_counter()
         frames = self._shard.close(watermark, show_open=show_open)
-        self._low_water.freeze(self._shard.frozen)
+        self._low_water.freeze(self._shard.closed, self._shard.frozen)
         BATCH_SECONDS.labels("windows").observe(perf_counter() - started)
         tally, self._shard.tally = self._shard.tally, Tally()
         POINTS_SKIPPED.labels("duplicate").inc(tally.duplicates)

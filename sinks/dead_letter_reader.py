@@ -18,7 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from operators.kafka import KafkaSettings, consumer
+from operators.kafka import KafkaSettings, committed, consumer
 from sinks.dead_letter import Envelope
 from sinks.kafka_delivery import explain, reason
 
@@ -113,13 +113,13 @@ def redriven_until(
     mine = client or consumer(settings, group_name(settings))
     try:
         partitions = [TopicPartition(topic, number) for number in _partitions(mine, topic)]
-        committed = mine.committed(partitions, timeout=_TIMEOUT)
+        known = committed(mine, partitions, _TIMEOUT)
     except KafkaException as failure:
         raise explain(settings, topic, reason(failure)) from None
     finally:
         if client is None:
             mine.close()
-    return {each.partition: each.offset for each in committed if each.offset != OFFSET_INVALID}
+    return {each.partition: each.offset for each in known if each.offset != OFFSET_INVALID}
 
 
 def _partitions(client: Consumer, topic: str) -> list[int]:

@@ -21,6 +21,7 @@ from typing import Literal, Protocol, TypeVar
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import settings
 
 from flows.demo.collector import LOGS_TOPIC, METRICS_TOPIC, SPANS_TOPIC, RotelCollector
 from flows.demo.kafka import KafkaServer
@@ -28,6 +29,10 @@ from flows.demo.process import Server, UnavailableError
 from tests.backends import in_ci
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
+
+# Loops are compiled on their first call, which takes longer than Hypothesis allows an example.
+settings.register_profile("headrace", deadline=None)
+settings.load_profile("headrace")
 
 DEFAULT_TOPICS = (METRICS_TOPIC, LOGS_TOPIC, SPANS_TOPIC)
 

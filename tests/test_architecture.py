@@ -17,7 +17,9 @@ MAY_IMPORT = {
 GROUND = ("operators/frames.py", "operators/clock.py", "operators/durations.py", "operators/alerts.py",
           "operators/monitoring.py", "models/base.py")  # fmt: skip
 # The stages of the metrics path, in the order of the data.
-STAGES = ("source", "decoders", "enrichment", "series", "decoding", "windows", "scoring")
+STAGES = (
+    "source", "decoders", "enrichment", "series", "spread", "decoding", "admission", "windows", "scoring",
+)  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
@@ -28,8 +30,15 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: import by the whole name"
-            found.add(node.module or "")
+            package = node.module or ""
+            names = {f"{package}.{alias.name}" for alias in node.names}
+            modules = {name for name in names if is_module(name)}
+            found |= modules if modules == names else {package, *modules}
     return {name for name in found if name.split(".")[0] in PARTS}
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()
 
 
 def files(part: str) -> list[Path]:

@@ -13,7 +13,6 @@ from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Final, TypeVar, cast
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -28,7 +27,7 @@ from confluent_kafka.admin import (
 
 from flows.commands.failure import USAGE, CommandFailed
 from flows.settings import Kafka
-from operators.kafka import admin_client
+from operators.kafka import admin_client, committed, consumer
 from sinks.kafka_delivery import reason
 
 __all__ = ["Broker"]
@@ -37,16 +36,8 @@ T = TypeVar("T")
 
 _SECONDS: Final = 10.0
 _SLICE: Final = 0.05
-_PAUSE: Final = 0.2
 _NO_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _TOPIC_EXISTS: Final = frozenset({KafkaError.TOPIC_ALREADY_EXISTS})
-_NOT_READY: Final = frozenset(
-    {
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    }
-)
 _UNHELPFUL: Final = frozenset({KafkaError._ALL_BROKERS_DOWN})
 _DENIED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 _DETAIL: Final = re.compile(r"^\S+/\w+: |Connect to \S+ failed: | \(after \d+ms in state \w+\)")
@@ -106,26 +97,21 @@ class Broker:
             return False
         return True
 
-    def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """Return the offsets that a consumer group has committed; empty if it never did.
-
-        A broker that was started a moment ago does not know its groups yet; it is asked again.
-        """
-        deadline = time.monotonic() + _SECONDS
-        while True:
-            asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-            (future,) = asked.values()
-            expected = _NOT_READY if time.monotonic() < deadline else ()
-            try:
-                found = self._wait(future, f"consumer group {group}: ", expected=expected)
-            except _Expected:
-                time.sleep(_PAUSE)
-            else:
-                return {
-                    (each.topic, each.partition): each.offset
-                    for each in found.topic_partitions or ()
-                    if each.offset >= 0
-                }
+    def committed(
+        self, group: str, partitions: Iterable[tuple[str, int]]
+    ) -> dict[tuple[str, int], int]:
+        """Return the offsets that a consumer group has committed; none where it never did."""
+        wanted = [TopicPartition(*key) for key in partitions]
+        if not wanted:
+            return {}
+        client = consumer(self._settings, group, self._faults.append)
+        try:
+            found = committed(client, wanted, _SECONDS)
+        except KafkaException as failure:
+            raise self._failure(f"consumer group {group}: ", reason(failure)) from None
+        finally:
+            client.close()
+        return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
 
     def begins(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Return the first offset that each partition still has."""

@@ -31,7 +31,7 @@ def lag_by_topic(broker: Broker, group: str, topics: Collection[str]) -> dict[st
         for partition in description.partitions
     ]
     ends = broker.ends(partitions)
-    committed = broker.committed(group)
+    committed = broker.committed(group, partitions)
     begins = broker.begins(partitions)
     return _sums(partitions, ends, {key: committed.get(key, 0) for key in partitions}, begins)
 

@@ -12,7 +12,7 @@ from flows.commands.terminal import printable
 from flows.settings import Settings
 from operators.alerts import rfc3339
 from sinks.base import Destination, Unavailable
-from sinks.dead_letter_reader import Letter, group_name, read_dead_letters, redriven_until
+from sinks.dead_letter_reader import Letter, read_dead_letters, redriven_until
 from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB
 from sinks.kafka import KafkaDestination
@@ -132,8 +132,7 @@ def destinations(settings: Settings) -> dict[str, Callable[[], Destination]]:
 @contextmanager
 def _one_line(settings: Settings) -> Iterator[None]:
     """Fail in one line, and soon if the brokers can't be reached at all."""
-    # Also waits until a broker that was just started knows its consumer groups.
-    Broker(settings.kafka).committed(group_name(settings.kafka))
+    Broker(settings.kafka)
     try:
         yield
     except Unavailable as error:

@@ -1,8 +1,9 @@
 """How a flow's process ends: what is said, and what its exit status is.
 
 Bytewax ends by an exception whatever happened. Here a request to end (SIGTERM, Ctrl-C) becomes
-one line and the exit status of that signal, after all clean-up; an error that Headrace itself
-raised becomes one line, because it says what is wrong; anything else keeps its traceback.
+one line and the exit status of that signal, after all clean-up or at the deadline; an error that
+Headrace itself raised, or a panic of Bytewax's that is known, becomes one line, which says what is
+wrong; anything else keeps its traceback.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import sys
 from types import FrameType, TracebackType
 from typing import Final
 
+from flows.serving.deadline import watch_for
 from flows.serving.health import State
+from flows.serving.panics import explain_panic
 from operators.clock import interrupt_sleep
 
 __all__ = ["end_by_signal", "ending", "handle_signals", "report_failures"]
 
 _log = logging.getLogger("headrace")
 
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _OWN: Final = ("flows.", "operators.", "sinks.", "models.")
 _received: list[signal.Signals] = []
 
@@ -28,11 +32,13 @@ _received: list[signal.Signals] = []
 def handle_signals() -> None:
     """Have SIGTERM end the process as Ctrl-C does, so that Bytewax closes sources and sinks.
 
+    What has not ended after ``deadline.GRACE`` seconds is not waited for.
     Does nothing outside of the main thread, where Python allows no handlers.
     """
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, _interrupt)
+        watch_for(_SIGNALS, interrupt_sleep)
     except ValueError:
         _log.debug("signals are left as they are: this is not the main thread")
 
@@ -77,7 +83,9 @@ def _report(
         return
     chain = _chain(error)
     place = f"{error}: " if len(chain) > 1 else ""
-    if type(chain[-1]).__module__.startswith(_OWN):
+    if (said := explain_panic(str(chain[-1]))) is not None:
+        _log.critical("the flow failed: %s", said)
+    elif type(chain[-1]).__module__.startswith(_OWN):
         _log.critical("the flow failed: %s%s", place, chain[-1])
     else:
         reason = f"{type(chain[-1]).__name__}: {chain[-1]}"

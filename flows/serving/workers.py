@@ -8,7 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-__all__ = ["Workers", "has_recovery", "is_run_by_bytewax", "requested_workers"]
+__all__ = [
+    "Workers",
+    "has_recovery",
+    "is_run_by_bytewax",
+    "recovery_directory",
+    "requested_workers",
+]
 
 
 class Workers(TypedDict):
@@ -33,14 +39,26 @@ def has_recovery(
     >>> has_recovery(["flows.metrics", "-w2", "-r", "recovery"], {})
     True
     """
+    return recovery_directory(arguments, environment) is not None
+
+
+def recovery_directory(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> str | None:
+    """Return where the recovery store is that the runner was given; None without one.
+
+    >>> recovery_directory(["flows.metrics", "-w2", "-r", "recovery"], {})
+    'recovery'
+    """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     default = environment.get("BYTEWAX_RECOVERY_DIRECTORY")
     parser.add_argument("-r", "--recovery-directory", default=default)
     try:
         found, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     except argparse.ArgumentError:
-        return False
-    return found.recovery_directory is not None
+        return None
+    directory: str | None = found.recovery_directory
+    return directory
 
 
 def requested_workers(

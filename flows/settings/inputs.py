@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from flows.settings.values import PositiveDuration, Section
+from flows.settings.values import PositiveDuration, Section, regular_expression
 from operators.decoders import DECODERS
 from operators.frames import DEFAULT_TENANT
 from operators.tenants import MAX_LENGTH, is_tenant
@@ -61,11 +60,7 @@ class Input(Section):
     @field_validator("counters")
     @classmethod
     def _is_an_expression(cls, counters: str | None) -> str | None:
-        try:
-            re.compile(counters or "")
-        except re.error as error:
-            raise ValueError(f'"{counters}" is not a regular expression: {error}') from None
-        return counters
+        return None if counters is None else regular_expression(counters)
 
     @model_validator(mode="after")
     def _tenant_in_one_place(self) -> Self:

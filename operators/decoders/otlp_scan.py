@@ -20,7 +20,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders import protobuf
 from operators.decoders.otlp_aggregate import scan_distribution
 from operators.decoders.otlp_distributions import DISTRIBUTION, EXPLICIT, EXPONENTIAL, QUANTILES
 from operators.decoders.otlp_kinds import (
@@ -48,6 +47,7 @@ from operators.decoders.otlp_levels import (
 )
 from operators.decoders.otlp_metric import find_header, read_metric
 from operators.decoders.otlp_number import read_number
+from operators.decoders.protobuf import REASONS as ENCODING_REASONS
 from operators.decoders.protobuf import (
     WRONG_TYPE,
     hash_bytes,
@@ -63,7 +63,7 @@ __all__ = ["ATTRIBUTES_FIELD", "REASONS", "Scan", "scan"]
 EMPTY: Final = -100
 NOTHING: Final = -101
 REASONS: Final[Mapping[int, str]] = {
-    **protobuf.REASONS,
+    **ENCODING_REASONS,
     EMPTY: "empty message",
     NOTHING: "no resource metrics in it",
 }

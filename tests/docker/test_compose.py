@@ -156,6 +156,17 @@ def test_what_a_flow_must_keep_is_on_a_volume(stack: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["setup", "metrics", "notifier"])
+def test_what_is_compiled_is_kept_where_a_read_only_container_can_write(
+    name: str, stack: dict[str, Any]
+) -> None:
+    (kept,) = re.findall(r"^ +NUMBA_CACHE_DIR=(\S+)", text("Dockerfile"), re.MULTILINE)
+    assert stack[name]["read_only"]
+    assert any(Path(kept).is_relative_to(place) for place in stack[name]["tmpfs"])
+    (made,) = re.findall(r"RUN NUMBA_CACHE_DIR=(\S+) .* -m flows.warm_up", text("Dockerfile"))
+    assert f"HEADRACE_COMPILED={made}" in text("Dockerfile")
+
+
+@pytest.mark.parametrize("name", ["setup", "metrics", "notifier"])
 def test_each_container_understands_its_settings(
     name: str, stack: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

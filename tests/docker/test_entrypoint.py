@@ -48,6 +48,15 @@ flow = Dataflow("endless")
 op.output("out", op.input("in", flow, Source()), StdOutSink())
 """
 
+COMPILED = """
+import numba
+
+@numba.njit(cache=True)
+def twice(x): return 2 * x
+
+print(twice(2), "compiled before" if twice.stats.cache_hits else "compiled now")
+"""
+
 
 @pytest.fixture
 def recovery(tmp_path: Path) -> Path:
@@ -68,12 +77,12 @@ def environment(recovery: Path) -> dict[str, str]:
     }
 
 
-def enter(recovery: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def enter(recovery: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint in the directory above ``recovery``."""
     return subprocess.run(
         ["sh", str(ENTRYPOINT), *arguments],
         cwd=recovery.parent,
-        env=environment(recovery),
+        env=environment(recovery) | variables,
         capture_output=True,
         text=True,
         timeout=60,
@@ -143,3 +152,16 @@ def test_any_other_command_runs_as_it_stands(recovery: Path) -> None:
 
     assert done.stdout == "['a b']\n"
     assert not recovery.exists()
+
+
+def test_what_the_image_has_compiled_is_not_compiled_again(recovery: Path) -> None:
+    (recovery.parent / "twice.py").write_text(COMPILED)
+    of_image, of_container = str(recovery.parent / "image"), str(recovery.parent / "container")
+    built = enter(recovery, "python", "twice.py", NUMBA_CACHE_DIR=of_image)
+    assert built.stdout == "4 compiled now\n", built.stderr
+
+    started = enter(
+        recovery, "python", "twice.py", HEADRACE_COMPILED=of_image, NUMBA_CACHE_DIR=of_container
+    )
+
+    assert started.stdout == "4 compiled before\n", started.stderr

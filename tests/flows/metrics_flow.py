@@ -18,9 +18,10 @@ import polars as pl
 import yaml
 
 from flows.demo.process import LOCALHOST, free_port
-from flows.settings import Elasticsearch, InfluxDB
+from flows.settings import Elasticsearch, InfluxDB, Kafka
 from operators.durations import parse_duration
 from sinks import elasticsearch_setup, influxdb_setup
+from sinks.dead_letter_reader import Letter, read_dead_letters
 from tests.backends.influxdb import InfluxdbAccess
 from tests.flows.expectation import SCHEMA, series_key
 from tests.flows.telemetry import records
@@ -52,6 +53,8 @@ class MetricsFlow:
             "topics": self.topics,
             "run": {},
         }
+        self.prefix: Sequence[str] = ()
+        """What to put before the command."""
         self._processes: list[Process] = []
 
     def write_to_influxdb(self, access: InfluxdbAccess) -> None:
@@ -81,7 +84,7 @@ class MetricsFlow:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "bytewax.run", "flows.metrics", *arguments],
+                [*self.prefix, sys.executable, "-m", "bytewax.run", "flows.metrics", *arguments],
                 cwd=ROOT,
                 env=environment | {"HEADRACE_CONFIG": str(file)},
                 stdin=subprocess.DEVNULL,
@@ -155,7 +158,7 @@ class MetricsFlow:
         """
         schema = SCHEMA | (dict.fromkeys(SCORE_FIELDS, pl.Float64) if scores else {})
         columns: dict[str, list[Any]] = {name: [] for name in schema}
-        for answer in self._ask(window, "SELECT * FROM /.*/ GROUP BY *"):
+        for answer in self.ask(window, "SELECT * FROM /.*/ GROUP BY *"):
             tags = {key: value for key, value in answer.get("tags", {}).items() if value}
             size = len(answer["values"])
             columns["series"] += [series_key(answer["name"], tags)] * size
@@ -168,10 +171,11 @@ class MetricsFlow:
 
     def rollups_there(self, window: str = "10s") -> int:
         """Return the number of points in a bucket."""
-        answers = self._ask(window, 'SELECT count("count") FROM /.*/')
+        answers = self.ask(window, 'SELECT count("count") FROM /.*/')
         return sum(answer["values"][0][1] for answer in answers)
 
-    def _ask(self, window: str, query: str) -> list[dict[str, Any]]:
+    def ask(self, window: str, query: str) -> list[dict[str, Any]]:
+        """Return what InfluxDB answers to a query of a window's bucket, in InfluxQL."""
         assert self.influxdb is not None
         answer = httpx.get(
             f"{self.influxdb.url}/query",
@@ -187,6 +191,11 @@ class MetricsFlow:
     def topics_hold_nothing(self, *roles: str) -> bool:
         """Say whether nothing was written to these topics."""
         return not any(records(self.kafka, self.topics[role]) for role in roles)
+
+    def dead_letters(self) -> list[Letter]:
+        """Return what is on the dead-letter topic now."""
+        settings = Kafka(bootstrap_servers=self.kafka, group=self.name)
+        return list(read_dead_letters(settings, self.topics["dead_letter"]))
 
     def documents(self, kind: str) -> list[dict[str, Any]]:
         """Return the documents of the data stream of ``anomalies`` or ``alerts``."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 
 import httpx
-from confluent_kafka import TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from tests.backends.influxdb import InfluxdbAccess
@@ -14,9 +15,19 @@ from tests.flows.command_line import CommandLine, lines
 
 
 def partitions(kafka: str, topics: list[str]) -> dict[str, int]:
+    """The number of partitions of each topic. The controller makes a topic, and the broker that
+    answers here may hear of it a moment later."""
     admin = AdminClient({"bootstrap.servers": kafka})
-    found = admin.describe_topics(TopicCollection(topics))
-    return {topic: len(future.result(10).partitions) for topic, future in found.items()}
+    patience = time.monotonic() + 20
+    while True:
+        try:
+            found = admin.describe_topics(TopicCollection(topics))
+            return {topic: len(future.result(10).partitions) for topic, future in found.items()}
+        except KafkaException as error:
+            unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+            if not unknown or time.monotonic() > patience:
+                raise
+            time.sleep(0.2)
 
 
 def configuration(kafka: str, topic: str) -> dict[str, str]:

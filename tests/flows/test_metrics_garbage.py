@@ -12,12 +12,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
-from flows.settings import Kafka
-from sinks.dead_letter_reader import Letter, read_dead_letters
 from tests.backends.influxdb import InfluxdbAccess
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_points
-from tests.flows.metrics_flow import MetricsFlow
 from tests.flows.telemetry import SECOND, Point, encode, feed
 
 BEGIN = 1_700_000_000 * SECOND
@@ -81,11 +78,6 @@ def as_json(some: list[Point]) -> bytes:
     return json.dumps(MessageToDict(MetricsData.FromString(encode(some)))).encode()
 
 
-def letters(flow: MetricsFlow) -> list[Letter]:
-    settings = Kafka(bootstrap_servers=flow.kafka, group=flow.name)
-    return list(read_dead_letters(settings, flow.topics["dead_letter"]))
-
-
 @pytest.mark.parametrize(
     ("encoding", "written_as", "garbage"),
     [
@@ -113,7 +105,7 @@ def test_garbage_ends_in_the_dead_letter_topic_and_the_rest_in_the_rollups(
     flow.run_to_the_end()
 
     assert not differences(flow.rollups(), from_points(GOOD, 10 * SECOND))
-    found = {letter.payload: letter for letter in letters(flow)}
+    found = {letter.payload: letter for letter in flow.dead_letters()}
     assert {garbage_name(garbage, payload) for payload in found} == set(garbage)
     for payload, letter in found.items():
         at = messages.index(payload)

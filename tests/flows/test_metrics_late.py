@@ -15,7 +15,7 @@ from tests.backends.influxdb import InfluxdbAccess
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_points
 from tests.flows.metrics_flow import MetricsFlow
-from tests.flows.telemetry import SECOND, Feeder, Point, encode, feed, records
+from tests.flows.telemetry import SECOND, Feeder, Point, decode, encode, feed, records
 
 BEGIN = 1_700_000_000 * SECOND
 WINDOW = 10 * SECOND
@@ -75,28 +75,29 @@ def test_late_points_revise_too_late_ones_are_kept_and_the_future_moves_nothing(
     revising = points("a", [45.5, 49.5])
     too_late = points("a", [5.5, 6.5])
     tomorrow = Point("load", time.time_ns() + 86_400 * SECOND, 1.0, attributes={"host": "b"})
-    send(flow, revising + too_late, [tomorrow])
-    flow.wait_until("3 points on the late topic", lambda: len(late(flow)) == 2, process)
+    beside = point("b", 59.5)
+    send(flow, revising + too_late, [tomorrow, beside, tomorrow])
+    flow.wait_until("2 points on the late topic", lambda: len(late(flow)) == 2, process)
     flow.wait_until("a revision", lambda: bool(revisions(flow.rollups())), process)
 
     on_time += [points("a", range(61, 71)), points("b", range(61, 71))]
     send(flow, *on_time[2:])
     flow.wait_until("window 50", lambda: flow.rollups_there() == 12, process)
 
-    expected = from_points([*chain(*on_time), *revising], WINDOW).filter(
+    expected = from_points([*chain(*on_time), *revising, beside], WINDOW).filter(
         pl.col("time") < BEGIN + 60 * SECOND
     )
     found = flow.rollups()
     assert revisions(found) == {("a", 40): 1}
     assert not differences(found.with_columns(revision=pl.lit(0, pl.Int64)), expected)
-    refused = {row.pop("reason"): row for row in late(flow)}
-    assert set(refused) == {"late", "future"}
-    assert refused["late"]["count"] == 2
-    assert refused["late"]["window_start"] == BEGIN
-    assert (refused["late"]["first"], refused["late"]["last"]) == (5.5**2, 6.5**2)
-    assert orjson.loads(refused["late"]["labels"]) == {"host": "a"}
-    assert refused["future"]["last_ts"] == tomorrow.ts
-    assert orjson.loads(refused["future"]["labels"]) == {"host": "b"}
+    assert [
+        (row["reason"], row["name"], orjson.loads(row["labels"]), row["ts"], row["value"])
+        for row in late(flow)
+    ] == [("late", "load", {"host": "a"}, each.ts, each.value) for each in too_late]
+    (letter,) = flow.dead_letters()
+    assert (letter.origin, letter.topic, letter.partition) == ("input", flow.topic, 1)
+    assert list(decode(letter.payload)) == [tomorrow, beside, tomorrow]
+    assert letter.reason.startswith("2 points are further ahead")
     assert process.poll() is None
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 import pytest
 
 from flows.demo.process import LOCALHOST, free_port
 from tests.backends.influxdb import InfluxdbAccess
+from tests.backends.proxy import Mode, Proxy
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_points
 from tests.flows.telemetry import SECOND, Point, encode, feed
@@ -95,3 +97,51 @@ def test_a_signal_ends_the_flow_also_while_it_waits_for_a_backend(
     assert seconds < 5
     assert "stopped by SIGTERM" in flow.log.read_text()
     assert "Traceback" not in flow.log.read_text()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("backend", ["influxdb", "elasticsearch"])
+def test_a_signal_ends_the_flow_also_while_a_backend_owes_it_an_answer(
+    new_flow: FlowFactory, influxdb: InfluxdbAccess, backend: str, workers: str
+) -> None:
+    flow = new_flow(partitions=2)
+    flow.settings["scoring"] = {"warm_up": 2, "fire_after": 1}
+    hosts = [f"host-{number}" for number in range(40)]
+    messages = [
+        encode(
+            [requests(host, second, 1e6 if second == 200 else 1.0) for second in range(0, 250, 5)]
+        )
+        for host in hosts
+    ]
+    # What is asked does not matter: no request is ever answered, nor passed on.
+    with Proxy(influxdb.url) as proxy, proxy.misbehaving(Mode("hang")):
+        sinks = {
+            "influxdb": {"url": proxy.url, "org": "shop", "token": "none", "timeout": "1m"},
+            "elasticsearch": {"hosts": [proxy.url], "timeout": "1m"},
+        }
+        flow.settings["sinks"][backend] = sinks[backend]
+        process = flow.start("-w", workers)
+        feed(flow.kafka, flow.topic, messages, partitions=2)
+        flow.wait_until("a request", lambda: proxy.hanging > 0, process)
+
+        status, seconds = flow.end(process)
+
+    assert status == -signal.SIGTERM, flow.log_tail()
+    assert seconds < 5
+    assert "stopped by SIGTERM" in flow.log.read_text()
+    assert "Traceback" not in flow.log.read_text()
+
+
+def test_a_signal_ends_the_flow_also_while_the_broker_does_not_answer(
+    new_flow: FlowFactory,
+) -> None:
+    with socket.create_server((LOCALHOST, free_port())) as silent:
+        flow = new_flow(on=f"{LOCALHOST}:{silent.getsockname()[1]}", reads="never")
+        flow.settings["sinks"]["lake"] = {"path": str(flow.directory / "lake")}
+        process = flow.start()
+        flow.wait_until("a start", lambda: "metrics at" in flow.log.read_text(), process)
+
+        status, seconds = flow.end(process)
+
+    assert status == -signal.SIGTERM, flow.log_tail()
+    assert seconds < 5

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from flows.serving.health import STUCK_SECONDS, Pulse, State
 from flows.serving.heartbeat import decode_heartbeat
 from flows.serving.log import LastProblem, LineFormatter
+from flows.serving.panics import explain_panic
 from flows.serving.redaction import Redaction
 from flows.serving.workers import Workers, requested_workers
 from flows.settings import (
@@ -175,3 +176,21 @@ def test_a_heartbeat_of_an_older_version_is_understood() -> None:
 @pytest.mark.parametrize("value", [None, b"", b"no json", b"[]", b'{"schema": "other"}'])
 def test_what_is_no_heartbeat_is_left_out(value: bytes | None) -> None:
     assert decode_heartbeat(value) is None
+
+
+PANIC = (
+    "(src/run.rs:292:17) panicked at src/recovery.rs:626:22:\ncalled `Result::unwrap()` on an `Err` "
+    "value: SqliteFailure(Error { code: DiskFull, extended_code: 13 }, "
+    'Some("database or disk is full"))'
+)
+"""As Bytewax 0.21.1 says it."""
+
+
+def test_a_panic_of_bytewax_is_told_with_the_way_out() -> None:
+    assert explain_panic(PANIC, "/srv/recovery") == (
+        "recovery store /srv/recovery: database or disk is full; free some space there, then start "
+        "the flow again: it goes on at its last snapshot"
+    )
+    assert "see to it" in (explain_panic(PANIC.replace("DiskFull", "Unheard"), "/srv") or "")
+    assert "its log says why" in (explain_panic("Send thread panic: Any { .. }", "/") or "")
+    assert explain_panic("panicked at src/worker.rs:1:1: something else", "/srv") is None

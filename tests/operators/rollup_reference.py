@@ -7,11 +7,16 @@ Nothing here comes from the code under test. It says in plain Python what the do
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import groupby
-from math import fsum
+from math import ceil, fsum, inf
 from typing import NamedTuple
 
-GAUGE, DELTA, CUMULATIVE = 0, 1, 2
+GAUGE, DELTA, CUMULATIVE, DELTA_HISTOGRAM, CUMULATIVE_HISTOGRAM, SUMMARY = range(6)
+RANKS = tuple(map(Fraction, ("0.5", "0.9", "0.95", "0.99")))
+
+Bucket = tuple[float, float]
+"""Lower and upper bound."""
 
 
 class Point(NamedTuple):
@@ -19,6 +24,22 @@ class Point(NamedTuple):
     ts: int
     start: int
     value: float
+
+
+class HistogramPoint(NamedTuple):
+    """A histogram, or a summary: its buckets are quantiles and their values, and weigh nothing."""
+
+    identity: int
+    ts: int
+    start: int
+    count: int
+    sum: float
+    min: float | None
+    max: float | None
+    buckets: tuple[tuple[float, float, int], ...]
+
+
+AnyPoint = Point | HistogramPoint
 
 
 @dataclass(frozen=True)
@@ -32,11 +53,12 @@ class Stream:
 @dataclass(frozen=True)
 class Rollup:
     count: int
-    sum: float
-    min: float
-    max: float
-    last: float
+    sum: float | None
+    min: float | None
+    max: float | None
+    last: float | None
     increase: float | None
+    percentiles: tuple[float | None, ...] = (None,) * 4
 
 
 def increases(points: Iterable[Point], horizon: int) -> list[float]:
@@ -85,9 +107,21 @@ def without_overlaps(points: Iterable[Point]) -> list[Point]:
 
 
 def rollups(
-    points: Iterable[Point], streams: Mapping[int, Stream], window: int, horizon: int
+    points: Iterable[AnyPoint], streams: Mapping[int, Stream], window: int, horizon: int
 ) -> dict[tuple[int, int], Rollup]:
     """Return the rollups by series and start of the window."""
+    numbers = [point for point in points if isinstance(point, Point)]
+    histograms = [point for point in points if isinstance(point, HistogramPoint)]
+    return {
+        **number_rollups(numbers, streams, window, horizon),
+        **histogram_rollups(histograms, streams, window, horizon),
+    }
+
+
+def number_rollups(
+    points: Iterable[Point], streams: Mapping[int, Stream], window: int, horizon: int
+) -> dict[tuple[int, int], Rollup]:
+    """Return those of gauges and sums; percentiles are of the values themselves."""
     held: dict[tuple[int, int], list[tuple[Point, float | None]]] = defaultdict(list)
     for identity, of_one in groupby(sorted(points), key=lambda point: point.identity):
         stream = streams[identity]
@@ -114,5 +148,157 @@ def rollups(
             max=max(values),
             last=max(point.value for point, _ in entries if point.ts == latest),
             increase=fsum(rises) if rises else None,
+            percentiles=tuple(sorted(values)[ceil(rank * len(values)) - 1] for rank in RANKS),
         )
     return found
+
+
+class Share(NamedTuple):
+    """What one histogram adds to its window."""
+
+    point: HistogramPoint
+    count: int
+    sum: Fraction
+    buckets: Mapping[Bucket, int]
+
+
+def shares(points: Iterable[HistogramPoint], kind: int, horizon: int) -> list[Share]:
+    """Return what each accepted point of one histogram, in order of time, adds."""
+    found: list[Share] = []
+    before: HistogramPoint | None = None
+    # Of two at one time the one with more observations stands.
+    for point in sorted(points, key=lambda p: (p.ts, -p.count, -p.sum, -p.start)):
+        known = 0 < point.start < point.ts
+        whole = Share(point, point.count, Fraction(point.sum), buckets_of(point))
+        nothing = Share(point, 0, Fraction(0), {})
+        if kind == DELTA_HISTOGRAM:
+            if before and point.start and point.ts == before.ts:
+                continue
+            if before and before.start and 0 < point.start < before.ts:
+                continue
+            found.append(whole)
+        elif before is None:
+            found.append(whole if known and point.ts - point.start <= horizon else nothing)
+        elif point.ts == before.ts:
+            continue
+        elif point.start not in (0, before.start) and point.start >= before.ts:
+            found.append(whole if known else nothing)
+        elif point.count < before.count:
+            found.append(whole)
+        else:
+            found.append(difference(whole, before, summary=kind == SUMMARY))
+        before = point
+    return found
+
+
+def buckets_of(point: HistogramPoint) -> dict[Bucket, int]:
+    return {(lower, upper): weight for lower, upper, weight in point.buckets}
+
+
+def difference(whole: Share, before: HistogramPoint, *, summary: bool) -> Share:
+    """Return what a cumulative histogram has more than the one before it."""
+    left = dict(whole.buckets)
+    less = Share(whole.point, whole.count - before.count, whole.sum - Fraction(before.sum), left)
+    if summary:
+        return less
+    fits = True
+    for (lower, upper), weight in buckets_of(before).items():
+        homes = [bucket for bucket in left if bucket[0] <= lower and upper <= bucket[1]]
+        if homes:
+            left[homes[0]] -= weight
+            continue
+        fits = False
+        if not any(low < upper and high > lower for low, high in left):
+            return whole  # what was there is gone: it began anew
+    if any(weight < 0 for weight in left.values()):
+        return whole
+    return less if fits else Share(whole.point, 0, Fraction(0), {})
+
+
+def histogram_rollups(
+    points: Iterable[HistogramPoint], streams: Mapping[int, Stream], window: int, horizon: int
+) -> dict[tuple[int, int], Rollup]:
+    """Return those of histograms and summaries."""
+    held: dict[tuple[int, int], list[Share]] = defaultdict(list)
+    for identity, of_one in groupby(
+        sorted(points, key=lambda point: point.identity), key=lambda point: point.identity
+    ):
+        stream = streams[identity]
+        for share in shares(list(of_one), stream.kind, horizon):
+            held[stream.series, share.point.ts // window * window].append(share)
+    kinds = {stream.series: stream.kind for stream in streams.values()}
+    return {key: histogram_rollup(entries, kinds[key[0]], window) for key, entries in held.items()}
+
+
+def histogram_rollup(entries: list[Share], kind: int, window: int) -> Rollup:
+    count = sum(share.count for share in entries)
+    observing = [share.point for share in entries if share.count]
+    least = most = None
+    if kind == DELTA_HISTOGRAM and observing:
+        lows, highs = [p.min for p in observing], [p.max for p in observing]
+        least = None if None in lows else min(lows)
+        most = None if None in highs else max(highs)
+    merged: dict[Bucket, int] = defaultdict(int)
+    for share in entries:
+        for bucket, weight in share.buckets.items():
+            merged[bucket] += weight
+    if kind == SUMMARY:
+        percentiles = last_of_summaries(entries)
+    else:
+        held = {bucket: weight for bucket, weight in merged.items() if weight}
+        percentiles = tuple(quantile(held, rank, least, most) for rank in RANKS)
+    return Rollup(
+        count, float(sum(share.sum for share in entries)), least, most, None, count, percentiles
+    )
+
+
+def last_of_summaries(entries: list[Share]) -> tuple[float | None, ...]:
+    """Return the quantiles of the newest point; several streams in one series have none."""
+    newest = max((share.point for share in entries), key=lambda point: point.ts)
+    told = {Fraction(str(rank)): value for rank, value, _ in newest.buckets}
+    return tuple(told.get(rank) for rank in RANKS)
+
+
+def quantile(
+    buckets: Mapping[Bucket, int], rank: Fraction, least: float | None, most: float | None
+) -> float | None:
+    """Return where the cumulative distribution of all buckets reaches ``rank``."""
+    if not buckets:
+        return None
+    segments = [(*ends(*bucket, least, most), weight) for bucket, weight in buckets.items()]
+    target = rank * sum(buckets.values()) * (1 - Fraction(1, 10**12))
+
+    def upto(x: Fraction, *, inclusive: bool) -> Fraction:
+        total = Fraction(0)
+        for low, high, weight in segments:
+            if high < x or (high == x and (inclusive or low < high)):
+                total += weight
+            elif low < x:
+                total += weight * (x - low) / (high - low)
+        return total
+
+    bounds = sorted({bound for low, high, _ in segments for bound in (low, high)})
+    before = bounds[0]
+    found = bounds[-1]
+    for bound in bounds:
+        if upto(bound, inclusive=True) >= target:
+            below, reached = upto(before, inclusive=True), upto(bound, inclusive=False)
+            found = bound
+            if reached >= target and bound > before:
+                found = before + (bound - before) * (target - below) / (reached - below)
+            break
+        before = bound
+    value = float(found)
+    value = value if least is None else max(value, least)
+    return value if most is None else min(value, most)
+
+
+def ends(
+    lower: float, upper: float, least: float | None, most: float | None
+) -> tuple[Fraction, Fraction]:
+    """Return finite bounds, as Prometheus takes them where the extremes are not known."""
+    if lower == -inf:
+        lower = min(least, upper) if least is not None else (0.0 if upper > 0 else upper)
+    if upper == inf:
+        upper = max(most, lower) if most is not None else lower
+    return Fraction(lower), Fraction(upper)

@@ -94,6 +94,17 @@ def test_metrics_can_be_numbered_anew_and_go_on_being_counted():
     assert counts.estimate(2) == {}
 
 
+@pytest.mark.parametrize("labels", [1, 31, 32, 33, 47, 100, 1000, 2047, 2049, 4096])
+def test_any_number_of_labels_is_found_again_after_a_restart_and_in_a_new_period(labels):
+    counts = LabelCounts()
+    rows = series({f"key{number}": "x" for number in range(labels)})
+    counts.add(of_one_metric(1), rows)
+    counts = LabelCounts(counts.snapshot())
+    counts.turn()
+    counts.add(of_one_metric(1), rows)
+    assert counts.estimate(0) == {f"key{number}": 1 for number in range(labels)}
+
+
 def test_a_flood_of_keys_does_not_fill_the_memory():
     counts = LabelCounts()
     rows = series(*({f"key{number}": "x"} for number in range(10_000)))

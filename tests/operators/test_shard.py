@@ -1,8 +1,13 @@
 """What a reader of rollups sees over time: revisions, silences, and series that go quiet."""
 
-from operators.watermark import Mark
+from operators.admission import Admitted
+from operators.clock import ManualClock
+from operators.decoding import ShardBatch
+from operators.low_water import LowWater
+from operators.watermark import UNKNOWN, Mark
+from operators.windows import WindowLogic
 from tests.operators.rollup_reference import CUMULATIVE, GAUGE, Point, Stream
-from tests.operators.window_driver import Driver, Sizes
+from tests.operators.window_driver import Driver, Sizes, samples_of, series_of
 
 PLACE = "t/0"
 LIVE, IDLE, ENDED = ({PLACE: mark} for mark in (Mark.LIVE, Mark.IDLE, Mark.ENDED))
@@ -195,3 +200,170 @@ def test_a_shard_forgets_what_is_quiet():
         made.send(gauge(ts))
         made.notify()
     assert made.logic._shard.names.owners == 1
+
+
+def test_points_that_come_before_their_name_wait_for_it():
+    made = Driver(Sizes(windows=(10,)), STREAMS, withheld={7})
+    made.send(gauge(101, 125) + gauge(101, identity=9), marks=LIVE)
+    made.notify()
+    assert made.revisions == {}
+    made.tell()
+    made.notify()
+    assert counts(made, 10, 100) == counts(made, 10, 100, 9) == [1]
+
+
+def test_windows_wait_ten_seconds_for_names_and_then_go_on_without_them():
+    made = Driver(Sizes(windows=(10, 60), lateness=100), STREAMS, withheld={7})
+    made.send(gauge(101, 185) + gauge(101, identity=9), marks=LIVE)
+    made.notify()
+    made.notify(11)
+    assert counts(made, 10, 100, 9) == [1]
+    assert counts(made, 10, 100) == []
+    made.tell()
+    made.notify()
+    assert counts(made, 10, 100) == counts(made, 60, 60) == [1]
+    assert counts(made, 10, 100, 9) == [1]
+
+
+def test_a_name_that_comes_after_a_restart_brings_out_what_waited_for_it():
+    """The window was closed without the series; what is read again must not pass for emitted."""
+    made = Driver(Sizes(windows=(10, 60), lateness=100), STREAMS, withheld={7})
+    made.send(gauge(101, 185) + gauge(101, identity=9), marks=LIVE)
+    made.notify()
+    made.notify(11)
+    made.restart()
+    made.tell()
+    made.send(marks=LIVE)
+    made.notify()
+    assert counts(made, 10, 100) == counts(made, 60, 60) == [1]
+    assert counts(made, 10, 100, 9) == [1]
+
+
+def test_what_is_refused_does_not_come_out_and_is_not_late():
+    made = Driver(Sizes(windows=(10,), lateness=100), STREAMS)
+    made.refuse(7)
+    made.send(gauge(101, 125) + gauge(101, 125, identity=9), marks=LIVE)
+    made.notify()
+    assert counts(made, 10, 100) == []
+    assert counts(made, 10, 100, 9) == [1]
+    made.tell()  # a place is free
+    made.send(gauge(126, 145))
+    made.notify()
+    assert counts(made, 10, 120) == [1]
+    assert made.late == 0
+
+
+def test_what_came_out_of_a_series_stands_when_it_is_refused_later():
+    made = driver(windows=(10, 60), lateness=100)
+    made.send(gauge(101, 125) + gauge(101, 125, identity=9))
+    made.notify()
+    made.refuse(7)
+    made.send(gauge(102, identity=9))
+    made.send(gauge(130, 185))
+    made.send(marks=ENDED)
+    assert counts(made, 10, 100) == [1]
+    assert counts(made, 10, 100, 9) == [1, 2]
+    assert made.final(60)[7, 60].count == 1
+
+
+def test_a_window_below_one_that_was_shown_comes_out_after_a_restart():
+    """Silence showed the window at 120; then one before it opened, above the watermark."""
+    made = driver(disorder=15)
+    made.send(gauge(121))
+    made.send(marks=IDLE)
+    assert counts(made, 10, 120) == [1]
+    made.send(gauge(112))
+    made.restart()
+    made.send(marks=LIVE)
+    made.send(gauge(150))
+    made.notify()
+    assert counts(made, 10, 110) == counts(made, 10, 120) == [1]
+
+
+def test_a_series_that_joined_a_shown_window_is_in_it_after_a_restart():
+    made = driver(windows=(10, 60))
+    made.send(gauge(121))
+    made.send(marks=IDLE)
+    made.send(gauge(125, identity=9) + gauge(131))
+    made.restart()
+    made.send(marks=LIVE)
+    made.send(marks=ENDED)
+    assert made.final(60)[9, 120].count == 1
+    assert made.final(60)[7, 120].count == 2
+
+
+def test_what_is_put_off_during_a_replay_survives_another_restart():
+    """A reader without a replay brings a late point while the other one still replays."""
+    places = {"t/0": Mark.LIVE}, {"t/1": Mark.LIVE}
+    made = Driver(Sizes(windows=(10,), lateness=100), STREAMS, readers=2)
+    for reader, marks in enumerate(places):
+        made.send(marks=marks, reader=reader)
+    made.send(gauge(101, 125), partition="t/0")
+    made.send(gauge(125, identity=9), partition="t/1", reader=1)
+    made.notify()
+    assert counts(made, 10, 100) == [1]
+    made.restart()
+    made.send(gauge(102), partition="t/1", marks=places[1], reader=1)
+    made.restart()
+    for reader, marks in enumerate(places):
+        made.send(marks=marks, reader=reader)
+    made.notify()
+    assert counts(made, 10, 100)[-1] == 2
+
+
+def two_shards(sizes: Sizes, readers: int = 1) -> tuple[LowWater, list[WindowLogic]]:
+    low_water = LowWater()
+    logics = [WindowLogic(sizes, readers, ManualClock(), None, low_water) for _ in range(2)]
+    return low_water, logics
+
+
+def shard_batch(
+    points: list[Point], marks: dict[str, Mark], *, place: str = "t/0", passed: int = UNKNOWN
+) -> ShardBatch:
+    largest = {place: max(point.ts for point in points)} if points else {}
+    reader = int(place[-1])
+    return ShardBatch(0, reader, largest, marks, samples=samples_of(points), passed=passed)
+
+
+def test_all_shards_are_equally_far_at_a_snapshot():
+    """Lateness is no multiple of the window, and only the first shard has something due at 128."""
+    low_water, (one, two) = two_shards(Sizes(windows=(10,), lateness=7))
+    named = Admitted(0, "default", series_of(STREAMS))
+    for logic in (one, two):
+        logic.on_batch([named, shard_batch([], LIVE)])
+    two.on_batch([shard_batch(gauge(119, 121), {})])
+    one.on_batch([ShardBatch(0, 0, {"t/0": 121})])
+    one.on_batch([shard_batch(gauge(115, 128), {})])
+    two.on_batch([ShardBatch(0, 0, {"t/0": 128})])
+    for logic in (one, two):
+        logic.snapshot()
+    assert low_water.reached == (128, 120)
+    assert two._shard.frozen == 120
+
+
+def test_a_reader_frees_only_what_all_shards_have_finished():
+    """The shards get the items of two readers in different orders: one sees a partition come back
+    from idleness before, and one after, the other partition moved on."""
+    low_water, (one, two) = two_shards(Sizes(windows=(10,)), readers=2)
+    named = Admitted(0, "default", series_of(STREAMS))
+    for logic in (one, two):
+        logic.on_batch(
+            [
+                named,
+                shard_batch([], {"t/0": Mark.LIVE}),
+                shard_batch([], {"t/1": Mark.LIVE}, place="t/1"),
+            ]
+        )
+        logic.on_batch([shard_batch(gauge(101), {"t/0": Mark.IDLE})])
+    back = shard_batch(gauge(150, identity=9), {"t/0": Mark.LIVE})
+    far = shard_batch(gauge(1000), {"t/1": Mark.LIVE}, place="t/1")
+    one.on_batch([far, back])
+    two.on_batch([back, far])
+    watermark, frozen = low_water.reached
+    assert (watermark, frozen) == (1000, 1000)
+    assert two._shard.frozen < frozen, "it knows of nothing that would let it go on"
+    told = shard_batch([], {}, passed=watermark)  # the next item of any reader
+    for logic in (one, two):
+        logic.on_batch([told])
+        logic.snapshot()
+    assert two._shard.frozen == frozen

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from flows.settings import Kafka
 from operators import source as module
 from operators.clock import ManualClock
+from operators.low_water import LowWater
 from operators.source import KafkaSource, Mark, Polled, ReaderState, SourceError
 from operators.tenants import TenantHeader
 
@@ -24,7 +25,7 @@ class Read:
 
     def __init__(
         self, bootstrap: str, *topics: str, until_end: bool = True, since: str = "earliest",
-        state: ReaderState | None = None, reader: int = 0,
+        state: ReaderState | None = None, reader: int = 0, low_water: LowWater | None = None,
         tenant_headers: dict[str, TenantHeader] | None = None, **kafka: object,
     ) -> None:  # fmt: skip
         self.clock = ManualClock()
@@ -35,7 +36,8 @@ class Read:
         } | kafka
         self.source = KafkaSource(
             Kafka(**settings), topics, flow="metrics", until_end=until_end, since=since,
-            idle_timeout=IDLE * 10**9, tenant_headers=tenant_headers, clock=self.clock,
+            idle_timeout=IDLE * 10**9, low_water=low_water, tenant_headers=tenant_headers,
+            clock=self.clock,
         )  # fmt: skip
         self.group = f"{settings['group']}.metrics"
         self.reader = self.source.build_part("step", f"reader-{reader}", state)
@@ -67,8 +69,13 @@ class Read:
             time.sleep(0.005)
         return self
 
-    def values(self) -> list[str]:
-        return [value.decode() for item in self.items for value in item.values]
+    def values(self, *, replay: bool | None = None) -> list[str]:
+        """What came; if asked for, only what is or is not a replay."""
+        wanted = [item for item in self.items if replay in (None, item.replay)]
+        return [value.decode() for item in wanted for value in item.values]
+
+    def replayed(self) -> list[str]:
+        return [value.decode() for item in self.items if item.replay for value in item.values]
 
     def state(self) -> ReaderState:
         return self.reader.snapshot()
@@ -359,3 +366,236 @@ def test_a_broker_that_restarts_is_read_on_without_loss_or_repetition(kafka_serv
     produce(address, name, *numbers(100, 200))
     read.until(lambda: len(read.values()) >= 200, 60)
     assert read.values() == numbers(0, 200)
+
+
+def test_a_partition_is_not_idle_because_its_broker_is_away(kafka_server, topic, reading):
+    """What producers have for it meanwhile comes later; time must not have passed it by then."""
+    address = kafka_server.bootstrap_servers
+    name = topic(on=address)
+    produce(address, name, "a")
+    read = reading(name, on=address, until_end=False)
+    read.until(lambda: read.values() == ["a"])
+    time.sleep(0.5)
+    read.poll()  # it is at its end
+    kafka_server.stop()
+    for _ in range(3):
+        read.clock.advance(2 * IDLE)
+        read.poll()
+    kafka_server.start()
+    read.clock.advance(IDLE / 2)
+    read.poll()
+    produce(address, name, "b")
+    read.until(lambda: read.values() == ["a", "b"], 60)
+    assert {mark for item in read.items for mark in item.marks.values()} == {Mark.LIVE}
+
+
+# What open windows need is read again after a restart.
+
+
+def stood_at(
+    offsets: dict[str, dict[int, int]], low_water: dict[str, dict[int, int]]
+) -> ReaderState:
+    return {"version": 1, "offsets": offsets, "low_water": low_water}
+
+
+def test_after_a_restart_it_reads_again_from_the_low_water_mark_and_then_goes_on(
+    kafka, topic, reading
+):
+    name = topic()
+    produce(kafka, name, *numbers(0, 100))
+    state = stood_at({name: {0: 60}}, {name: {0: 20}})
+    read = reading(name, state=state, low_water=LowWater(), poll_messages=7).to_the_end()
+    assert read.values(replay=True) == numbers(20, 60)
+    assert read.values(replay=False) == numbers(60, 100)
+    assert read.values() == numbers(20, 100)
+    assert read.state()["offsets"] == {name: {0: 100}}
+
+
+def test_each_partition_is_read_again_from_a_mark_of_its_own(kafka, topic, reading):
+    name, other = topic(3), topic()
+    for partition in range(3):
+        begin = 1000 * partition
+        produce(kafka, name, *numbers(begin, begin + 50), partition=partition)
+    produce(kafka, other, *numbers(5000, 5050))
+    # One was read to its end, one needs nothing again, one was not there before.
+    state = stood_at({name: {0: 50, 1: 30}, other: {0: 40}}, {name: {0: 10, 1: 30}, other: {0: 0}})
+    read = reading(name, other, state=state, low_water=LowWater(), poll_messages=9).to_the_end()
+    again = [*numbers(10, 50), *numbers(5000, 5040)]
+    assert sorted(read.values(replay=True), key=int) == again
+    onward = [*numbers(1030, 1050), *numbers(2000, 2050), *numbers(5040, 5050)]
+    assert sorted(read.values(replay=False), key=int) == onward
+    replays = [item for item in read.items if item.replay]
+    assert read.items[: len(replays)] == replays
+    assert not any(item.marks for item in replays)
+    assert read.marks == dict.fromkeys(
+        (f"{name}/0", f"{name}/1", f"{name}/2", f"{other}/0"), Mark.ENDED
+    )
+
+
+def test_what_is_written_while_it_reads_again_is_no_replay(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 40))
+    state = stood_at({name: {0: 40}}, {name: {0: 0}})
+    read = reading(name, state=state, low_water=LowWater(), until_end=False, poll_messages=10)
+    read.until(lambda: len(read.values()) >= 10)
+    produce(kafka, name, *numbers(40, 60))
+    read.until(lambda: len(read.values()) >= 60)
+    assert read.values(replay=True) == numbers(0, 40)
+    assert read.values(replay=False) == numbers(40, 60)
+
+
+def test_a_long_replay_does_not_begin_again_when_partitions_are_looked_for(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 40))
+    state = stood_at({name: {0: 30}}, {name: {0: 0}})
+    read = reading(name, state=state, low_water=LowWater(), until_end=False, poll_messages=5)
+
+    def all_came() -> bool:
+        read.clock.advance(module._METADATA_SECONDS + 1)
+        return len(read.values()) >= 40
+
+    read.until(all_came)
+    assert read.values(replay=True) == numbers(0, 30)
+    assert read.values(replay=False) == numbers(30, 40)
+
+
+def test_a_snapshot_in_the_middle_of_a_replay_is_as_good_as_the_one_before(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 40))
+    state = stood_at({name: {0: 30}}, {name: {0: 5}})
+    first = reading(name, state=state, low_water=LowWater(), poll_messages=5)
+    first.until(lambda: len(first.values()) >= 10)
+    assert len(first.values()) < 25
+    assert first.state() == state
+    second = reading(name, state=first.state(), low_water=LowWater()).to_the_end()
+    assert second.values(replay=True) == numbers(5, 30)
+    assert second.values(replay=False) == numbers(30, 40)
+
+
+def test_of_what_the_broker_has_deleted_nothing_is_read_again(kafka, topic, reading):
+    name, emptied = topic(), topic()
+    produce(kafka, name, *numbers(0, 100))
+    produce(kafka, emptied, *numbers(0, 100))
+    admin = AdminClient({"bootstrap.servers": kafka})
+    gone = [TopicPartition(name, 0, 40), TopicPartition(emptied, 0, 100)]
+    for deleted in admin.delete_records(gone).values():
+        deleted.result(30)
+    state = stood_at({name: {0: 60}, emptied: {0: 60}}, {name: {0: 20}, emptied: {0: 20}})
+    read = reading(name, emptied, state=state, low_water=LowWater()).to_the_end()
+    assert read.values(replay=True) == numbers(40, 60)
+    assert read.values(replay=False) == numbers(60, 100)
+
+
+def test_a_snapshot_holds_the_offset_before_which_no_event_time_matters(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 30))
+    low_water = LowWater()
+    read = reading(name, low_water=low_water, until_end=False)
+    read.until(lambda: len(read.values()) == 30)
+
+    def mark() -> int:
+        return read.state()["low_water"][name][0]
+
+    place = f"{name}/0"
+    # Three polls of ten messages; the second brought what is older than the first.
+    for offset, latest in ((10, 500), (20, 400), (30, 600)):
+        low_water.note(place, offset, latest)
+    assert mark() == 0
+    low_water.freeze(500)
+    assert mark() == 0  # a point of 500 itself matters
+    low_water.freeze(501)
+    assert mark() == 20
+    low_water.freeze(450)  # another shard, a little behind
+    assert mark() == 20
+    low_water.freeze(601)
+    assert mark() == 30
+
+
+def test_without_low_water_marks_nothing_is_read_again(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 40))
+    state = stood_at({name: {0: 30}}, {name: {0: 5}})
+    assert reading(name, state=state).to_the_end().values() == numbers(30, 40)
+    old: ReaderState = {"version": 1, "offsets": {name: {0: 30}}}
+    again = reading(name, state=old, low_water=LowWater()).to_the_end()
+    assert again.values() == numbers(30, 40)
+    assert not any(item.replay for item in again.items)
+
+
+def state_with_low_water(name: str, offset: int, mark: int) -> ReaderState:
+    return {"version": 1, "offsets": {name: {0: offset}}, "low_water": {name: {0: mark}}}
+
+
+def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, reading):
+    """Event times are the numbers themselves; up to 40 nothing matters any more."""
+    name = topic()
+    produce(kafka, name, *numbers(0, 100))
+    low_water = LowWater()
+    read = reading(name, until_end=False, low_water=low_water, poll_messages=10)
+    read.until(lambda: len(read.values()) == 100)
+    for item in read.items:  # as the decoder does
+        if item.values:
+            low_water.note(f"{name}/0", int(item.offsets[-1]) + 1, int(item.values[-1]))
+    assert read.state()["low_water"] == {name: {0: 0}}
+    low_water.freeze(60, 40)
+    assert read.state()["low_water"] == {name: {0: 0}}, "not all shards were told"
+    produce(kafka, name, "100")
+    read.until(lambda: len(read.values()) == 101)
+    assert [item.passed for item in read.items if item.values][-1] == 60
+    state = read.state()
+    mark = state["low_water"][name][0]
+    assert state["offsets"] == {name: {0: 101}}
+    assert 40 - 10 < mark <= 40
+
+    produce(kafka, name, "101")
+    again = reading(name, until_end=False, state=state, low_water=LowWater())
+    again.until(lambda: len(again.values()) == 102 - mark)
+    assert again.values() == numbers(mark, 102)
+    assert again.replayed() == numbers(mark, 101)
+    first = next(item for item in again.items if not item.replay)
+    assert list(first.marks) == [f"{name}/0"]
+    assert not any(item.marks for item in again.items if item.replay)
+
+
+def test_a_long_replay_is_not_begun_anew_when_partitions_are_looked_for(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 300, 0)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+
+    def a_minute_later() -> bool:
+        read.clock.advance(60)
+        return any(not item.replay for item in read.items)
+
+    read.until(a_minute_later)
+    assert read.values() == numbers(0, 300)
+
+
+def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 300, 0)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+    read.until(lambda: len(read.values()) > 0)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions(name, 2)])[name].result(30)
+    produce(kafka, name, "new", partition=1)
+
+    def a_minute_later() -> bool:
+        read.clock.advance(60)
+        return "new" in read.values()
+
+    read.until(a_minute_later)
+    assert read.replayed() == numbers(0, 300)
+    assert read.values() == [*numbers(0, 300), "new"]
+    assert {f"{name}/0", f"{name}/1"} <= set(read.marks)
+
+
+def test_a_snapshot_during_a_replay_replays_the_same_again(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 300))
+    state = state_with_low_water(name, 200, 50)
+    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
+    read.until(lambda: len(read.values()) > 0)
+    assert read.state()["offsets"] == state["offsets"]
+    assert read.state()["low_water"] == state["low_water"]

@@ -1,0 +1,90 @@
+"""What a flow wrote: to InfluxDB, Elasticsearch, the lake and its topics."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from sinks.lake import read_rollups
+from tests.chaos.flow import ChaosFlow
+from tests.flows.expectation import SCHEMA, series_key
+from tests.flows.telemetry import records
+
+__all__ = ["document_differences", "events", "lake_rollups", "of_window", "topic_rollups"]
+
+_ROW: Final = ["tenant", "series", "window", "window_start"]
+_CLOSE: Final = 1e-9
+
+
+def lake_rollups(path: Path, window: int) -> pl.DataFrame:
+    """Return the rollups in a lake, as readers of it get them."""
+    return _keyed(read_rollups(path, window=window).collect())
+
+
+def topic_rollups(flow: ChaosFlow) -> pl.DataFrame:
+    """Return what readers of the rollups topic keep: of each rollup the highest revision."""
+    lines = b"\n".join(record.value for record in records(flow.kafka, flow.topics["rollups"]))
+    rows = [json.loads(line) for line in lines.splitlines()]
+    fields = {name: kind for name, kind in SCHEMA.items() if name not in ("series", "time")}
+    schema: dict[str, Any] = dict.fromkeys(("tenant", "series", "name"), pl.String)
+    schema |= dict.fromkeys(("window", "window_start"), pl.Int64) | fields
+    frame = pl.DataFrame(
+        [[row.get(name) for name in schema] for row in rows], schema=schema, orient="row"
+    ).with_columns(labels=pl.Series([json.dumps(row["labels"]) for row in rows], dtype=pl.String))
+    return frame.sort("revision").unique(_ROW, keep="last")
+
+
+def of_window(frame: pl.DataFrame, window: int) -> pl.DataFrame:
+    """Return those of one resolution, of what ``topic_rollups`` gave."""
+    return _keyed(frame.filter(pl.col("window") == window))
+
+
+def _keyed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rollups in the columns of ``flows.expectation``."""
+    pairs = frame.select("name", "labels").unique()
+    keys = [series_key(name, json.loads(labels)) for name, labels in pairs.iter_rows()]
+    named = frame.drop("series").join(
+        pairs.with_columns(series=pl.Series(keys, dtype=pl.String)), on=["name", "labels"]
+    )
+    return named.with_columns(time="window_start").select(
+        pl.col(name).cast(kind) for name, kind in SCHEMA.items()
+    )
+
+
+def events(flow: ChaosFlow) -> list[dict[str, Any]]:
+    """Return what readers of the alerts topic keep: each event once, by its id."""
+    found = [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
+    return list({event["id"]: event | {"_id": event["id"]} for event in found}.values())
+
+
+def document_differences(
+    found: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]
+) -> str:
+    """Say how two sets of documents differ, by their ids; nothing if they don't."""
+    said = []
+    ours, theirs = ({str(doc["_id"]): doc for doc in docs} for docs in (found, expected))
+    if len(ours) != len(found):
+        said.append(f"{len(found) - len(ours)} are there twice")
+    for word, some in (("missing", theirs.keys() - ours), ("too many", ours.keys() - theirs)):
+        if some:
+            example = (theirs | ours)[min(some)]
+            said.append(f"{len(some)} of {len(theirs)} {word}, as {example}")
+    unlike = [key for key in sorted(ours.keys() & theirs) if not _alike(ours[key], theirs[key])]
+    if unlike:
+        said.append(f"{len(unlike)} differ, as {ours[unlike[0]]} from {theirs[unlike[0]]}")
+    return "\n".join(said)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_CLOSE)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return bool(one == other)

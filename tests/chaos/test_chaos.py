@@ -1,0 +1,36 @@
+"""A few rounds of chaos, as every test run has them; ``make chaos`` has as many as you like."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+from flows.demo.kafka import KafkaServer
+from tests.backends.elasticsearch import ElasticsearchServer
+from tests.backends.influxdb import InfluxdbServer
+from tests.chaos.driver import Chaos, staged
+from tests.chaos.schedule import FAULTS, schedule
+
+SEED = int(os.environ.get("HEADRACE_CHAOS_SEED") or random.randrange(10**6))
+ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS") or 5)
+
+
+def test_every_fault_comes_once_before_one_comes_again() -> None:
+    names = [each.fault.name for each in schedule(SEED, 3 * len(FAULTS))]
+    for begin in range(0, len(names), len(FAULTS)):
+        assert sorted(names[begin : begin + len(FAULTS)]) == sorted(f.name for f in FAULTS)
+
+
+def test_whatever_fails_nothing_is_lost_and_nothing_doubled(
+    tmp_path: Path,
+    kafka_server: KafkaServer,
+    influxdb_server: InfluxdbServer,
+    elasticsearch_server: ElasticsearchServer,
+) -> None:
+    print(f"HEADRACE_CHAOS_SEED={SEED}")
+    with staged(kafka_server, influxdb_server, elasticsearch_server) as stage:
+        chaos = Chaos(stage, tmp_path, SEED, print)
+        rounds = schedule(SEED, ROUNDS)
+        for begin in range(0, ROUNDS, 10):
+            chaos.run_chapter(rounds[begin : begin + 10])
