@@ -1,7 +1,5 @@
 """Damage to fields of protobuf at any depth, with the lengths of all messages around put right."""
 
-
-
 from __future__ import annotations
 
 from typing import Final
