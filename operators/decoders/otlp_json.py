@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.base import Decoded, Description, UndecodableError, decode_or_reject
-from operators.decoders.json_documents import WHITESPACE, find_whole
+from operators.decoders.json_documents import CAUSES, WHITESPACE, find_broken
 from operators.decoders.nested import combine_hashes, owners
 from operators.decoders.otlp_distributions import distributions_of
 from operators.decoders.otlp_json_attributes import attribute_hashes, attributes_of
@@ -119,15 +119,15 @@ def _parse_all(
     values: Sequence[bytes],
 ) -> tuple[pa.ListArray, NDArray[np.uint32], dict[int, str]]:
     """Return the resource metrics of the good messages, their indexes, and the reasons of the bad."""
-    whole = np.empty(len(values), np.bool_)
-    find_whole(*joined(values), whole)
+    broken = np.empty(len(values), np.uint8)
+    find_broken(*joined(values), broken)
     rejected = {
-        index: "not OTLP metrics in JSON: not one object or array"
+        index: f"not OTLP metrics in JSON: {CAUSES[int(broken[index])]}"
         if values[index].strip(WHITESPACE)
         else "empty message"
-        for index in np.flatnonzero(~whole).tolist()
+        for index in np.flatnonzero(broken).tolist()
     }
-    indexes = np.flatnonzero(whole)
+    indexes = np.flatnonzero(broken == 0)
     try:
         parsed = _parse([values[index] for index in indexes.tolist()])
     except UndecodableError:

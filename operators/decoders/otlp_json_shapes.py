@@ -11,6 +11,7 @@ counts, any scalar is a text, and a text may stand for a list of one.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -46,8 +47,8 @@ def fault_of(message: bytes) -> str | None:
         document = json.loads(
             message.decode(),
             object_pairs_hook=_first_of_each,
-            parse_int=_zero,
-            parse_float=_zero,
+            parse_int=_number,
+            parse_float=_number,
             parse_constant=_refuse,
         )
     except ValueError as error:
@@ -69,7 +70,10 @@ def _first_of_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-def _zero(_: str) -> int:
+def _number(text: str) -> int:
+    """Look at a number without keeping it: no one asks for its value."""
+    if math.isinf(float(text)):
+        raise ValueError("a number is too large")
     return 0
 
 

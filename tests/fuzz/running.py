@@ -56,6 +56,8 @@ def run(
         if done >= inputs:
             break
         code, errors = _work(report, inputs - done, done, seed + 1000 * death, own, checked, show)
+        if code and not (own / "last-poll").exists():
+            raise RuntimeError(f"the worker did not begin: {errors}")
         if code:
             poll, values = LastPoll(own / "last-poll", create=False).read()
             cause = errors.strip().splitlines()

@@ -10,13 +10,31 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from influxdb_client import Point
 
+from tests.operators import test_decoder_collectd_json as collectd
 from tests.operators import test_decoder_influx as influx
+from tests.operators import test_decoder_prometheus_json as prometheus
 from tests.operators import test_decoder_remote_write as remote_write
+from tests.operators import test_decoder_telegraf_json as telegraf
+from tests.operators import test_decoder_vector_json as vector
 from tests.operators import test_decoders as otlp
+from tests.operators.json_reference import written
 
-__all__ = ["influx_lines", "otlp_json", "otlp_proto", "remote_write_v1", "remote_write_v2"]
+__all__ = [
+    "Samples",
+    "collectd_json",
+    "influx_lines",
+    "otlp_json",
+    "otlp_proto",
+    "prometheus_json",
+    "remote_write_v1",
+    "remote_write_v2",
+    "telegraf_json",
+    "vector_json",
+]
 
 T = TypeVar("T")
+Samples = Callable[[int], list[bytes]]
+"""Gives messages, the same for the same number."""
 
 
 def drawn(strategy: st.SearchStrategy[T], count: int, number: int) -> list[T]:
@@ -85,4 +103,14 @@ def _line(told: dict[str, Any]) -> str:
         return Point.from_dict(told).to_line_protocol()  # type: ignore[no-any-return]
 
 
-Samples = Callable[[int], list[bytes]]
+def _written(documents: st.SearchStrategy[Any]) -> Samples:
+    """Return what writes any of these documents, in one of the many ways that JSON allows."""
+    texts = documents.flatmap(written)
+    return lambda number: [text.encode() for text in drawn(texts, 300, number)]
+
+
+_batches = st.lists(telegraf.metrics(), max_size=3).map(lambda batch: {"metrics": batch})
+prometheus_json = _written(prometheus.samples())
+telegraf_json = _written(telegraf.metrics() | _batches)
+collectd_json = _written(collectd.documents)
+vector_json = _written(vector.metrics())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Histogram, HistogramDataPoint, Metric
 
@@ -15,6 +16,7 @@ from tests.operators.test_decoders import batch, gauge, kv, point
 __all__ = ["SENTINELS", "Sentinel", "Told"]
 
 TS: Final = 1_700_000_000_000_000_000
+RFC_3339: Final = "2023-11-14T22:13:20Z"  # the same time
 _SERIES: Final = range(4)
 
 
@@ -49,6 +51,37 @@ def _told(number: int, *, histogram: bool) -> tuple[Told, ...]:
 
 def _influx(number: int) -> bytes:
     return f"sentinel,host=é{number} value={number}.5 {TS + number * 10**6}".encode()
+
+
+def _json(number: int) -> tuple[Told, ...]:
+    """Return what is told in JSON, where all points have one time."""
+    return (Told(TS, number + 0.5, "sentinel", f'{{"host":"é{number}"}}'),)
+
+
+def _prometheus_json(number: int) -> dict[str, Any]:
+    labels = {"__name__": "sentinel", "host": f"é{number}"}
+    return {"value": f"{number}.5", "timestamp": RFC_3339, "name": "sentinel", "labels": labels}
+
+
+def _telegraf_json(number: int) -> dict[str, Any]:
+    return {"fields": {"value": number + 0.5}, "name": "sentinel", "tags": {"host": f"é{number}"},
+            "timestamp": TS // 10**9}  # fmt: skip
+
+
+def _collectd_json(number: int) -> list[dict[str, Any]]:
+    return [{"values": [number + 0.5], "dstypes": ["gauge"], "dsnames": ["value"], "time": TS // 10**9,
+             "host": f"é{number}", "plugin": "sent", "type": "inel"}]  # fmt: skip
+
+
+def _vector_json(number: int) -> dict[str, Any]:
+    return {"name": "sentinel", "tags": {"host": f"é{number}"}, "timestamp": RFC_3339,
+            "kind": "absolute", "gauge": {"value": number + 0.5}}  # fmt: skip
+
+
+def _in_json(
+    write: Callable[[int], Any], told: Callable[[int], tuple[Told, ...]]
+) -> tuple[Sentinel, ...]:
+    return tuple(Sentinel(json.dumps(write(n)).encode(), told(n)) for n in _SERIES)
 
 
 def _otlp(number: int) -> Metric:
@@ -87,6 +120,10 @@ SENTINELS: Final[Mapping[str, tuple[Sentinel, ...]]] = {
         Sentinel(_otlp(n).SerializeToString(), _told(n, histogram=True)) for n in _SERIES
     ),
     "otlp_json": tuple(Sentinel(as_json(_otlp(n)), _told(n, histogram=True)) for n in _SERIES),
+    "prometheus_json": _in_json(_prometheus_json, _json),
+    "telegraf_json": _in_json(_telegraf_json, _json),
+    "collectd_json": _in_json(_collectd_json, lambda n: (replace(_json(n)[0], name="sent_inel"),)),
+    "vector_json": _in_json(_vector_json, _json),
     **{
         encoding: tuple(
             Sentinel(_remote_write(encoding, n), _told(n, histogram=True)) for n in _SERIES

@@ -91,6 +91,16 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "otlp_json": Target(samples.otlp_json, JSON, SENTINELS["otlp_json"], of_json, _JSON),
     **{
+        encoding: Target(made, JSON, SENTINELS[encoding.removesuffix("_totals")], of_json, _JSON)
+        for encoding, made in {
+            "prometheus_json": samples.prometheus_json,
+            "telegraf_json": samples.telegraf_json,
+            "collectd_json": samples.collectd_json,
+            "collectd_json_totals": samples.collectd_json,
+            "vector_json": samples.vector_json,
+        }.items()
+    },
+    **{
         encoding: Target(
             made, PROTOBUF, SENTINELS[encoding], of_remote_write(encoding),
             nested=True, compressed=True, exact=False,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import itertools
 import json
 import resource
 import sys
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +85,7 @@ class Fuzzing:
         seed = int(generator.integers(0, 2**62))
         bounds = mutate(self._corpus.material(), seed, count, limit, self._out).tolist()
         content = self._out[: bounds[-1]].tobytes()
-        values = [content[a:b] for a, b in pairwise(bounds)]
+        values = [content[a:b] for a, b in itertools.pairwise(bounds)]
         if self._target.compressed:
             for index in range(int(generator.integers(0, 8)), len(values), 8):
                 values[index] = compress(values[index])
