@@ -10,7 +10,7 @@ Escapes are looked at too: of half a surrogate pair, which stands for no charact
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def _code_unit(buffer: NDArray[np.uint8], at: int, end: int) -> int:
     """Return the number in an escape such as ``\\u00e9``, -1 if there is none."""
     if end - at < 6 or buffer[at] != 92 or buffer[at + 1] != 117:
         return -1
-    code = 0
+    code: Any = 0
     for place in range(at + 2, at + 6):
         byte = np.int64(buffer[place])
         if 48 <= byte <= 57:

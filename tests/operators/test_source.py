@@ -486,31 +486,6 @@ def test_of_what_the_broker_has_deleted_nothing_is_read_again(kafka, topic, read
     assert read.values(replay=False) == numbers(60, 100)
 
 
-def test_a_snapshot_holds_the_offset_before_which_no_event_time_matters(kafka, topic, reading):
-    name = topic()
-    produce(kafka, name, *numbers(0, 30))
-    low_water = LowWater()
-    read = reading(name, low_water=low_water, until_end=False)
-    read.until(lambda: len(read.values()) == 30)
-
-    def mark() -> int:
-        return read.state()["low_water"][name][0]
-
-    place = f"{name}/0"
-    # Three polls of ten messages; the second brought what is older than the first.
-    for offset, latest in ((10, 500), (20, 400), (30, 600)):
-        low_water.note(place, offset, latest)
-    assert mark() == 0
-    low_water.freeze(500)
-    assert mark() == 0  # a point of 500 itself matters
-    low_water.freeze(501)
-    assert mark() == 20
-    low_water.freeze(450)  # another shard, a little behind
-    assert mark() == 20
-    low_water.freeze(601)
-    assert mark() == 30
-
-
 def test_without_low_water_marks_nothing_is_read_again(kafka, topic, reading):
     name = topic()
     produce(kafka, name, *numbers(0, 40))
@@ -555,20 +530,6 @@ def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, read
     first = next(item for item in again.items if not item.replay)
     assert list(first.marks) == [f"{name}/0"]
     assert not any(item.marks for item in again.items if item.replay)
-
-
-def test_a_long_replay_is_not_begun_anew_when_partitions_are_looked_for(kafka, topic, reading):
-    name = topic()
-    produce(kafka, name, *numbers(0, 300))
-    state = state_with_low_water(name, 300, 0)
-    read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
-
-    def a_minute_later() -> bool:
-        read.clock.advance(60)
-        return any(not item.replay for item in read.items)
-
-    read.until(a_minute_later)
-    assert read.values() == numbers(0, 300)
 
 
 def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic, reading):
