@@ -109,4 +109,4 @@ def _code_unit(buffer: NDArray[np.uint8], at: int, end: int) -> int:
         else:
             return -1
         code = code * 16 + digit
-    return code
+    return int(code)
