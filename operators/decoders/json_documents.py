@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders.scanning import compiled
+from operators.decoders.scanning import compiled, signed
 
 __all__ = ["CAUSES", "WHITESPACE", "find_broken"]
 
@@ -101,7 +101,7 @@ def _code_unit(buffer: NDArray[np.uint8], at: int, end: int) -> int:
         return -1
     code: Any = 0
     for place in range(at + 2, at + 6):
-        byte = np.int64(buffer[place])
+        byte = signed(buffer[place])
         if 48 <= byte <= 57:
             digit = byte - 48
         elif 97 <= byte | 32 <= 102:

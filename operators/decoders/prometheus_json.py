@@ -160,7 +160,9 @@ def _kernel(
 
 def _stream(document: Any, _: str, __: int) -> Stream:
     labels = document.get("labels") or {}
-    name = document.get("name") or labels.get("__name__") or ""
+    name = document.get("name") or labels.get("__name__")
+    if not isinstance(name, str):
+        name = ""  # as it says itself, whatever stands among its labels
     kind = CUMULATIVE if name.endswith(COUNTERS) else GAUGE
     return Stream(name, kind, {key: labels[key] for key in labels if key != "__name__"})
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from operators.decoders.scanning import Word, compiled, fold
 
 __all__ = [
-    "CUT_OFF", "FIXED64", "LENGTH", "NOT_UTF8", "REASONS", "TOO_DEEP", "VARINT", "WRONG_TYPE", "byte_at",
+    "BAD_VARINT", "CUT_OFF", "FIXED64", "LENGTH", "NOT_UTF8", "REASONS", "TOO_DEEP", "VARINT", "WRONG_TYPE", "byte_at",
     "double_at", "hash_bytes", "read_length", "read_tag", "read_varint", "signed", "skip",
     "spans_of_field", "take", "valid_utf8", "word_at", "zigzag",
 ]  # fmt: skip

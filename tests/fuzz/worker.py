@@ -166,9 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     guard_decoders()
+    DECODERS[told.encoding].compile_kernels()
     fuzzing = Fuzzing(told.encoding, told.seed, told.directory)
     process = psutil.Process()
     fuzzing.poll()  # what is compiled is compiled
+    fuzzing.slowest = 0.0
     began, cpu, shown = time.monotonic(), time.process_time(), 0.0
     done = fuzzing.inputs
     warm = 0

@@ -145,6 +145,13 @@ def test_a_name_among_the_labels_will_do():
     assert '"name"' in DECODER.decode([json.dumps(nameless).encode()]).rejected[0]
 
 
+@pytest.mark.parametrize("among", [-1, 2.5, True, None, [], {"a": 1}])
+def test_an_empty_name_is_no_name_whatever_stands_among_the_labels(among):
+    sample = SAMPLE | {"name": "", "labels": {"__name__": among, "a": "b"}}
+    (point,) = listed(DECODER.decode([json.dumps(sample).encode()]))
+    assert (point.name, point.kind, point.labels) == ("", GAUGE, (("a", "b"),))
+
+
 def test_of_a_key_that_stands_twice_the_last_counts():
     twice = (
         b'{"value":{},"value":"3","timestamp":"2026-01-01T00:00:00Z","name":"a","n\\u0061me":"b"}'

@@ -3,9 +3,11 @@
 import json
 import math
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
+from functools import reduce
 
 import numpy as np
 import polars as pl
@@ -42,10 +44,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from flows.settings import Enrichment as NoChanges
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded, UndecodableError, decode_or_reject
+from operators.decoders.otlp_json_shapes import fault_of
 from operators.distributions import Distributions
 from operators.enrichment import Enrichment
 from operators.frames import ATTRIBUTES, POINTS, STREAMS
 from operators.series import Resolved, SeriesRegistry
+from tests.operators.json_reference import damaged
 from tests.operators.otlp_reference import (
     Distributed,
     Measured,
@@ -734,6 +738,140 @@ def test_attributes_that_are_no_protobuf_reject_their_message_and_no_other():
     assert resolved.points["message"].to_list() == [0, 2]
 
 
+def enclosed(field: int, content: bytes) -> bytes:
+    """Return a field of type message with up to two million bytes of content."""
+    size = len(content)
+    length = [size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]
+    return bytes([field << 3 | 2, *length]) + content
+
+
+def with_attribute(encoded: bytes) -> bytes:
+    """Return a message with one point, whose attribute is ``encoded`` whatever it is."""
+    number = point(1.0).SerializeToString() + enclosed(7, encoded)
+    return enclosed(
+        1, enclosed(2, enclosed(2, enclosed(1, b"m") + enclosed(5, enclosed(1, number))))
+    )
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        b"\x13" * 300_000,  # groups in groups, of which ptars follows any number
+        enclosed(2, b"\x13" * 300_000),
+        enclosed(2, enclosed(5, b"\x0a\x7f")),  # a list that is cut off
+        enclosed(2, enclosed(6, b"\x0a\x7f")),  # a map that is
+        enclosed(1, b"\xff"),
+        enclosed(2, enclosed(5, enclosed(1, enclosed(1, b"\xff")))),
+        enclosed(2, reduce(lambda inner, _: enclosed(5, enclosed(1, inner)), range(200), b"")),
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_no_attribute_is_bad_enough_to_raise(attribute):
+    good = batch(gauge(point(3.0, attributes=[kv("a", "b")]))).SerializeToString()
+    resolved = resolve("otlp_proto", good, with_attribute(attribute), good)
+    assert resolved.rejected.keys() == {1}
+    assert resolved.rejected[1].startswith("not OTLP attributes in protobuf: ")
+    assert resolved.points["message"].to_list() == [0, 2]
+
+
+@pytest.mark.parametrize("different", [False, True])
+def test_thousands_of_bad_attributes_are_thousands_of_dead_letters(different):
+    bad = [with_attribute(enclosed(1, b"\xff%d" % (n * different))) for n in range(3000)]
+    good = batch(gauge(point(3.0))).SerializeToString()
+    resolved = resolve("otlp_proto", *bad, good)
+    assert resolved.rejected.keys() == set(range(3000))
+    assert resolved.points["message"].to_list() == [3000]
+
+
+def test_a_damaged_resource_rejects_the_messages_that_have_it_and_no_other():
+    of_point = batch(gauge(point(3.0))).SerializeToString()
+    good = enclosed(1, enclosed(1, enclosed(1, enclosed(1, b"k"))) + of_point[2:])
+    bad = enclosed(1, enclosed(1, b"\x0a\x7f") + of_point[2:])
+    resolved = resolve("otlp_proto", good, bad, good, bad)
+    assert resolved.rejected.keys() == {1, 3}
+    assert resolved.points["message"].to_list() == [0, 2]
+
+
+# What only JSON has: texts that Polars parses as one list.
+
+
+def test_what_one_message_leaves_open_no_other_closes():
+    halves = [b'{"resourceMetrics":[{"x":"', b'"}]}']
+    two = b'{"resourceMetrics":[{}]},{"resourceMetrics":[{}]}'
+    good = as_json(batch(gauge(point(3.0))))
+    decoded = decode("otlp_json", good, *halves, two, good)
+    assert decoded.rejected.keys() == {1, 2, 3}
+    assert decoded.points["message"].to_list() == [0, 4]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rb'{"resourceMetrics":[{"x":"\ud800"}]}',
+        rb'{"resourceMetrics":[{"x":"\udc00\ud800"}]}',
+        rb'{"resourceMetrics":[{"\ud83d\u0041":1}]}',
+        b'\x0b{"resourceMetrics":[{}]}',
+        b'{"resourceMetrics":[{}]}\x0c',
+        b'[{}],"x":[{}]',
+        b"[{}]}",
+        b'{"resourceMetrics":[{"x":"\\"}]}',
+    ],
+)
+def test_what_is_no_json_document_is_refused_alone_and_among_others(text):
+    assert decode("otlp_json", text).rejected.keys() == {0}
+    assert decode("otlp_json", as_json(batch(gauge(point())))[:-1], text).rejected.keys() == {0, 1}
+
+
+def test_a_pair_of_surrogates_is_a_character():
+    resolved = resolve(
+        "otlp_json",
+        as_json(batch(gauge(point(3.0), name="\N{WATER WAVE}"))),
+        as_json(batch(gauge(point(3.0), name="x"))).replace(b'"x"', rb'"\uD83C\udf0a"'),
+    )
+    assert resolved.rejected == {}
+    assert resolved.new["name"].to_list() == ["\N{WATER WAVE}"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"name": ["m"]}, "resourceMetrics[0].scopeMetrics[0].metrics[0].name is not a text"),
+        ({"gauge": {"dataPoints": {}}}, "metrics[0].gauge.dataPoints is not an array"),
+        ({"gauge": {"dataPoints": [{"flags": "1"}]}}, "dataPoints[0].flags is not a number"),
+        ({"gauge": [], "x\ny": "\v"}, "metrics[0].gauge is not an object"),
+        ({"sum": {}}, "a metric of two types"),
+    ],
+)
+def test_the_reason_says_what_is_wrong_where(changed, reason):
+    document = json.loads(as_json(batch(gauge(point()))))
+    document["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0] |= changed
+    assert reason in decode("otlp_json", json.dumps(document).encode()).rejected[0]
+
+
+def test_a_flood_of_garbage_in_json_costs_little():
+    good = as_json(batch(gauge(point(3.0))))
+    bad = [good.replace(b'"m"', b'{"a":%d}' % n) if n % 3 else good[: n % 90] for n in range(1500)]
+    values = [message for two in zip(bad, [good] * len(bad), strict=True) for message in two]
+    decode("otlp_json", *values[:4])
+    began = time.process_time()
+    decoded = decode("otlp_json", *values)
+    assert time.process_time() - began < 2
+    assert decoded.rejected.keys() == set(range(0, 3000, 2))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_fault_of_a_message_is_found_if_polars_finds_one(data):
+    text = data.draw(damaged(as_json(data.draw(batches))))
+    decoded = decode("otlp_json", text)
+    fault = fault_of(text)
+    if fault is not None:
+        assert decoded.rejected.keys() == {0}
+    among = decode("otlp_json", text, b'{"resourceMetrics":5}')
+    assert among.rejected.get(0) == decoded.rejected.get(0)
+    assert among.points.equals(decoded.points)
+
+
 # What only protobuf has: fields in any order, twice, packed or not.
 
 
@@ -746,12 +884,6 @@ def test_of_a_oneof_the_last_one_wins_and_equal_ones_merge():
     decoded = decode("otlp_proto", enclosed(1, enclosed(2, enclosed(2, metric))))
     assert decoded.points["value"].to_list() == [2.0, 3.0]
     assert len(decoded.distributions) == 0
-
-
-def enclosed(field: int, content: bytes) -> bytes:
-    """Return a field of type message with up to 16383 bytes of content."""
-    size = len(content)
-    return bytes([field << 3 | 2, size & 0x7F | 0x80, size >> 7]) + content
 
 
 def test_counts_and_bounds_need_not_be_packed_nor_in_order():
