@@ -546,7 +546,7 @@ def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic
         read.clock.advance(60)
         return "new" in read.values()
 
-    read.until(a_minute_later)
+    read.until(a_minute_later, 90)
     assert read.replayed() == numbers(0, 300)
     assert read.values() == [*numbers(0, 300), "new"]
     assert {f"{name}/0", f"{name}/1"} <= set(read.marks)
