@@ -18,7 +18,8 @@ __all__ = ["WINDOWS", "expected_rollups", "rollup_differences"]
 DUPLICATES_COUNT_ONCE = True
 """Whether points of the same identity and time are one, however often they are written."""
 PERCENTILE_ERROR: Final = 1e-8
-"""Relative: ranks are rounded in their twelfth digit, and a bucket may hold one of thousands."""
+"""Ranks are rounded in their twelfth digit, and a bucket may hold one of thousands: where the
+quantile lies at a bound, it may be found beside it, at 0 too."""
 WINDOWS: Final = {"10s": 10 * SECOND, "1m": 60 * SECOND}
 
 

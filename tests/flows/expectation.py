@@ -208,7 +208,8 @@ def differences(
 ) -> str:
     """Say how two frames of rollups differ, in a few lines; nothing if they don't.
 
-    ``more`` fields than FIELDS are compared too, each with the relative error it may have.
+    ``more`` fields than FIELDS are compared too, each with the error it may have, relative to the
+    value or to 1, if that is larger.
     """
     both = found.join(expected, on=["series", "time"], how="full", suffix="_expected")
     missing = both.filter(pl.col("series").is_null())
@@ -223,7 +224,8 @@ def differences(
             said.append(f"{rows.height} of {expected.height} {word}: {at[:3]} … {at[-1]}")
     for name, relative in {**dict.fromkeys(FIELDS, RELATIVE_ERROR), **more}.items():
         is_value, should = pl.col(name), pl.col(f"{name}_expected")
-        error = (is_value - should).abs() > relative * pl.max_horizontal(should.abs(), 1e-9)
+        size = pl.max_horizontal(should.abs(), 1.0 if name in more else 1e-9)
+        error = (is_value - should).abs() > relative * size
         wrong = shared.filter(
             error.fill_null(value=False) | (is_value.is_null() != should.is_null())
         )
