@@ -13,12 +13,14 @@ import polars as pl
 from sinks.lake import read_rollups
 from tests.chaos.flow import ChaosFlow
 from tests.flows.expectation import SCHEMA, series_key
+from tests.flows.histogram_expectation import PERCENTILES
 from tests.flows.telemetry import records
 
 __all__ = ["document_differences", "events", "lake_rollups", "of_window", "topic_rollups"]
 
 _ROW: Final = ["tenant", "series", "window", "window_start"]
 _CLOSE: Final = 1e-9
+_COLUMNS: Final = SCHEMA | dict.fromkeys(PERCENTILES, pl.Float64)
 
 
 def lake_rollups(path: Path, window: int) -> pl.DataFrame:
@@ -30,7 +32,7 @@ def topic_rollups(flow: ChaosFlow) -> pl.DataFrame:
     """Return what readers of the rollups topic keep: of each rollup the highest revision."""
     lines = b"\n".join(record.value for record in records(flow.kafka, flow.topics["rollups"]))
     rows = [json.loads(line) for line in lines.splitlines()]
-    fields = {name: kind for name, kind in SCHEMA.items() if name not in ("series", "time")}
+    fields = {name: kind for name, kind in _COLUMNS.items() if name not in ("series", "time")}
     schema: dict[str, Any] = dict.fromkeys(("tenant", "series", "name"), pl.String)
     schema |= dict.fromkeys(("window", "window_start"), pl.Int64) | fields
     frame = pl.DataFrame(
@@ -45,14 +47,14 @@ def of_window(frame: pl.DataFrame, window: int) -> pl.DataFrame:
 
 
 def _keyed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return rollups in the columns of ``flows.expectation``."""
+    """Return rollups in the columns of ``flows.expectation``, and percentiles."""
     pairs = frame.select("name", "labels").unique()
     keys = [series_key(name, json.loads(labels)) for name, labels in pairs.iter_rows()]
     named = frame.drop("series").join(
         pairs.with_columns(series=pl.Series(keys, dtype=pl.String)), on=["name", "labels"]
     )
     return named.with_columns(time="window_start").select(
-        pl.col(name).cast(kind) for name, kind in SCHEMA.items()
+        pl.col(name).cast(kind) for name, kind in _COLUMNS.items()
     )
 
 

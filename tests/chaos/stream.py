@@ -4,12 +4,14 @@ Three kinds of messages, of which everything can be computed again:
 
 ==========  ===================================================================================
 load        one of ``bench.load.Load`` a second, for the volume
-awkward     counters that start anew (said or unsaid), deltas, gauges; disordered, late, doubled
+awkward     counters and histograms that start anew (said or unsaid), deltas, gauges; disordered,
+            late, doubled
 scored      gauges that step up now and then, in order and on time: scoring depends on the order
 ==========  ===================================================================================
 
 A part for another kind of metric is a function in ``PARTS``; what it yields is expected by
-``tests.flows.expectation.from_points``.
+``tests.flows.expectation.from_points``, or ``tests.flows.histogram_expectation`` if they are
+histograms.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from itertools import count
 from typing import Final
 
 from bench.load import Load
+from tests.chaos import histograms
+from tests.flows.histograms import HistogramPoint
 from tests.flows.telemetry import SECOND, Point, encode
 
 BEGIN: Final = 1_700_000_000
@@ -45,7 +49,7 @@ FIRST_STEP, EVERY, LENGTH = 24, 20, 4
 The hosts step one after the other, so from the first step on there is always one that does.
 """
 
-Part = Callable[[int, random.Random], Iterable[Point]]
+Part = Callable[[int, random.Random], Iterable[Point | HistogramPoint]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Stream:
     def __init__(self, seed: str, series: int, partitions: int) -> None:
         self.partitions = partitions
         self.seconds = 0
-        self.points: list[Point] = []
+        self.points: list[Point | HistogramPoint] = []
         self._series = series
         self._random = random.Random(seed)
         # It ends when the rounds do; ``load`` says what it was.
@@ -198,5 +202,7 @@ def _moment(now: int, choice: random.Random) -> int:
     return now * SECOND + choice.randrange(SECOND // 2)
 
 
-PARTS: Final[tuple[Callable[[], Part], ...]] = (_counters, _deltas, _gauges)
-"""What awkward messages are made of. Histograms join here."""
+PARTS: Final[tuple[Callable[[], Part], ...]] = (
+    _counters, _deltas, _gauges, *histograms.PARTS
+)  # fmt: skip
+"""What awkward messages are made of."""

@@ -46,6 +46,9 @@ def test_rollups_may_differ_in_their_revision_and_in_nothing_else() -> None:
     assert "twice" in rollup_differences(pl.concat([expected, expected[:1]]), expected)
     wrong = expected.with_columns(count=pl.col("count") + pl.int_range(pl.len()).eq(7))
     assert "count differs in 1" in rollup_differences(wrong, expected)
+    first = expected["p99"].is_not_null().arg_true()[0]
+    wrong = expected.with_columns(p99=pl.col("p99") * (1 + 1e-6 * pl.int_range(pl.len()).eq(first)))
+    assert "p99 differs in 1" in rollup_differences(wrong, expected)
 
 
 def test_a_stream_is_a_function_of_its_seed() -> None:

@@ -19,6 +19,7 @@ from tests.chaos.outcome import (
     topic_rollups,
 )
 from tests.chaos.stream import BEGIN, HOSTS, WINDOW, Stream, is_anomalous
+from tests.flows.metrics_flow import SCORE_FIELDS
 from tests.flows.telemetry import SECOND
 
 __all__ = ["differences", "latest_window", "series_in_window"]
@@ -37,7 +38,7 @@ def differences(
     for name, window in WINDOWS.items():
         expected = expected_rollups(stream, window)
         places = {
-            "InfluxDB": flow.rollups(name, scores=True).drop("score", "expected", "lower", "upper"),
+            "InfluxDB": flow.rollups(name, scores=True, percentiles=True).drop(SCORE_FIELDS),
             "the lake": lake_rollups(lake, window),
             "the rollups topic": of_window(from_topic, window),
         }

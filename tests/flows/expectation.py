@@ -12,6 +12,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -202,8 +203,14 @@ def _load_series(group: int, number: int) -> str:
     return series_key(f"bench.metric.{metric}", tags)
 
 
-def differences(found: pl.DataFrame, expected: pl.DataFrame) -> str:
-    """Say how two frames of rollups differ, in a few lines; nothing if they don't."""
+def differences(
+    found: pl.DataFrame, expected: pl.DataFrame, more: Mapping[str, float] = MappingProxyType({})
+) -> str:
+    """Say how two frames of rollups differ, in a few lines; nothing if they don't.
+
+    ``more`` fields than FIELDS are compared too, each with the error it may have, relative to the
+    value or to 1, if that is larger.
+    """
     both = found.join(expected, on=["series", "time"], how="full", suffix="_expected")
     missing = both.filter(pl.col("series").is_null())
     unknown = both.filter(pl.col("series_expected").is_null())
@@ -215,9 +222,10 @@ def differences(found: pl.DataFrame, expected: pl.DataFrame) -> str:
         if rows.height:
             at = rows.select(f"series{name}", f"time{name}").sort(f"time{name}").rows()
             said.append(f"{rows.height} of {expected.height} {word}: {at[:3]} … {at[-1]}")
-    for name in FIELDS:
+    for name, relative in {**dict.fromkeys(FIELDS, RELATIVE_ERROR), **more}.items():
         is_value, should = pl.col(name), pl.col(f"{name}_expected")
-        error = (is_value - should).abs() > RELATIVE_ERROR * pl.max_horizontal(should.abs(), 1e-9)
+        size = pl.max_horizontal(should.abs(), 1.0 if name in more else 1e-9)
+        error = (is_value - should).abs() > relative * size
         wrong = shared.filter(
             error.fill_null(value=False) | (is_value.is_null() != should.is_null())
         )

@@ -17,6 +17,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, MetricsData
 
+from tests.flows.histograms import HistogramPoint
+
 Kind = Literal["gauge", "delta", "cumulative"]
 SECOND = 1_000_000_000
 TEMPORALITY = {
@@ -53,7 +55,7 @@ class Histogram:
     resource: Mapping[str, str]
 
 
-def encode(points: Iterable[Point]) -> bytes:
+def encode(points: Iterable[Point | HistogramPoint]) -> bytes:
     """Return an OTLP message of these points."""
     data = MetricsData()
     for point in points:
@@ -62,14 +64,15 @@ def encode(points: Iterable[Point]) -> bytes:
         scope = resource.scope_metrics.add()
         scope.scope.name = point.scope
         metric = scope.metrics.add(name=point.name, unit=point.unit)
-        if point.kind == "gauge":
-            encoded = metric.gauge.data_points.add()
+        if isinstance(point, HistogramPoint):
+            encoded = point.add_to(metric)
+        elif point.kind == "gauge":
+            encoded = metric.gauge.data_points.add(as_double=point.value)
         else:
             metric.sum.aggregation_temporality = TEMPORALITY[point.kind]
             metric.sum.is_monotonic = True
-            encoded = metric.sum.data_points.add()
+            encoded = metric.sum.data_points.add(as_double=point.value)
         encoded.time_unix_nano, encoded.start_time_unix_nano = point.ts, point.start
-        encoded.as_double = point.value
         encoded.attributes.extend(_attributes(point.attributes))
     return data.SerializeToString()
 
