@@ -119,7 +119,7 @@ class Flow:
                 settings.kafka.poll_bytes,
                 watch.start,
             )
-            setattr(flows.metrics, "kafka_source", lambda *_: source)  # noqa: B010
+            setattr(flows.metrics, "kafka_source", lambda *_, **__: source)  # noqa: B010
         outputs = (NoOutputs if job.outputs == "nothing" else Outputs)(settings, "metrics")
         self._flow: Dataflow = flows.metrics.build(settings, outputs)
 
