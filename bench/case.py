@@ -95,8 +95,9 @@ class Reading:
         self._client.assign(self._places)
         while self._left > 0:
             limit = max(1, min(kafka.poll_messages, kafka.poll_bytes // size, self._left))
-            found = self._client.consume(limit, 0.05)
-            values = [message.value() or b"" for message in found if message.error() is None]
+            values: list[bytes] = []
+            while len(values) < limit and (found := self._client.consume(min(limit, 100), 0.05)):
+                values += [m.value() or b"" for m in found if m.error() is None]
             if values:
                 self._watch.start()
                 self._left -= len(values)

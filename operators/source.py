@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
@@ -53,6 +53,9 @@ __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
 _log = logging.getLogger(__name__)
 
+_CHUNK: Final = 100
+"""Messages that are asked for at once. As objects, fifty thousand of them are more memory than the
+caches of a processor hold: in pieces a poll costs half."""
 _METADATA_SECONDS: Final = 10.0
 _LAG_SECONDS: Final = 2.0
 _CONNECT_SECONDS: Final = 60.0
@@ -196,29 +199,40 @@ class _Partition:
 class _Batch:
     """Messages of one topic as columns; asking each for all at once costs a third of one by one."""
 
-    messages: list[Message]
     values: list[bytes]
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
+    headers: list[Any]  # of each message, if they are wanted
 
     @classmethod
-    def of(cls, messages: list[Message]) -> _Batch:
+    def of(cls, messages: list[Message], *, headers: bool = False) -> _Batch:
         values: list[bytes] = list(map(Message.value, messages))  # type: ignore[arg-type]
         if None in values:
             values = [value or b"" for value in values]
         return cls(
-            messages,
             values,
             np.fromiter(map(Message.partition, messages), np.int32, len(messages)),
             np.fromiter(map(Message.offset, messages), np.int64, len(messages)),
+            list(map(Message.headers, messages)) if headers else [],
+        )
+
+    @classmethod
+    def join(cls, parts: list[_Batch]) -> _Batch:
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            list(chain.from_iterable(part.values for part in parts)),
+            np.concatenate([part.partitions for part in parts]),
+            np.concatenate([part.offsets for part in parts]),
+            list(chain.from_iterable(part.headers for part in parts)),
         )
 
     def only(self, kept: NDArray[np.bool_]) -> _Batch:
         return _Batch(
-            list(compress(self.messages, kept)),
             list(compress(self.values, kept)),
             self.partitions[kept],
             self.offsets[kept],
+            list(compress(self.headers, kept)),
         )
 
 
@@ -291,8 +305,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             marks = {entry.name: entry.mark for entry in self._partitions.values()}
             self._announced = True
 
-        messages = self._consumer.consume(self._limit(), 0) if self._partitions else []
-        by_topic, full = self._sort_out(messages, now, marks)
+        by_topic, full = self._sort_out(now, marks)
         self._mark_idle(now, marks)
         self._awake = None if full else datetime.now(UTC) + self._poll_wait
         if now >= self._next_lag:
@@ -462,32 +475,45 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     # What a poll brings.
 
-    def _sort_out(
-        self, messages: list[Message], now: float, marks: dict[str, Mark]
-    ) -> tuple[dict[str, _Batch], bool]:
-        """Split a poll by topic; follow offsets, ends and errors. Also: did it bring anything?"""
-        errors = list(map(Message.error, messages))
+    def _sort_out(self, now: float, marks: dict[str, Mark]) -> tuple[dict[str, _Batch], bool]:
+        """Poll, by topic; follow offsets, ends and errors. Also: did it bring anything?"""
+        parts: dict[str, list[_Batch]] = {}
         at_end: list[Message] = []
-        # By type: KafkaError can't be compared with None.
-        if not set(map(type, errors)) <= {type(None)}:
-            for message, error in zip(messages, errors, strict=True):
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    at_end.append(message)
-                elif error is not None:
-                    self._on_error(error)
-            messages = [m for m, error in zip(messages, errors, strict=True) if error is None]
+        left = self._limit() if self._partitions else 0
+        while left > 0:
+            messages = self._consumer.consume(min(left, _CHUNK), 0)
+            if not messages:
+                break
+            left -= len(messages)
+            for topic, batch in self._by_topic(self._without_errors(messages, at_end)).items():
+                headers = topic in self._tenant_headers
+                parts.setdefault(topic, []).append(_Batch.of(batch, headers=headers))
         by_topic = {
-            topic: self._advance(topic, _Batch.of(batch), marks)
-            for topic, batch in self._by_topic(messages).items()
+            topic: self._advance(topic, _Batch.join(batches), marks)
+            for topic, batches in parts.items()
         }
-        if messages:
+        count = sum(len(batch.values) for batches in parts.values() for batch in batches)
+        if count:
             size = sum(sum(map(len, batch.values)) for batch in by_topic.values())
-            self._message_size = max(1, size // len(messages))
+            self._message_size = max(1, size // count)
         for message in at_end:
             entry = self._partitions[message.topic() or "", message.partition() or 0]
             entry.quiet_since = now
             self._end_if_reached(entry, message.offset() or 0, marks)
-        return {topic: batch for topic, batch in by_topic.items() if batch.values}, bool(messages)
+        return {topic: batch for topic, batch in by_topic.items() if batch.values}, count > 0
+
+    def _without_errors(self, messages: list[Message], at_end: list[Message]) -> list[Message]:
+        """Return what is no error; what tells of the end of a partition goes to ``at_end``."""
+        errors = list(map(Message.error, messages))
+        # By type: KafkaError can't be compared with None.
+        if set(map(type, errors)) <= {type(None)}:
+            return messages
+        for message, error in zip(messages, errors, strict=True):
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                at_end.append(message)
+            elif error is not None:
+                self._on_error(error)
+        return [m for m, error in zip(messages, errors, strict=True) if error is None]
 
     def _by_topic(self, messages: list[Message]) -> dict[str, list[Message]]:
         if not messages:
@@ -586,16 +612,18 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             self._assign()
         self._awake = None
         return [
-            replace(self._item(topic, _Batch.of(batch), {}), replay=True)
-            for topic, batch in by_topic.items()
+            replace(self._item(topic, batch, {}), replay=True)
+            for topic, batch in (
+                (topic, _Batch.of(messages, headers=topic in self._tenant_headers))
+                for topic, messages in by_topic.items()
+            )
         ]
 
     def _item(self, topic: str, batch: _Batch, marks: dict[str, Mark]) -> Polled:
         tenants: NDArray[np.int32] | None = None
         names: tuple[str, ...] = ()
         if (header := self._tenant_headers.get(topic)) is not None:
-            headers = map(Message.headers, batch.messages)
-            tenants, names, refused = tenants_of_headers(headers, header)
+            tenants, names, refused = tenants_of_headers(batch.headers, header)
             if refused:
                 TENANTS_REFUSED.labels(topic, "header").inc(refused)
         passed = UNKNOWN
