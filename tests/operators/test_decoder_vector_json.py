@@ -268,6 +268,13 @@ def test_histograms_that_cannot_be_are_rejected(content):
     assert len(decoded.distributions) == 1
 
 
+def test_a_sum_that_no_double_holds_is_unknown():
+    samples = [{"value": 1e308, "rate": 172}]
+    message = metric(distribution={"samples": samples, "statistic": "histogram"})
+    (found,) = histograms(DECODER.decode([message]))
+    assert (found.sum, found.count, found.min) == (None, 172, 1e308)
+
+
 def test_a_log_is_no_metric():
     assert DECODER.decode([b'{"log":{"message":"hello"}}']).rejected.keys() == {0}
 
