@@ -270,7 +270,8 @@ def _distributions(tables: _Tables) -> Distributions:
         ts=rows[:, _TS].copy(),
         start=np.zeros(len(rows), np.int64),
         count=numbers[:, 3].astype(np.int64),
-        sum=numbers[:, 0].copy(),
+        # What is too large for a double says nothing.
+        sum=np.where(np.isfinite(numbers[:, 0]), numbers[:, 0], np.nan),
         min=numbers[:, 1].copy(),
         max=numbers[:, 2].copy(),
         offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),

@@ -19,7 +19,6 @@ from operators.decoders.otlp_levels import (
     METRICS,
     MIX,
     NUMBERS,
-    SEED,
     Columns,
     next_field,
 )
@@ -48,13 +47,13 @@ def scan_distribution(
     begin: int,
     end: int,
     of_type: int,
-    mixed: Word,
+    of_metric: Word,
     columns: Columns,
     used: NDArray[np.int64],
 ) -> int:
     """Scan a data point of a histogram or summary; return 0, or the reason why it is none.
 
-    ``mixed`` is the hash of the metric.
+    ``of_metric`` is the hash of the metric.
 
     Times, count and sum have the same numbers in all three messages, the others do not.
     """
@@ -70,6 +69,7 @@ def scan_distribution(
     point.positive, point.numbers = used[COUNTS], used[NUMBERS]
     point.scale = point.positive_offset = point.negative_offset = 0
     point.zero_threshold = 0.0
+    mixed = of_metric
     at = begin
     while at < end:
         tag, at = read_tag(at, end)
@@ -82,7 +82,7 @@ def scan_distribution(
             attribute, at = read_length(at, end)
             if at < 0:
                 return at
-            mixed = fold(mixed ^ hash_bytes(attribute, at, SEED), MIX)
+            mixed = fold(mixed ^ hash_bytes(attribute, at, of_metric), MIX)
         elif (
             2 <= number <= 5
             or (minimum and (number == minimum or number == minimum + 1))

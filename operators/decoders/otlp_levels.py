@@ -35,7 +35,6 @@ __all__ = [
     "RESOURCES",
     "SCOPES",
     "SECOND",
-    "SEED",
     "SKIPPED",
     "STALE",
     "Columns",
@@ -81,7 +80,6 @@ SKIPPED: Final = {
 FIRST: Final = 1 << 3 | LENGTH
 SECOND: Final = 2 << 3 | LENGTH
 
-SEED: Final = np.uint64(0x2545F4914F6CDD1D)
 MIX: Final = np.uint64(0x589965CC75374CC3)
 
 

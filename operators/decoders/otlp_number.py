@@ -1,6 +1,6 @@
 """Reading a data point of a gauge or sum: the one loop that runs for every number."""
 
-# ruff: noqa: PLR0912 -- a parser is a list of fields and errors
+# ruff: noqa: PLR0912, PLR0915 -- a parser is a list of fields and errors
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from operators.decoders.otlp_kinds import NO_RECORDED_VALUE
-from operators.decoders.otlp_levels import MIX, NO_TIME, NO_VALUE, NOT_FINITE, SEED, STALE
+from operators.decoders.otlp_levels import MIX, NO_TIME, NO_VALUE, NOT_FINITE, STALE
 from operators.decoders.protobuf import (
     CUT_OFF,
     FIXED64,
@@ -46,11 +46,12 @@ class NumberPoint(NamedTuple):
 
 
 @compiled
-def read_number(at: int, end: int, mixed: Word) -> tuple[NumberPoint, int]:
+def read_number(at: int, end: int, of_metric: Word) -> tuple[NumberPoint, int]:
     """Read a NumberDataPoint; return it, and 0 or the reason why it is none.
 
-    ``mixed`` is the hash of the metric.
+    ``of_metric`` is the hash of the metric.
     """
+    mixed = of_metric
     ts: Word = np.uint64(0)
     start: Word = np.uint64(0)
     value = np.nan
@@ -64,7 +65,7 @@ def read_number(at: int, end: int, mixed: Word) -> tuple[NumberPoint, int]:
         if tag == _NUMBER_ATTRIBUTES:
             attribute, at = read_length(at, end)
             if at >= 0:
-                mixed = fold(mixed ^ hash_bytes(attribute, at, SEED), MIX)
+                mixed = fold(mixed ^ hash_bytes(attribute, at, of_metric), MIX)
         elif tag & 7 == FIXED64 and (2 <= number <= 4 or number == 6):
             if end - at < 8:
                 failed = CUT_OFF

@@ -14,6 +14,7 @@ and a known field of another wire type is refused, as Go's and Rust's do, where 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -39,7 +40,6 @@ from operators.decoders.otlp_levels import (
     RESOURCES,
     SCOPES,
     SECOND,
-    SEED,
     SKIPPED,
     Columns,
     is_data,
@@ -55,10 +55,13 @@ from operators.decoders.protobuf import (
     read_tag,
     skip,
 )
-from operators.decoders.scanning import compiled
+from operators.decoders.scanning import Word, compiled
 
 __all__ = ["ATTRIBUTES_FIELD", "REASONS", "Scan", "scan"]
 
+
+# Chosen anew for each process, so that nobody can write two series whose hashes are the same.
+_SEED: Final = np.uint64(secrets.randbits(64))
 
 EMPTY: Final = -100
 NOTHING: Final = -101
@@ -108,7 +111,7 @@ def scan(buffer: NDArray[np.uint8], bounds: NDArray[np.int64]) -> Scan:
     )
     status = np.zeros(len(bounds) - 1, np.int64)
     used = np.zeros(COUNTERS, np.int64)
-    _scan(base, bounds, columns, used, status)
+    _scan(base, bounds, _SEED, columns, used, status)
     sizes: tuple[int, ...] = (
         RESOURCES, SCOPES, METRICS, *[POINTS] * 6, DISTRIBUTIONS, DISTRIBUTIONS, COUNTS,
         NUMBERS,
@@ -170,6 +173,7 @@ def _measure_metric(at: int, end: int, room: NDArray[np.int64]) -> None:
 def _scan(
     base: int,
     bounds: NDArray[np.int64],
+    seed: Word,
     columns: Columns,
     used: NDArray[np.int64],
     status: NDArray[np.int64],
@@ -180,7 +184,7 @@ def _scan(
         begin, end = base + bounds[message], base + bounds[message + 1]
         failed = _check_message(begin, end)
         if not failed:
-            failed = _scan_message(base, begin, end, message, columns, used)
+            failed = _scan_message(base, begin, end, message, seed, columns, used)
         if failed:
             status[message] = failed
             _set(used, before)
@@ -217,6 +221,7 @@ def _scan_message(
     begin: int,
     end: int,
     message: int,
+    seed: Word,
     columns: Columns,
     used: NDArray[np.int64],
 ) -> int:
@@ -234,7 +239,7 @@ def _scan_message(
         row = used[RESOURCES]
         columns.resources[row, 0], columns.resources[row, 1] = start - base, stop - base
         used[RESOURCES] += 1
-        of_resource = hash_bytes(start, stop, SEED)
+        of_resource = hash_bytes(start, stop, seed)
         scope, scope_end = next_field(resource, resource_end, SECOND)
         while scope >= 0:
             start, stop, failed = find_header(scope, scope_end)

@@ -92,11 +92,14 @@ def signed(word: Word) -> int:
 def hash_bytes(at: int, end: int, seed: Word) -> Word:
     """Return a ``uint64`` hash of the bytes from ``at`` to ``end``, of which no one is beyond reach.
 
-    The construction is that of wyhash: sixteen bytes are folded into what came before.
+    The construction is that of wyhash: sixteen bytes are folded into what came before. A product
+    with zero would forget all that, so both factors have in them what follows from the seed: who
+    does not know it can't write a zero.
     """
     mixed = seed ^ np.uint64(end - at) * _ODD
+    secret = fold(seed ^ _SECRET, _OTHER_SECRET)
     while end - at >= 16:
-        mixed = fold(word_at(at) ^ _SECRET, word_at(at + 8) ^ mixed)
+        mixed = fold(word_at(at) ^ secret, word_at(at + 8) ^ mixed)
         at += 16
     rest = end - at
     low: Word = np.uint64(0)
@@ -107,7 +110,7 @@ def hash_bytes(at: int, end: int, seed: Word) -> Word:
             high = word_at(at + 8) & _lowest(rest - 8)
     elif rest:
         low = word_at(at) & _lowest(rest)
-    return fold(low ^ _OTHER_SECRET, high ^ mixed)
+    return fold(low ^ secret, high ^ mixed)
 
 
 @compiled

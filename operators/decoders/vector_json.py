@@ -236,6 +236,8 @@ def _segments(
                 total += place * weight
                 least, most = min(least, place), max(most, place)
         held += weight
+        if held > 2**53:
+            return segment, _NO_NUMBER  # the count is a double on its way
         at = next_element(buffer, after, end)
     if kind == _HISTOGRAM:
         if held > count or (held < count and last == np.inf):

@@ -268,6 +268,26 @@ def test_histograms_that_cannot_be_are_rejected(content):
     assert len(decoded.distributions) == 1
 
 
+def test_a_sum_that_no_double_holds_is_unknown():
+    samples = [{"value": 1e308, "rate": 172}]
+    message = metric(distribution={"samples": samples, "statistic": "histogram"})
+    (found,) = histograms(DECODER.decode([message]))
+    assert (found.sum, found.count, found.min) == (None, 172, 1e308)
+
+
+@pytest.mark.parametrize("rates", [[2**53 - 1, 1], [2**53, 1], [2**53] * 1100])
+def test_observations_are_counted_as_far_as_a_double_does(rates):
+    samples = [{"value": number, "rate": rate} for number, rate in enumerate(rates)]
+    held = {"buckets": [{"upper_limit": n, "count": rate} for n, rate in enumerate(rates)]}
+    several = metric(distribution={"samples": samples, "statistic": "histogram"})
+    bucketed = metric(aggregated_histogram={**held, "count": min(sum(rates), 2**53), "sum": 1})
+    decoded = DECODER.decode([several, bucketed])
+    if sum(rates) > 2**53:
+        assert decoded.rejected.keys() == {0, 1}
+    else:
+        assert decoded.distributions.count.tolist() == [2**53, 2**53]
+
+
 def test_a_log_is_no_metric():
     assert DECODER.decode([b'{"log":{"message":"hello"}}']).rejected.keys() == {0}
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from functools import reduce
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -772,6 +773,20 @@ def test_no_attribute_is_bad_enough_to_raise(attribute):
     assert resolved.rejected.keys() == {1}
     assert resolved.rejected[1].startswith("not OTLP attributes in protobuf: ")
     assert resolved.points["message"].to_list() == [0, 2]
+
+
+def test_nobody_can_write_an_attribute_that_hides_what_stands_before_it():
+    """Products of a hash's constants are zero where these stand in a message themselves."""
+    constants = (0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0)
+    for constant, place in product(constants, range(16)):
+        raws = decode(
+            "otlp_proto",
+            *(
+                with_attribute(enclosed(1, first * place + struct.pack("<Q", constant) + b"x" * 16))
+                for first in (b"a", b"b")
+            ),
+        ).points["raw"]
+        assert raws.n_unique() == (2 if place else 1)
 
 
 @pytest.mark.parametrize("different", [False, True])
