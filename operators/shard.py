@@ -228,18 +228,16 @@ class Shard:
     def _split_late(self, points: Any, limit: int) -> tuple[Any, Any]:
         """Return what is too late, None if nothing is, and the rest without the refused."""
         first_kept = limit - limit % self._window + self._window
-        if not len(points.ts) or not self._any_out(points.row, points.ts, first_kept):
+        kinds = self.names.kinds
+        if not len(points.ts) or not any_out(points.row, points.ts, kinds, first_kept, REFUSED):
             return None, points
         keep = points.ts - points.ts % self._window > limit
-        refused = self.names.kinds[points.row] == REFUSED
+        refused = kinds[points.row] == REFUSED
         self.tally.refused.update(self.names.refused(points.row[refused]))
         take = take_histograms if isinstance(points, Histograms) else take_points
         late = ~keep & ~refused
         rest = take(points, np.flatnonzero(keep & ~refused))
         return (take(points, np.flatnonzero(late)) if late.any() else None), rest
-
-    def _any_out(self, row: NDArray[np.int32], ts: NDArray[np.int64], first_kept: int) -> bool:
-        return bool(any_out(row, ts, self.names.kinds, first_kept, REFUSED))
 
     def _window_at(self, start: int) -> OpenWindow:
         window = self._open.get(start)

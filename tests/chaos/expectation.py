@@ -15,8 +15,6 @@ from tests.flows.telemetry import SECOND, Point
 
 __all__ = ["WINDOWS", "expected_rollups", "rollup_differences"]
 
-DUPLICATES_COUNT_ONCE = True
-"""Whether points of the same identity and time are one, however often they are written."""
 PERCENTILE_ERROR: Final = 1e-8
 """Ranks are rounded in their twelfth digit, and a bucket may hold one of thousands: where the
 quantile lies at a bound, it may be found beside it, at 0 too."""
@@ -25,7 +23,7 @@ WINDOWS: Final = {"10s": 10 * SECOND, "1m": 60 * SECOND}
 
 def expected_rollups(stream: Stream, window: int) -> pl.DataFrame:
     """Return the rollups of all that was written, in the columns of ``flows.expectation``, and percentiles."""
-    points = list(_once(stream.points) if DUPLICATES_COUNT_ONCE else stream.points)
+    points = list(_once(stream.points))
     numbers = [point for point in points if isinstance(point, Point)]
     observed = [point for point in points if isinstance(point, HistogramPoint)]
     return pl.concat(

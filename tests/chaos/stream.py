@@ -38,10 +38,6 @@ LATEST: Final = 40
 SKEW: Final = (0, 4, 9, 2)
 """Seconds that partitions are behind, by number."""
 
-UNSAID_RESETS = True
-"""Whether counters also start anew without saying so, which shows only when points of several
-partitions are put in order one by one: runs that interleave can hide a fall."""
-
 HOSTS: Final = 20
 FIRST_STEP, EVERY, LENGTH = 24, 20, 4
 """Each host's first step in windows, how often it steps, and for how long.
@@ -144,7 +140,7 @@ def _counters() -> Part:
 
     def points(now: int, choice: random.Random) -> Iterator[Point]:
         for (name, number), counter in counters.items():
-            if choice.random() < 1 / 40 and (UNSAID_RESETS or name == "chaos.marked"):
+            if choice.random() < 1 / 40:
                 counter.value = 0.0
                 if name == "chaos.marked":
                     counter.start = now * SECOND - SECOND // 4

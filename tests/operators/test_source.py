@@ -74,9 +74,6 @@ class Read:
         wanted = [item for item in self.items if replay in (None, item.replay)]
         return [value.decode() for item in wanted for value in item.values]
 
-    def replayed(self) -> list[str]:
-        return [value.decode() for item in self.items if item.replay for value in item.values]
-
     def state(self) -> ReaderState:
         return self.reader.snapshot()
 
@@ -497,10 +494,6 @@ def test_without_low_water_marks_nothing_is_read_again(kafka, topic, reading):
     assert not any(item.replay for item in again.items)
 
 
-def state_with_low_water(name: str, offset: int, mark: int) -> ReaderState:
-    return {"version": 1, "offsets": {name: {0: offset}}, "low_water": {name: {0: mark}}}
-
-
 def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, reading):
     """Event times are the numbers themselves; up to 40 nothing matters any more."""
     name = topic()
@@ -526,7 +519,7 @@ def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, read
     again = reading(name, until_end=False, state=state, low_water=LowWater())
     again.until(lambda: len(again.values()) == 102 - mark)
     assert again.values() == numbers(mark, 102)
-    assert again.replayed() == numbers(mark, 101)
+    assert again.values(replay=True) == numbers(mark, 101)
     first = next(item for item in again.items if not item.replay)
     assert list(first.marks) == [f"{name}/0"]
     assert not any(item.marks for item in again.items if item.replay)
@@ -535,7 +528,7 @@ def test_what_open_windows_need_is_read_again_after_a_restart(kafka, topic, read
 def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic, reading):
     name = topic()
     produce(kafka, name, *numbers(0, 300))
-    state = state_with_low_water(name, 300, 0)
+    state = stood_at({name: {0: 300}}, {name: {0: 0}})
     read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
     read.until(lambda: len(read.values()) > 0)
     admin = AdminClient({"bootstrap.servers": kafka})
@@ -547,7 +540,7 @@ def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic
         return "new" in read.values()
 
     read.until(a_minute_later, 90)
-    assert read.replayed() == numbers(0, 300)
+    assert read.values(replay=True) == numbers(0, 300)
     assert read.values() == [*numbers(0, 300), "new"]
     assert {f"{name}/0", f"{name}/1"} <= set(read.marks)
 
@@ -555,7 +548,7 @@ def test_a_partition_that_is_added_during_a_replay_is_read_after_it(kafka, topic
 def test_a_snapshot_during_a_replay_replays_the_same_again(kafka, topic, reading):
     name = topic()
     produce(kafka, name, *numbers(0, 300))
-    state = state_with_low_water(name, 200, 50)
+    state = stood_at({name: {0: 200}}, {name: {0: 50}})
     read = reading(name, until_end=False, state=state, low_water=LowWater(), poll_messages=20)
     read.until(lambda: len(read.values()) > 0)
     assert read.state()["offsets"] == state["offsets"]
