@@ -17,6 +17,7 @@ from operators.rollups import Rows, concat_rows, merge_rows, take_rows
 from operators.sketches import (
     NO_SKETCHES,
     Sketches,
+    altered_sketches,
     concat_sketches,
     merge_sketches,
     of_values,
@@ -172,14 +173,20 @@ def with_emptied(
     return concat_rows([new, nothing]), np.concatenate([origins, np.zeros(size, np.int64)])
 
 
-def altered(old: Rows, new: Rows, concerned: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the identities whose row is not what it was; a row once there does not go away."""
-    before = take_rows(old, concerned[old.owner])
+def altered(
+    old: tuple[Rows, Sketches], new: tuple[Rows, Sketches], concerned: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Return the identities whose row or sketch is not what it was; a row does not go away."""
+    rows, sketches = new
+    before = take_rows(old[0], concerned[old[0].owner])
     place = np.full(len(concerned), -1, np.int64)
     place[before.owner] = np.arange(len(before.owner))
-    at = place[new.owner]
+    at = place[rows.owner]
     same = at >= 0
-    for old_column, new_column in zip(before[1:], new[1:], strict=True):
+    for old_column, new_column in zip(before[1:], rows[1:], strict=True):
         was, now = old_column[at[same]], new_column[same]
         same[same] = (was == now) | (np.isnan(was) & np.isnan(now))
-    return new.owner[~same]
+    changed = rows.owner[~same]
+    if not len(sketches.owner):
+        return changed
+    return np.union1d(changed, altered_sketches(old[1], sketches, len(concerned)))

@@ -302,7 +302,9 @@ class Shard:
             fresh, fresh_origins = with_emptied(window.rows, fresh, fresh_origins, concerned)
             if not len(fresh.owner):
                 continue
-            changed_rows = altered(window.rows, fresh, concerned)
+            changed_rows = altered(
+                (window.rows, window.sketches), (fresh, fresh_sketches), concerned
+            )
             kept = ~concerned[window.rows.owner]
             window.origins = np.concatenate([window.origins[kept], fresh_origins])
             window.rows = concat_rows([take_rows(window.rows, kept), fresh])

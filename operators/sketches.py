@@ -28,8 +28,8 @@ from operators.distributions import exponential_bounds
 from operators.frames import QUANTILES
 
 __all__ = [
-    "NO_SKETCHES", "Sketches", "compact", "concat_sketches", "merge_sketches", "of_values", "quantiles",
-    "take_sketches",
+    "NO_SKETCHES", "Sketches", "altered_sketches", "compact", "concat_sketches", "merge_sketches",
+    "of_values", "quantiles", "take_sketches",
 ]  # fmt: skip
 
 _SCALE: Final = 7
@@ -91,6 +91,40 @@ def take_sketches(sketches: Sketches, chosen: NDArray[np.bool_]) -> Sketches:
         sketches.upper[inside],
         sketches.weight[inside],
     )
+
+
+def altered_sketches(old: Sketches, new: Sketches, owners: int) -> NDArray[np.int32]:
+    """Return the owners in ``new`` whose segments are not those they have in ``old``.
+
+    Args:
+        old, new: one sketch an owner, in any order.
+        owners: number of owners.
+    """
+    place = np.full(owners, -1, np.int64)
+    place[old.owner] = np.arange(len(old.owner))
+    return new.owner[_altered(old, new, place[new.owner])]
+
+
+@njit(cache=True, nogil=True)
+def _altered(old: Sketches, new: Sketches, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found = np.ones(len(at), np.bool_)
+    for i in range(len(at)):
+        if at[i] < 0:
+            continue
+        was, now = old.offsets[at[i]], new.offsets[i]
+        size = new.offsets[i + 1] - now
+        if old.offsets[at[i] + 1] - was != size:
+            continue
+        found[i] = False
+        for k in range(size):
+            if (
+                old.lower[was + k] != new.lower[now + k]
+                or old.upper[was + k] != new.upper[now + k]
+                or old.weight[was + k] != new.weight[now + k]
+            ):
+                found[i] = True
+                break
+    return found
 
 
 def merge_sketches(parts: Sequence[Sketches], *, in_time: bool) -> Sketches:

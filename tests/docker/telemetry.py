@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from operators.alerts import Status, alert_event, encode_event
-from operators.frames import ALERT_EVENTS, SCORES
+from operators.frames import ALERT_EVENTS, QUANTILES, SCORES
 
 SECOND = 1_000_000_000
 SPAN = 1_800  # seconds
@@ -116,6 +116,7 @@ def _rollups(number: int, series: Series, window: int) -> pl.DataFrame:
         last=total if counts else value,
         increase=rate * window,
         rate=rate,
+        **dict.fromkeys(QUANTILES, pl.lit(None, pl.Float64)),
         revision=pl.lit(0),
         score=pl.when(scored).then(pl.when("incident").then(4.0).otherwise(0.2)),
         expected=pl.when(scored).then(pl.lit(series.level)),

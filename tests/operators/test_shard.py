@@ -1,12 +1,21 @@
 """What a reader of rollups sees over time: revisions, silences, and series that go quiet."""
 
+import pytest
+
 from operators.admission import Admitted
 from operators.clock import ManualClock
 from operators.decoding import ShardBatch
 from operators.low_water import LowWater
 from operators.watermark import UNKNOWN, Mark
 from operators.windows import WindowLogic
-from tests.operators.rollup_reference import CUMULATIVE, GAUGE, Point, Stream
+from tests.operators.rollup_reference import (
+    CUMULATIVE,
+    CUMULATIVE_HISTOGRAM,
+    GAUGE,
+    HistogramPoint,
+    Point,
+    Stream,
+)
 from tests.operators.window_driver import Driver, Sizes, samples_of, series_of
 
 PLACE = "t/0"
@@ -22,6 +31,11 @@ def driver(**sizes: object) -> Driver:
 
 def gauge(*times: int, value: float = 1.0, identity: int = 7) -> list[Point]:
     return [Point(identity, ts, 0, value) for ts in times]
+
+
+def histogram(ts: int, *, upper: float) -> HistogramPoint:
+    """One observation between 1 and ``upper``, made since 99."""
+    return HistogramPoint(7, ts, 99, 1, 1.5, None, None, ((1.0, upper, 1),))
 
 
 def counts(made: Driver, window: int, start: int, series: int = 7) -> list[int]:
@@ -62,6 +76,20 @@ def test_a_window_can_change_until_lateness_has_passed_since_its_end():
     made.send(gauge(103))
     assert made.late == 1
     assert counts(made, 10, 100) == [1, 2]
+
+
+def test_a_late_histogram_that_moves_only_the_percentiles_is_a_revision_too():
+    """The observation was one of the wider bucket; the late point says which part of it."""
+    made = Driver(Sizes(windows=(10, 30), lateness=30), {7: Stream(7, CUMULATIVE_HISTOGRAM)})
+    made.send(marks=LIVE)
+    made.send([histogram(102, upper=4.0), histogram(130, upper=4.0)])
+    made.notify()
+    made.send([histogram(101, upper=2.0)])
+    made.notify()
+    for window, start in ((10, 100), (30, 90)):
+        seen = made.revisions[window, 7, start]
+        assert [rollup.count for rollup in seen] == [1, 1]
+        assert [rollup.percentiles[0] for rollup in seen] == pytest.approx([2.5, 1.5])
 
 
 def test_a_late_window_of_its_own_is_no_revision():
