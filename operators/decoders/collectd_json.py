@@ -103,7 +103,6 @@ def _value_list(
     after: int,
     message: int,
     row: int,
-    parsed: bool,
     seed: Word,
     levels: NDArray[np.uint8],
     found: NDArray[np.int64],
@@ -155,7 +154,7 @@ def _value_list(
             number, fate = scan_number(buffer, at, value_after)
             if fate == MALFORMED:
                 return row, _NO_NUMBER
-            if fate == INEXACT and not parsed:
+            if fate == INEXACT:
                 return row, DOUBTFUL
         raws[row] = fold(owner ^ np.uint64(source), _ODD)
         values[row] = number
@@ -197,7 +196,7 @@ def _message(
             if after < 0:
                 return row, _NO_OBJECT if parsed else DOUBTFUL
             row, status = _value_list(
-                buffer, at, after, message, row, parsed, seed, levels, found, rows, raws, values
+                buffer, at, after, message, row, seed, levels, found, rows, raws, values
             )
             if status != ACCEPTED:
                 return row, status

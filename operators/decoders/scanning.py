@@ -55,6 +55,7 @@ MALFORMED: Final = 2
 """Status of a scan: not a number."""
 
 _MOST_DIGITS: Final = 19  # that always fit 64 bits
+_ALMOST_FULL: Final = np.uint64((2**64 - 1) // 10)  # what has room for one digit more, up to a 5
 
 
 @inlined
@@ -112,10 +113,7 @@ def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, 
         digit = np.uint64(buffer[at]) - np.uint64(48)
         if digit > np.uint64(9):
             break
-        # Past (2**64 - 1) // 10, or at it with more than the last digit.
-        if number >= np.uint64(1844674407370955161) and (
-            number > np.uint64(1844674407370955161) or digit > np.uint64(5)
-        ):
+        if number >= _ALMOST_FULL and (number > _ALMOST_FULL or digit > np.uint64(5)):
             status = MALFORMED
         number = number * np.uint64(10) + digit
         at += 1
@@ -191,8 +189,8 @@ def scan_float(  # noqa: PLR0912
 
 @uncounted
 def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, bool]:
-    """Return the first 19 significant digits of many, the power of ten that they are to be
-    multiplied by, and whether any that follow is not zero."""
+    """Return the first significant digits of many, as far as they fit 64 bits, the power of ten
+    that they are to be multiplied by, and whether any that follow is not zero."""
     number: Word = np.uint64(0)
     significant = 0
     power = 0
@@ -203,11 +201,13 @@ def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Wo
             point = True
             continue
         digit = np.uint64(buffer[at]) - np.uint64(48)
-        if significant < _MOST_DIGITS:
+        fits = number < _ALMOST_FULL or (number == _ALMOST_FULL and digit <= np.uint64(5))
+        if significant < _MOST_DIGITS or (significant == _MOST_DIGITS and fits):
             number = number * np.uint64(10) + digit
             significant += number != np.uint64(0)
             power -= point
         else:
+            significant = _MOST_DIGITS + 1
             lost = lost or digit != np.uint64(0)
             power += not point
     return number, power, lost
@@ -272,8 +272,8 @@ def exact_floats(
 ) -> NDArray[np.float64]:
     """Convert the numbers at the given ranges, one by one: those whose status is ``INEXACT``.
 
-    They have more than 19 digits and lie, by the first 19, between two doubles: one in hundreds of
-    such, and none that a program wrote.
+    They need more than 64 bits and lie, by the digits that fit, between two doubles: one in
+    hundreds of such, and none that a program wrote.
     """
     ranges = zip(starts.tolist(), ends.tolist(), strict=True)
     return np.array([float(buffer[start:end].tobytes()) for start, end in ranges], np.float64)

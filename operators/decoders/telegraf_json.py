@@ -145,7 +145,7 @@ def _metric(
         number, fate = 0.0, READ
         if byte == 45 or 48 <= byte <= 57:
             number, fate = scan_number(buffer, at, after)
-            if fate == INEXACT and not parsed:
+            if fate == INEXACT:
                 return row, DOUBTFUL
         elif byte == 116 or byte == 102:
             number = 1.0 if byte == 116 else 0.0

@@ -207,7 +207,7 @@ def _segments(
             amount = 0.0
         if status == MALFORMED or second == MALFORMED:
             return segment, _NO_NUMBER
-        if (status == INEXACT or second == INEXACT) and not parsed:
+        if status == INEXACT or second == INEXACT:
             return segment, DOUBTFUL
         if kind == _SUMMARY:
             if not 0 <= place <= 1:
@@ -334,7 +334,7 @@ def _message(
         number, fate = _number(buffer, inner[_VALUE, 0], inner[_VALUE, 1])
         if fate == MALFORMED:
             return _NO_NUMBER
-        if fate == INEXACT and not parsed:
+        if fate == INEXACT:
             return DOUBTFUL
         fate = READ if np.isfinite(number) else NOT_FINITE
     elif kind == _SET:
@@ -350,7 +350,7 @@ def _message(
             total, total_status = _number(buffer, inner[_SUM, 0], inner[_SUM, 1])
             if status == MALFORMED or total_status == MALFORMED:
                 return _NO_NUMBER
-            if total_status == INEXACT and not parsed:
+            if total_status == INEXACT:
                 return DOUBTFUL
             numbers[histogram, 0] = total if np.isfinite(total) else np.nan
             numbers[histogram, 1] = np.nan

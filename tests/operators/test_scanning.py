@@ -91,6 +91,14 @@ def test_what_programs_write_needs_no_second_conversion(value):
     assert scanned(repr(value))[2] == READ
 
 
+@many
+@given(st.integers(0, 2**64 - 1))
+@example(18446744063709551614)
+@example(2**64 - 1)
+def test_integers_of_64_bits_need_none_either(value):
+    assert scanned(str(value)) == (float(value), len(str(value)), READ)
+
+
 @pytest.mark.parametrize("text", ["", "-", "+", ".", "-.", "e5", ".e5", "1e", "1e+", "x", "--1"])
 def test_what_is_no_number_is_malformed(text):
     assert scanned(text, after="5")[2] == MALFORMED
