@@ -64,7 +64,13 @@ def consumer(
 
     ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
     """
-    defaults = {"fetch.message.max.bytes": 16 << 20, "queued.max.messages.kbytes": 32 << 10}
+    defaults = {
+        "fetch.message.max.bytes": 1 << 20,  # of a partition; a larger message comes alone
+        "queued.max.messages.kbytes": 32 << 10,
+        # Once enough waits to be read, the next fetch is put off for so long. It is read within
+        # tens of milliseconds; with the second of librdkafka a flow does little but wait.
+        "fetch.queue.backoff.ms": 5,
+    }
     return Consumer(
         {
             **defaults,
