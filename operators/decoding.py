@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from operators.cardinality import Named
 from operators.clock import Clock
 from operators.decoders import DECODERS
+from operators.fetching import last_offsets
 from operators.frames import REJECTS, SERIES, empty
 from operators.low_water import LowWater
 from operators.monitoring import (
@@ -181,8 +182,7 @@ class Decoding:
 
     def _note(self, polled: Polled, largest: Mapping[str, int]) -> None:
         """Tell from where on the poll matters to windows, see ``operators.low_water``."""
-        last = dict(zip(polled.partitions.tolist(), polled.offsets.tolist(), strict=True))
-        for number, offset in last.items():
+        for number, offset in last_offsets(polled.partitions, polled.offsets).items():
             place = f"{polled.topic}/{number}"
             self._low_water.note(place, offset + 1, largest.get(place, UNKNOWN))
 
@@ -266,7 +266,10 @@ def _survey(
     polled: Polled, resolved: Resolved, limit: int
 ) -> tuple[dict[str, int], NDArray[np.int64]]:
     """Return the largest event time by partition, and how many points of each message are ahead."""
-    numbers, places = np.unique(polled.partitions, return_inverse=True)
+    numbers = np.flatnonzero(np.bincount(polled.partitions))
+    place_of = np.zeros(numbers[-1] + 1, np.int64)
+    place_of[numbers] = np.arange(len(numbers))
+    places = place_of[polled.partitions]
     points, distributions = resolved.points, resolved.distributions
     found = survey(
         points["ts"].to_numpy(), points["message"].to_numpy(), places, len(numbers), limit

@@ -14,7 +14,11 @@ from typing import Any, Final, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-__all__ = ["KafkaSettings", "admin_client", "committed", "consumer", "producer", "redact"]
+from operators.fetching import Fetcher
+
+__all__ = [
+    "KafkaSettings", "admin_client", "committed", "consumer", "fetcher", "producer", "redact",
+]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +35,21 @@ _NOT_READY: Final = frozenset(
         KafkaError._TIMED_OUT,
     }
 )
+
+
+_FETCHING: Final = {
+    "fetch.message.max.bytes": 1 << 20,  # of a partition; a larger message comes alone
+    "queued.max.messages.kbytes": 32 << 10,
+    # Once enough waits to be read, the next fetch is put off for so long. It is read within tens
+    # of milliseconds; with the second of librdkafka a flow does little but wait.
+    "fetch.queue.backoff.ms": 5,
+}
+_READING: Final = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "earliest",
+}
 
 
 class KafkaSettings(Protocol):
@@ -60,32 +79,38 @@ def _configuration(settings: KafkaSettings, own: Mapping[str, Any]) -> dict[str,
 def consumer(
     settings: KafkaSettings, group: str, on_error: Callable[[KafkaError], None] | None = None
 ) -> Consumer:
-    """Return a consumer that is assigned partitions by hand and commits when told to.
+    """Return a consumer that is assigned partitions by hand, if any, and commits when told to.
 
     ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
     """
-    defaults = {
-        "fetch.message.max.bytes": 1 << 20,  # of a partition; a larger message comes alone
-        "queued.max.messages.kbytes": 32 << 10,
-        # Once enough waits to be read, the next fetch is put off for so long. It is read within
-        # tens of milliseconds; with the second of librdkafka a flow does little but wait.
-        "fetch.queue.backoff.ms": 5,
-    }
     return Consumer(
         {
-            **defaults,
+            **_FETCHING,
             **_configuration(
                 settings,
                 {
                     "group.id": group,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "enable.partition.eof": True,
-                    "auto.offset.reset": "earliest",
+                    **_READING,
                     **({"error_cb": on_error} if on_error else {}),
                 },
             ),
         }
+    )
+
+
+def fetcher(settings: KafkaSettings, on_error: Callable[[KafkaError], None]) -> Fetcher:
+    """Return what reads partitions in columns; ``on_error`` is told what is wrong with brokers."""
+    configuration = {
+        **_FETCHING,
+        **_configuration(settings, _READING),
+    }
+    return Fetcher(
+        {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in configuration.items()
+            if name != "logger" and not name.startswith("group.") and value is not None
+        },
+        on_error,
     )
 
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from operators.decoders.scanning import PADDING, fold, hash_range
+from operators.decoders.scanning import fold, hash_range
+from operators.messages import PADDING
 
 __all__ = ["Texts", "combined", "hashes", "label_hashes", "label_objects", "texts"]
 

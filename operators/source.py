@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain, compress
 from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
@@ -31,13 +30,13 @@ from confluent_kafka import (
     OFFSET_INVALID,
     KafkaError,
     KafkaException,
-    Message,
     TopicPartition,
 )
 from numpy.typing import NDArray
 
 from operators.clock import Clock, SystemClock
-from operators.kafka import KafkaSettings, consumer
+from operators.fetching import NOTHING, Fetched
+from operators.kafka import KafkaSettings, consumer, fetcher
 from operators.low_water import LowWater
 from operators.monitoring import (
     LAST_POLL,
@@ -53,9 +52,6 @@ __all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
 
 _log = logging.getLogger(__name__)
 
-_CHUNK: Final = 100
-"""Messages that are asked for at once. As objects, fifty thousand of them are more memory than the
-caches of a processor hold: in pieces a poll costs half."""
 _METADATA_SECONDS: Final = 10.0
 _LAG_SECONDS: Final = 2.0
 _CONNECT_SECONDS: Final = 60.0
@@ -80,7 +76,7 @@ class Polled:
 
     reader: int
     topic: str
-    values: list[bytes]
+    values: Sequence[bytes]
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     marks: Mapping[str, Mark] = field(default_factory=dict)
@@ -195,47 +191,6 @@ class _Partition:
         return TopicPartition(self.topic, self.number, self.next_offset)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Messages of one topic as columns; asking each for all at once costs a third of one by one."""
-
-    values: list[bytes]
-    partitions: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-    headers: list[Any]  # of each message, if they are wanted
-
-    @classmethod
-    def of(cls, messages: list[Message], *, headers: bool = False) -> _Batch:
-        values: list[bytes] = list(map(Message.value, messages))  # type: ignore[arg-type]
-        if None in values:
-            values = [value or b"" for value in values]
-        return cls(
-            values,
-            np.fromiter(map(Message.partition, messages), np.int32, len(messages)),
-            np.fromiter(map(Message.offset, messages), np.int64, len(messages)),
-            list(map(Message.headers, messages)) if headers else [],
-        )
-
-    @classmethod
-    def join(cls, parts: list[_Batch]) -> _Batch:
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            list(chain.from_iterable(part.values for part in parts)),
-            np.concatenate([part.partitions for part in parts]),
-            np.concatenate([part.offsets for part in parts]),
-            list(chain.from_iterable(part.headers for part in parts)),
-        )
-
-    def only(self, kept: NDArray[np.bool_]) -> _Batch:
-        return _Batch(
-            list(compress(self.values, kept)),
-            self.partitions[kept],
-            self.offsets[kept],
-            list(compress(self.headers, kept)),
-        )
-
-
 class _Reader(StatefulSourcePartition[Polled, ReaderState]):
     def __init__(
         self,
@@ -270,14 +225,15 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._poll_bytes: int = settings.poll_bytes
         self._poll_messages: int = settings.poll_messages
         self._poll_wait = timedelta(microseconds=settings.poll_time / 1000)
-        self._message_size = 16 << 10  # a first guess, corrected by every poll
+        self._turn = 0  # which topic is read first
         self._awake: datetime | None = None
         self._started = False  # partitions were looked for
         self._announced = False  # and named to the rest of the flow
         self._partitions: dict[tuple[str, int], _Partition] = {}
         self._committable: list[TopicPartition] = []
         self._group = group
-        self._consumer = consumer(settings, group, self._on_error)
+        self._consumer = consumer(settings, group)  # asks, and commits; it reads nothing
+        self._fetcher = fetcher(settings, self._on_error)
         self._next_metadata = 0.0
         self._next_lag = 0.0
         if until_end:
@@ -305,9 +261,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             marks = {entry.name: entry.mark for entry in self._partitions.values()}
             self._announced = True
 
-        by_topic, full = self._sort_out(now, marks)
+        by_topic = self._poll_live(now, marks)
         self._mark_idle(now, marks)
-        self._awake = None if full else datetime.now(UTC) + self._poll_wait
         if now >= self._next_lag:
             self._report_lag()
             self._next_lag = now + _LAG_SECONDS
@@ -319,13 +274,10 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             for number, (topic, batch) in enumerate(by_topic.items(), start=1)
         ]
         if (marks or first) and not items:
-            items = [self._item("", _Batch.of([]), marks)]
+            items = [self._item("", NOTHING, marks)]
         if self._until_end and not items and self._all_ended():
             raise StopIteration
         return items
-
-    def _limit(self) -> int:
-        return max(1, min(self._poll_messages, self._poll_bytes // self._message_size))
 
     def next_awake(self) -> datetime | None:
         """Poll again at once while there is much to read, else after the poll time."""
@@ -355,6 +307,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def close(self) -> None:
         """Leave the broker. With ``until_end`` the consumer is kept for the commit at exit."""
+        self._fetcher.close()
         if not self._until_end:
             self._consumer.close()
 
@@ -388,8 +341,8 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             wanted = [self._partitions[key].replay_position for key in sorted(self._replaying)]
         else:
             wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
-        self._consumer.assign(wanted)
-        self._consumer.resume(wanted)  # those that a replay had paused stay so otherwise
+        self._fetcher.stop_all()
+        self._fetcher.start(wanted)
 
     def _numbers(self, topic: str, first: bool) -> list[int]:
         """Return the numbers of a topic's partitions; none if it does not exist (yet)."""
@@ -475,82 +428,66 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     # What a poll brings.
 
-    def _sort_out(self, now: float, marks: dict[str, Mark]) -> tuple[dict[str, _Batch], bool]:
-        """Poll, by topic; follow offsets, ends and errors. Also: did it bring anything?"""
-        parts: dict[str, list[_Batch]] = {}
-        at_end: list[Message] = []
-        left = self._limit() if self._partitions else 0
-        while left > 0:
-            messages = self._consumer.consume(min(left, _CHUNK), 0)
-            if not messages:
-                break
-            left -= len(messages)
-            for topic, batch in self._by_topic(self._without_errors(messages, at_end)).items():
-                headers = topic in self._tenant_headers
-                parts.setdefault(topic, []).append(_Batch.of(batch, headers=headers))
-        by_topic = {
-            topic: self._advance(topic, _Batch.join(batches), marks)
-            for topic, batches in parts.items()
-        }
-        count = sum(len(batch.values) for batches in parts.values() for batch in batches)
-        if count:
-            size = sum(sum(map(len, batch.values)) for batch in by_topic.values())
-            self._message_size = max(1, size // count)
-        for message in at_end:
-            entry = self._partitions[message.topic() or "", message.partition() or 0]
-            entry.quiet_since = now
-            self._end_if_reached(entry, message.offset() or 0, marks)
-        return {topic: batch for topic, batch in by_topic.items() if batch.values}, count > 0
-
-    def _without_errors(self, messages: list[Message], at_end: list[Message]) -> list[Message]:
-        """Return what is no error; what tells of the end of a partition goes to ``at_end``."""
-        errors = list(map(Message.error, messages))
-        # By type: KafkaError can't be compared with None.
-        if set(map(type, errors)) <= {type(None)}:
-            return messages
-        for message, error in zip(messages, errors, strict=True):
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                at_end.append(message)
-            elif error is not None:
+    def _poll(self) -> dict[str, Fetched]:
+        """Return what there is to read, by topic; each has its turn to be read first."""
+        self._consumer.poll(0)  # for what it has to log
+        self._fetcher.serve()
+        found: dict[str, Fetched] = {}
+        left, left_bytes = self._poll_messages, self._poll_bytes
+        order = self._topics[self._turn :] + self._topics[: self._turn]
+        for topic in order:
+            header = self._tenant_headers.get(topic)
+            fetched = self._fetcher.poll(topic, left, left_bytes, header.name if header else None)
+            for error in fetched.errors:
                 self._on_error(error)
-        return [m for m, error in zip(messages, errors, strict=True) if error is None]
-
-    def _by_topic(self, messages: list[Message]) -> dict[str, list[Message]]:
-        if not messages:
-            return {}
-        if len(self._topics) == 1:
-            return {self._topics[0]: messages}
-        found: dict[str, list[Message]] = {}
-        for message in messages:
-            found.setdefault(message.topic() or "", []).append(message)
+            found[topic] = fetched
+            left -= len(fetched.values)
+            left_bytes -= len(fetched.values.buffer)
+            if left <= 0 or left_bytes <= 0:
+                break
+        self._turn = (self._turn + 1) % len(self._topics)
+        full = any(len(fetched.values) for fetched in found.values())
+        self._awake = None if full else datetime.now(UTC) + self._poll_wait
         return found
 
-    def _advance(self, topic: str, batch: _Batch, marks: dict[str, Mark]) -> _Batch:
-        """Follow the offsets of ``batch``; return what of it is not past the end."""
-        kept = np.ones(len(batch.values), np.bool_)
-        for (of_topic, number), entry in self._partitions.items():
-            mine = np.flatnonzero(batch.partitions == number)
-            if of_topic != topic or not len(mine):
-                continue
+    def _poll_live(self, now: float, marks: dict[str, Mark]) -> dict[str, Fetched]:
+        """Poll; follow offsets and ends, and return what is not past the end."""
+        found = self._poll()
+        by_topic = {
+            topic: self._advance(topic, fetched, marks)
+            for topic, fetched in found.items()
+            if len(fetched.values)
+        }
+        for topic, fetched in found.items():
+            for number, offset in fetched.ends:
+                entry = self._partitions[topic, number]
+                entry.quiet_since = now
+                self._end_if_reached(entry, offset, marks)
+        return {topic: fetched for topic, fetched in by_topic.items() if len(fetched.values)}
+
+    def _advance(self, topic: str, fetched: Fetched, marks: dict[str, Mark]) -> Fetched:
+        """Follow the offsets of what was read; return what of it is not past the end."""
+        kept = np.ones(len(fetched.values), np.bool_)
+        for number, last in fetched.last_offsets().items():
+            entry = self._partitions[topic, number]
             entry.quiet_since = None
             if entry.mark is Mark.IDLE:
                 entry.mark = marks[entry.name] = Mark.LIVE
-            entry.next_offset = int(batch.offsets[mine[-1]]) + 1
+            entry.next_offset = last + 1
             if entry.end is not None and entry.next_offset > entry.end:
                 entry.next_offset = entry.end
-                kept[mine] = batch.offsets[mine] < entry.end
+                kept &= (fetched.partitions != number) | (fetched.offsets < entry.end)
             self._end_if_reached(entry, entry.next_offset, marks)
-        if not kept.all():
-            batch = batch.only(kept)
-        MESSAGES.labels(topic).inc(len(batch.values))
-        return batch
+        fetched = fetched.only(kept)
+        MESSAGES.labels(topic).inc(len(fetched.values))
+        return fetched
 
     def _end_if_reached(self, entry: _Partition, position: int, marks: dict[str, Mark]) -> None:
         """With an end to reach, mark the partition once it is there and stop fetching it."""
         if entry.end is None or position < entry.end or entry.mark is Mark.ENDED:
             return
         entry.mark = marks[entry.name] = Mark.ENDED
-        self._consumer.pause([entry.position])
+        self._fetcher.stop(*entry.place)
 
     def _mark_idle(self, now: float, marks: dict[str, Mark]) -> None:
         for entry in self._partitions.values():
@@ -588,42 +525,32 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _replay(self) -> list[Polled]:
         """Return what one poll gives of the replay; after its last one all is as at a start."""
-        messages = self._consumer.consume(self._limit(), 0.1)
-        by_topic: dict[str, list[Message]] = {}
-        ended: set[tuple[str, int]] = set()
-        for message in messages:
-            error = message.error()
-            key = (message.topic() or "", message.partition() or 0)
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                self._on_error(error)
-                continue
-            entry = self._partitions[key]
-            offset = message.offset() or 0
-            if error is None:
-                entry.replay_at = offset + 1
-                if offset < entry.next_offset:
-                    by_topic.setdefault(key[0], []).append(message)
-            if error is not None or entry.replay_at >= entry.next_offset:
-                ended.add(key)
-        if ended:
+        items = []
+        for topic, fetched in self._poll().items():
+            ended = {(topic, number) for number, _ in fetched.ends}
+            wanted = np.ones(len(fetched.values), np.bool_)
+            for number, last in fetched.last_offsets().items():
+                entry = self._partitions[topic, number]
+                entry.replay_at = last + 1
+                if entry.replay_at >= entry.next_offset:
+                    ended.add(entry.place)
+                    wanted &= (fetched.partitions != number) | (fetched.offsets < entry.next_offset)
+            for place in ended & self._replaying:
+                self._fetcher.stop(*place)
             self._replaying -= ended
-            self._consumer.pause([TopicPartition(*key) for key in ended])
+            if wanted.any():
+                items.append(replace(self._item(topic, fetched.only(wanted), {}), replay=True))
         if not self._replaying:
             self._assign()
-        self._awake = None
-        return [
-            replace(self._item(topic, batch, {}), replay=True)
-            for topic, batch in (
-                (topic, _Batch.of(messages, headers=topic in self._tenant_headers))
-                for topic, messages in by_topic.items()
-            )
-        ]
+            self._awake = None
+        return items
 
-    def _item(self, topic: str, batch: _Batch, marks: dict[str, Mark]) -> Polled:
+    def _item(self, topic: str, batch: Fetched, marks: dict[str, Mark]) -> Polled:
         tenants: NDArray[np.int32] | None = None
         names: tuple[str, ...] = ()
-        if (header := self._tenant_headers.get(topic)) is not None:
-            tenants, names, refused = tenants_of_headers(batch.headers, header)
+        if batch.header is not None:
+            fallback = self._tenant_headers[topic].fallback
+            tenants, names, refused = tenants_of_headers(batch.header, fallback)
             if refused:
                 TENANTS_REFUSED.labels(topic, "header").inc(refused)
         passed = UNKNOWN
@@ -660,9 +587,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _report_lag(self) -> None:
         for entry in self._partitions.values():
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(entry.topic, entry.number), cached=True
-            )
+            high = self._fetcher.high_watermark(*entry.place)
             if high not in (OFFSET_INVALID, OFFSET_BEGINNING, OFFSET_END):
                 lag = max(0, high - entry.next_offset)
                 SOURCE_LAG.labels(entry.topic, str(entry.number)).set(lag)

@@ -6,13 +6,14 @@ metrics are then those of the tenant that the settings give the topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.decoders.base import Description
@@ -25,9 +26,6 @@ MAX_LENGTH: Final = 150
 """Characters of a name, as in Mimir and Loki."""
 
 _CONTROL: Final = r"\p{Cc}"
-
-
-Headers = Sequence[tuple[str, bytes | str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +52,34 @@ def is_tenant(name: str) -> bool:
 
 
 def tenants_of_headers(
-    headers: Iterable[Headers | None], header: TenantHeader
+    values: pa.LargeBinaryArray, fallback: str
 ) -> tuple[NDArray[np.int32], tuple[str, ...], int]:
     """Find the tenant of each message.
 
     Args:
-        headers: those of each message, names and values.
-        header: which of them counts.
+        values: the header of each message, null where it has none.
+        fallback: the tenant of those, and of messages whose header can't be one.
 
     Returns:
         For each message the index of its tenant's name, the names, and the number of messages
         whose header has a value that can't be a tenant.
     """
-    wanted = header.name.lower()
+    encoded = values.dictionary_encode(null_encoding="encode")
     numbers: dict[str, int] = {}
-    known: dict[bytes | str | None, str | None] = {}  # each value is looked at once
-    found: list[int] = []
-    refused = 0
-    for pairs in headers:
-        tenant: str | None = header.fallback
-        for name, value in pairs or ():
-            if name.lower() == wanted:
-                if value not in known:
-                    known[value] = _tenant_of(value)
-                tenant = known[value]
-        if tenant is None:
-            refused += 1
-            tenant = header.fallback
-        found.append(numbers.setdefault(tenant, len(numbers)))
-    return np.array(found, np.int32), tuple(numbers), refused
+    of_value: list[int] = []
+    refused: list[bool] = []
+    for value in encoded.dictionary.to_pylist():  # each is looked at once
+        tenant = fallback if value is None else _tenant_of(value)
+        refused.append(tenant is None)
+        of_value.append(numbers.setdefault(tenant or fallback, len(numbers)))
+    indices = encoded.indices.to_numpy()
+    count = int(np.array(refused, np.bool_)[indices].sum())
+    return np.array(of_value, np.int32)[indices], tuple(numbers), count
 
 
-def _tenant_of(value: bytes | str | None) -> str | None:
+def _tenant_of(value: bytes) -> str | None:
     try:
-        name = value.decode() if isinstance(value, bytes) else value or ""
+        name = value.decode()
     except UnicodeDecodeError:
         return None
     return name if is_tenant(name) else None

@@ -15,11 +15,13 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
     "Word",
     "compiled",
+    "copy",
     "float_of_bits",
     "fold",
     "high_product",
@@ -75,6 +77,20 @@ def word_at(typing: Any, buffer: Any, at: Any) -> Any:
         return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(buffer, types.intp), code
+
+
+@_machine
+def copy(typing: Any, target: Any, source: Any, size: Any) -> Any:
+    """``copy(target, source, size)``: bytes from one address to another."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(value, byte) for value in args[:2])
+        memcpy: Any = cgutils.raw_memcpy
+        memcpy(builder, target, source, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), code
 
 
 @_machine

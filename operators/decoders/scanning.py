@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from operators.decoders.compiling import (
     Word,
     compiled,
+    copy,
     fold,
     inlined,
     signed,
@@ -23,6 +24,7 @@ from operators.decoders.compiling import (
     word_at,
 )
 from operators.decoders.doubles import nearest_double
+from operators.messages import PADDING, Messages
 
 __all__ = [
     "INEXACT",
@@ -43,9 +45,6 @@ __all__ = [
     "uncounted",
     "word_at",
 ]
-
-PADDING: Final = 16
-"""Bytes that follow the content of a buffer."""
 
 READ: Final = 0
 """Status of a scan: the number is right to the last bit."""
@@ -261,10 +260,30 @@ def joined(
     Returns:
         The buffer; and where each value begins, and where one more would begin.
     """
-    bounds = np.zeros(len(values) + 1, np.int64)
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    np.cumsum(lengths + len(separator), out=bounds[1:])
-    return np.frombuffer(separator.join([*values, bytes(PADDING)]), np.uint8), bounds
+    if not isinstance(values, Messages):
+        values = Messages.of(values, separator)
+    elif separator:
+        mark = np.frombuffer(separator, np.uint8)
+        buffer, bounds = _set_apart(values.buffer, values.bounds, mark)
+        buffer.flags.writeable = False  # as the other is: to Numba they are of two types
+        return buffer, bounds
+    return values.buffer, values.bounds
+
+
+@compiled
+def _set_apart(
+    buffer: NDArray[np.uint8], bounds: NDArray[np.int64], separator: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    wide = len(separator)
+    moved = bounds + np.arange(len(bounds)) * wide
+    apart = np.empty(moved[-1] + PADDING, np.uint8)
+    source, target = buffer.ctypes.data, apart.ctypes.data
+    for number in range(len(bounds) - 1):
+        size = bounds[number + 1] - bounds[number]
+        copy(target + moved[number], source + bounds[number], size)
+        copy(target + moved[number] + size, separator.ctypes.data, wide)
+    apart[moved[-1] :] = 0
+    return apart, moved
 
 
 def exact_floats(
