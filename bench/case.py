@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Literal, Self
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
 from bytewax.testing import cluster_main
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 import flows.metrics
 from bench.load import SERIES_A_MESSAGE, Load
@@ -30,7 +31,7 @@ from flows.outputs import Outputs
 from flows.serving.readings import total
 from flows.settings import Settings, load_settings
 from operators.decoders import DECODERS
-from operators.kafka import consumer
+from operators.kafka import consumer, fetcher
 from operators.monitoring import BATCH_SECONDS, LATE_POINTS, POINTS_DECODED, ROLLUPS_EMITTED
 
 __all__ = ["Job"]
@@ -70,39 +71,43 @@ class Job:
 
 
 class Reading:
-    """The floor: one plain consumer that reads the first input to its end."""
+    """The floor: reads the first input to its end, as the flow's source does."""
 
     def __init__(self, job: Job, settings: Settings, watch: Stopwatch) -> None:
         entry = settings.inputs[0]
         self._settings = settings
         self._watch = watch
-        self._work: Callable[[list[bytes]], Any] = len
+        self._work: Callable[[Sequence[bytes]], Any] = len
         if job.work == "decode":
             self._work = DECODERS[entry.encoding].decode
             # What is compiled is loaded on its first use; the floor is what comes after that.
             sample = Load(SERIES_A_MESSAGE, 1, encoding=entry.encoding)
             self._work(list(sample.messages())[:1])
-        self._client = consumer(settings.kafka, "bench")
-        topic = entry.topic
-        numbers = sorted(self._client.list_topics(topic, 10).topics[topic].partitions)
-        self._places = [TopicPartition(topic, number, 0) for number in numbers]
-        self._left = sum(self._client.get_watermark_offsets(at, 10)[1] for at in self._places)
+        self._topic = entry.topic
+        client = consumer(settings.kafka, "bench")
+        numbers = sorted(client.list_topics(self._topic, 10).topics[self._topic].partitions)
+        self._places = [TopicPartition(self._topic, number, 0) for number in numbers]
+        self._left = sum(client.get_watermark_offsets(at, 10)[1] for at in self._places)
+        client.close()
+        self._client = fetcher(settings.kafka, _fail)
 
     def run(self) -> None:
         """Read polls as large as the flow's."""
         kafka = self._settings.kafka
-        size = kafka.poll_bytes  # one message, at first: the clock begins when it is there
-        self._client.assign(self._places)
+        self._client.start(self._places)
         while self._left > 0:
-            limit = max(1, min(kafka.poll_messages, kafka.poll_bytes // size, self._left))
-            values: list[bytes] = []
-            while len(values) < limit and (found := self._client.consume(min(limit, 100), 0.05)):
-                values += [m.value() or b"" for m in found if m.error() is None]
-            if values:
-                self._watch.start()
-                self._left -= len(values)
-                size = max(1, sum(map(len, values)) // len(values))
-                self._work(values)
+            self._client.serve()
+            found = self._client.poll(self._topic, kafka.poll_messages, kafka.poll_bytes).values
+            if not found:
+                time.sleep(0.001)
+                continue
+            self._watch.start()
+            self._left -= len(found)
+            self._work(found)
+
+
+def _fail(error: KafkaError) -> None:
+    raise KafkaException(error)
 
 
 class Flow:

@@ -9,6 +9,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from bench.load import Load
 from bench.topic import PARTITIONS
+from operators.messages import Messages
 from operators.source import Mark, Polled
 
 __all__ = ["MemorySource"]
@@ -67,7 +68,7 @@ def _items(reader: int, topic: str, messages: list[bytes], size: int) -> Iterato
         yield Polled(
             reader,
             topic,
-            values,
+            Messages.of(values),
             np.full(len(values), reader, np.int32),
             np.arange(begin, begin + len(values), dtype=np.int64),
             marks,

@@ -12,6 +12,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from operators.decoders.protobuf import byte_at, signed, word_at
 from operators.librdkafka import consume_batch, destroy, header_at, headers_of
 from operators.messages import PADDING, Messages
 
-__all__ = ["NOTHING", "Fetched", "Fetcher", "last_offsets"]
+__all__ = ["NOTHING", "Fetched", "Fetcher", "compile_kernels", "last_offsets"]
 
 _log = logging.getLogger(__name__)
 
@@ -117,15 +118,15 @@ class Fetcher:
         self._on_error = on_error
         self._untold: list[KafkaError] = []
         # Python must hold on to what C calls.
-        self._callbacks = (
-            librdkafka.ERROR_CALLBACK(self._note_error),
+        callbacks = (
+            librdkafka.ERROR_CALLBACK(partial(_note_error, self._untold)),
             librdkafka.LOG_CALLBACK(_log_line),
         )
-        self._client = _client(options, *self._callbacks)
+        self._client = _client(options, *callbacks)
         self._topics: dict[str, _Topic] = {}
         self._running: set[tuple[str, int]] = set()
         self._free = weakref.finalize(
-            self, _free, self._client, self._topics, self._running, self._callbacks
+            self, _free, self._client, self._topics, self._running, callbacks
         )
         self._free.atexit = False  # the threads of librdkafka end with the process
 
@@ -202,7 +203,7 @@ class Fetcher:
         return OFFSET_INVALID if failed else high.value
 
     def close(self) -> None:
-        """Leave the brokers."""
+        """Leave the brokers; it is of no use any more."""
         self._free()
 
     def _topic(self, name: str) -> _Topic:
@@ -215,10 +216,6 @@ class Fetcher:
                 handle, queue, np.empty(_CHUNK, np.int64), np.zeros(2, np.int64)
             )
         return self._topics[name]
-
-    def _note_error(self, _client: int, code: int, reason: bytes, _opaque: int) -> None:
-        fatal = code == KafkaError._FATAL
-        self._untold.append(KafkaError(code, reason.decode(errors="replace"), fatal))
 
 
 _start = librdkafka.call_of("consume_start_queue")
@@ -278,6 +275,16 @@ def _drop(state: _Topic) -> None:
     state.waiting[:] = 0
 
 
+def _note_error(
+    untold: list[KafkaError], _client: int, code: int, reason: bytes, _opaque: int
+) -> None:
+    untold.append(_error(code, reason))
+
+
+def _error(code: int, reason: bytes) -> KafkaError:
+    return KafkaError(code, reason.decode(errors="replace"), code == KafkaError._FATAL)
+
+
 def _log_line(_client: int, level: int, facility: bytes, text: bytes) -> None:
     _log.log(
         _LEVELS[level], "%s: %s", facility.decode(errors="replace"), text.decode(errors="replace")
@@ -292,8 +299,7 @@ def _strange(pointers: NDArray[np.int64]) -> tuple[list[tuple[int, int]], list[K
         if message.err == KafkaError._PARTITION_EOF:
             ends.append((int(message.partition), int(message.offset)))
         else:
-            reason = (_error_text(pointer) or b"").decode(errors="replace")
-            errors.append(KafkaError(message.err, reason, message.err == KafkaError._FATAL))
+            errors.append(_error(message.err, _error_text(pointer) or b""))
         _destroy(pointer)
     return ends, errors
 
@@ -305,6 +311,16 @@ def _texts(
     return pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), len(present), [valid, pa.py_buffer(bounds), pa.py_buffer(texts)]
     )
+
+
+def compile_kernels() -> None:
+    """Compile the loop, or load it from the disk, before there is a message to wait for it."""
+    nothing = np.empty(0, np.int64)
+    _take(
+        _CALLS, 0, nothing, np.zeros(2, np.int64), 0, np.zeros(PADDING, np.uint8), nothing,
+        np.empty(0, np.int32), nothing, nothing, np.frombuffer(b"", np.uint8), np.empty(0, np.uint8),
+        nothing, np.empty(0, np.bool_),
+    )  # fmt: skip
 
 
 @compiled

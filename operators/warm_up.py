@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from operators import fetching
 from operators.cardinality import Admission
 from operators.decoders import DECODERS
 from operators.decoders.base import Decoded, Description
@@ -44,6 +45,7 @@ _NUMBERS: Final = 3
 
 def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentSettings) -> None:
     """Compile what a flow with these inputs runs on its way from messages to rollups."""
+    fetching.compile_kernels()
     for encoding in encodings:
         DECODERS[encoding].compile_kernels()
     registry = SeriesRegistry("", (), Enrichment(enrichment))
