@@ -60,16 +60,26 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
+def _find(name: str) -> Any:
+    try:
+        return getattr(_library, f"rd_kafka_{name}")
+    except AttributeError:
+        raise ImportError(
+            f"rd_kafka_{name} is not found in the librdkafka of {cimpl.__file__}: install the wheel "
+            "of confluent-kafka, or build it with a shared librdkafka"
+        ) from None
+
+
 def call_of(name: str) -> Callable[..., Any]:
     """Return the function ``rd_kafka_<name>``, to be called from Python."""
-    function = getattr(_library, f"rd_kafka_{name}")
+    function = _find(name)
     function.restype, *function.argtypes = _SIGNATURES[name]
     return cast(Callable[..., Any], function)
 
 
 def address_of(name: str) -> int:
     """Return the address of ``rd_kafka_<name>``, for compiled code."""
-    address = ctypes.cast(getattr(_library, f"rd_kafka_{name}"), c_void_p).value
+    address = ctypes.cast(_find(name), c_void_p).value
     assert address is not None
     return address
 
