@@ -15,7 +15,6 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,21 +44,17 @@ from operators.monitoring import (
     SOURCE_LAG,
     TENANTS_REFUSED,
 )
+from operators.starting_offsets import SourceError, StartingOffsets
 from operators.tenants import TenantHeader, tenants_of_headers
 from operators.watermark import UNKNOWN, Mark
 
-__all__ = ["KafkaSource", "Mark", "Polled", "ReaderState", "SourceError"]
+__all__ = ["KafkaSource", "Mark", "Polled", "ReaderState"]
 
 _log = logging.getLogger(__name__)
 
 _METADATA_SECONDS: Final = 10.0
 _LAG_SECONDS: Final = 2.0
-_CONNECT_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 2.0
-
-
-class SourceError(RuntimeError):
-    """The input can't be read; the message names the broker or topic and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +207,6 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._kafka: KafkaSettings = settings
         self._topics = topics
         self._until_end = until_end
-        self._since = since
         self._idle_seconds = idle_seconds
         self._tenant_headers = tenant_headers
         self._clock = clock
@@ -231,9 +225,17 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         self._announced = False  # and named to the rest of the flow
         self._partitions: dict[tuple[str, int], _Partition] = {}
         self._committable: list[TopicPartition] = []
-        self._group = group
         self._consumer = consumer(settings, group)  # asks, and commits; it reads nothing
         self._fetcher = fetcher(settings, self._on_error)
+        self._offsets = StartingOffsets(
+            self._consumer,
+            settings.bootstrap_servers,
+            topics,
+            group,
+            since=since,
+            resume=self._resume,
+            until_end=until_end,
+        )
         self._next_metadata = 0.0
         self._next_lag = 0.0
         if until_end:
@@ -321,10 +323,10 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         """Take up partitions that are new; return their marks."""
         found = []
         for topic in self._topics:
-            for number in self._numbers(topic, first):
+            for number in self._offsets.numbers(topic, first):
                 if self._owns(topic, number) and (topic, number) not in self._partitions:
                     found.append((topic, number))
-        places = self._places(found, first)
+        places = self._offsets.places(found, first)
         found = [key for key in found if key in places]
         for (topic, number), (start, end) in places.items():
             self._partitions[topic, number] = entry = _Partition(topic, number, start, end)
@@ -343,88 +345,6 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             wanted = [e.position for e in self._partitions.values() if e.mark is not Mark.ENDED]
         self._fetcher.stop_all()
         self._fetcher.start(wanted)
-
-    def _numbers(self, topic: str, first: bool) -> list[int]:
-        """Return the numbers of a topic's partitions; none if it does not exist (yet)."""
-        deadline = time.monotonic() + (_CONNECT_SECONDS if first else 0.0)
-        while True:
-            try:
-                described = self._consumer.list_topics(topic, timeout=5.0).topics[topic]
-            except KafkaException as error:
-                if not first:
-                    _log.warning("cannot list the partitions of %s: %s", topic, error)
-                    return []
-                if time.monotonic() > deadline:
-                    raise SourceError(
-                        f"Kafka at {self._kafka.bootstrap_servers} can't be reached "
-                        f"({error}): check kafka.bootstrap_servers and kafka.options"
-                    ) from None
-                _log.warning("Kafka at %s can't be reached yet", self._kafka.bootstrap_servers)
-                continue
-            if described.error is None:
-                return sorted(described.partitions)
-            if self._until_end:
-                raise SourceError(
-                    f"{topic}: {described.error.str()} (run `headrace setup`, or correct inputs)"
-                )
-            if first:
-                _log.warning("%s: %s; waiting for it", topic, described.error.str())
-            return []
-
-    def _places(
-        self, found: Sequence[tuple[str, int]], first: bool
-    ) -> dict[tuple[str, int], tuple[int, int | None]]:
-        """Return where each partition begins and ends; nothing if the broker can't tell now.
-
-        At the start it is asked for a minute: one that has just come up answers before it knows
-        who keeps the offsets of a group, or who leads a partition.
-        """
-        deadline = time.monotonic() + _CONNECT_SECONDS
-        while True:
-            try:
-                return {
-                    key: (start, self._end(*key) if self._until_end else None)
-                    for key, start in self._starts(found, first).items()
-                }
-            except KafkaException as error:
-                where = f"Kafka at {self._kafka.bootstrap_servers}"
-                if not first:
-                    _log.warning("%s can't tell where new partitions begin: %s", where, error)
-                    return {}
-                if time.monotonic() > deadline:
-                    raise SourceError(
-                        f"{where} can't tell where to begin in {', '.join(self._topics)} ({error}): "
-                        f"check that group {self._group} may read and commit there"
-                    ) from None
-                _log.warning("%s can't tell yet where to begin: %s", where, error)
-                time.sleep(1.0)
-
-    def _starts(self, found: Sequence[tuple[str, int]], first: bool) -> dict[tuple[str, int], int]:
-        """Return where to begin reading each partition, as an absolute offset."""
-        starts = {
-            (topic, number): self._resume[topic][number]
-            for topic, number in found
-            if number in self._resume.get(topic, {})
-        }
-        rest = [key for key in found if key not in starts]
-        # A partition that appears while we run is new: all of it is wanted.
-        since = self._since if first else "earliest"
-        if since == "committed" and rest:
-            for known in self._consumer.committed([TopicPartition(*key) for key in rest], 30.0):
-                if known.offset >= 0:
-                    starts[known.topic, known.partition] = known.offset
-        for topic, number in rest:
-            if (topic, number) not in starts:
-                low, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=30.0
-                )
-                starts[topic, number] = high if since == "latest" else low
-        return starts
-
-    def _end(self, topic: str, number: int, seconds: float = 30.0) -> int:
-        place = TopicPartition(topic, number)
-        _, high = self._consumer.get_watermark_offsets(place, timeout=seconds)
-        return int(high)
 
     # What a poll brings.
 
@@ -494,7 +414,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             quiet = entry.quiet_since is not None and now - entry.quiet_since >= self._idle_seconds
             if quiet and entry.mark is Mark.LIVE:
                 try:
-                    ends_there = self._end(*entry.place, _LOOK_SECONDS) == entry.next_offset
+                    ends_there = self._offsets.end(*entry.place, _LOOK_SECONDS) == entry.next_offset
                 except KafkaException as error:
                     _log.warning("cannot tell whether %s is idle: %s", entry.name, error)
                     self._begin_quiet_anew(self._clock.monotonic())

@@ -12,9 +12,11 @@ from prometheus_client import REGISTRY
 
 from flows.settings import Kafka
 from operators import source as module
+from operators import starting_offsets
 from operators.clock import ManualClock
 from operators.low_water import LowWater
-from operators.source import KafkaSource, Mark, Polled, ReaderState, SourceError
+from operators.source import KafkaSource, Mark, Polled, ReaderState
+from operators.starting_offsets import SourceError
 from operators.tenants import TenantHeader
 
 IDLE = 30
@@ -340,7 +342,7 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for(kafka, topic, reading):
 
 
 def test_a_broker_that_cannot_be_reached_is_named(reading, monkeypatch):
-    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(starting_offsets, "_CONNECT_SECONDS", 0.5)
     read = reading("any", on="127.0.0.1:9")
     with pytest.raises(
         SourceError,
