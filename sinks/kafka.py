@@ -1,7 +1,8 @@
 """Kafka topics: messages, each of them confirmed.
 
-Delivery is at least once, so whoever reads a topic of Headrace's drops what it has seen: rollups
-by (tenant, series, window, window_start) and the highest revision, alert events by their id.
+Delivery is at least once, so whoever reads a topic of Headrace's drops what it has seen: of rollups
+with the same (tenant, series, window, window_start), which are in one partition, the last counts,
+of alert events with the same id any.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 A write is files of its own, one for each window and day, on disk before it returns. A replay may
 cut the same rows into other writes, so a point can be in several files: ``read_rollups`` gives it
-once, with its highest revision, and compaction removes the others. Other readers do likewise:
-of rows with the same tenant, series, window and window_start the last by revision, written.
+once, as it was written last, and compaction removes the others. Other readers do likewise: of
+rows with the same tenant, series, window and window_start the last by written, revision. The
+highest revision would be wrong: after a crash a window whose late points were a revision before
+may come out with them at once, and is then revision 0 again.
 """
 
 from __future__ import annotations

@@ -150,12 +150,12 @@ def scan(paths: Sequence[Path]) -> pl.LazyFrame:
 
 
 def superseded_removed(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Keep of each point the highest revision, and of equal ones what was written last.
+    """Keep of each point what was written last, and of that the highest revision.
 
     The rows of a series come out together, in the order of time: they compress well like that.
     """
     last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in _POINT)
-    ordered = rows.sort("name", *_POINT, "revision", "written")
+    ordered = rows.sort("name", *_POINT, "written", "revision")
     return ordered.filter(last.fill_null(value=True))
 
 

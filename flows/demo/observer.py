@@ -120,7 +120,7 @@ class Observer:
             for message in messages
         ]
         point = ["tenant", "series", "window", "window_start"]
-        known = pl.concat([self._rollups, *frames]).sort("revision", maintain_order=True)
+        known = pl.concat([self._rollups, *frames])
         # A revision brings new numbers, but not a new judgement.
         judged = [pl.col(name).drop_nulls().first().alias(name) for name in _JUDGEMENT]
         last = pl.exclude(*point, *_JUDGEMENT, WRITTEN).last()

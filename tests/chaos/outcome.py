@@ -29,7 +29,7 @@ def lake_rollups(path: Path, window: int) -> pl.DataFrame:
 
 
 def topic_rollups(flow: ChaosFlow) -> pl.DataFrame:
-    """Return what readers of the rollups topic keep: of each rollup the highest revision."""
+    """Return what readers of the rollups topic keep: of each rollup what came last."""
     lines = b"\n".join(record.value for record in records(flow.kafka, flow.topics["rollups"]))
     rows = [json.loads(line) for line in lines.splitlines()]
     fields = {name: kind for name, kind in _COLUMNS.items() if name not in ("series", "time")}
@@ -38,7 +38,7 @@ def topic_rollups(flow: ChaosFlow) -> pl.DataFrame:
     frame = pl.DataFrame(
         [[row.get(name) for name in schema] for row in rows], schema=schema, orient="row"
     ).with_columns(labels=pl.Series([json.dumps(row["labels"]) for row in rows], dtype=pl.String))
-    return frame.sort("revision").unique(_ROW, keep="last")
+    return frame.unique(_ROW, keep="last", maintain_order=True)
 
 
 def of_window(frame: pl.DataFrame, window: int) -> pl.DataFrame:

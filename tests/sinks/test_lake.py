@@ -115,7 +115,7 @@ writes = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(writes)
-def test_each_point_is_there_once_with_its_last_revision(steps: list[Any]) -> None:
+def test_each_point_is_there_once_as_it_was_written_last(steps: list[Any]) -> None:
     clock = ManualClock(MIDNIGHT)
     expected: dict[tuple[int, int, int], tuple[int, float]] = {}
     with tempfile.TemporaryDirectory() as directory:
@@ -138,9 +138,7 @@ def test_each_point_is_there_once_with_its_last_revision(steps: list[Any]) -> No
                     for (s, w, start), r in points.items()
                 ]
                 writer.write(scores(*rows))
-                for point, revision in points.items():
-                    if revision >= expected.get(point, (0, 0.0))[0]:
-                        expected[point] = (revision, value)
+                expected |= {point: (revision, value) for point, revision in points.items()}
             assert contents(path) == expected
         writer.close()
 
