@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -91,6 +91,10 @@ def last_offsets(partitions: NDArray[np.int32], offsets: NDArray[np.int64]) -> d
     return {number: int(last[number]) for number in np.flatnonzero(last >= 0).tolist()}
 
 
+_Told: TypeAlias = KafkaError | tuple[int, str]
+"""An error, or a line for the log and its level."""
+
+
 @dataclass(slots=True)
 class _Topic:
     """A topic that is read: librdkafka's handles, and messages that no poll had room for yet."""
@@ -104,34 +108,29 @@ class _Topic:
 class Fetcher:
     """Reads partitions that it is told to, each from an offset that it is told.
 
-    It belongs to no consumer group. It must be used by one thread at a time.
+    It belongs to no consumer group, and knows no broker before it has something to read. It must be
+    used by one thread at a time.
 
     Args:
         options: of librdkafka.
         on_error: told by ``serve`` what is wrong with brokers.
-
-    Raises:
-        KafkaException: librdkafka does not take the options.
     """
 
     def __init__(self, options: Mapping[str, str], on_error: Callable[[KafkaError], None]) -> None:
+        self._options = options
         self._on_error = on_error
-        self._untold: list[KafkaError] = []
-        # Python must hold on to what C calls.
-        callbacks = (
-            librdkafka.ERROR_CALLBACK(partial(_note_error, self._untold)),
-            librdkafka.LOG_CALLBACK(_log_line),
-        )
-        self._client = _client(options, *callbacks)
+        self._untold: list[_Told] = []
+        self._client: int | None = None
         self._topics: dict[str, _Topic] = {}
         self._running: set[tuple[str, int]] = set()
-        self._free = weakref.finalize(
-            self, _free, self._client, self._topics, self._running, callbacks
-        )
-        self._free.atexit = False  # the threads of librdkafka end with the process
+        self._free: Callable[[], object] = lambda: None
 
     def start(self, places: Sequence[TopicPartition]) -> None:
-        """Begin to read partitions at their offsets."""
+        """Begin to read partitions at their offsets.
+
+        Raises:
+            KafkaException: librdkafka does not take the options.
+        """
         for place in places:
             topic = self._topic(place.topic)
             if _start(topic.handle, place.partition, place.offset, topic.queue):
@@ -160,7 +159,7 @@ class Fetcher:
             header: name of the header that is wanted, whatever its case; of several the last.
         """
         state = self._topics.get(topic)
-        if state is None:
+        if state is None or most <= 0:
             return NOTHING
         name = np.frombuffer((header or "").lower().encode(), np.uint8)
         room = most_bytes
@@ -182,8 +181,9 @@ class Fetcher:
                 break
             room = librdkafka.Message.from_address(int(state.pointers[first])).len
         ends, errors = _strange(strange[:found])
-        used = bounds[count]
-        filled = buffer[: used + PADDING]
+        filled = buffer[: bounds[count] + PADDING]
+        if len(filled) < len(buffer) // 8:
+            filled = filled.copy()  # whoever keeps a few bytes must not keep all that room
         filled.flags.writeable = False
         values = Messages(filled, bounds[: count + 1])
         column = _texts(texts, text_bounds[: count + 1], present[:count]) if header else None
@@ -191,31 +191,54 @@ class Fetcher:
 
     def serve(self) -> None:
         """Tell what went wrong since the last time, and log what librdkafka says."""
+        if self._client is None:
+            return
         _poll(self._client, 0)
+        # Not in the callbacks, where an interrupt would be lost.
         untold, self._untold[:] = list(self._untold), []
-        for error in untold:
-            self._on_error(error)
+        for told in untold:
+            if isinstance(told, KafkaError):
+                self._on_error(told)
+            else:
+                level, line = told
+                _log.log(level, "%s", line)
 
     def high_watermark(self, topic: str, partition: int) -> int:
         """Return where a partition ended at the last answer of its broker, -1001 if none came."""
+        if self._client is None:
+            return OFFSET_INVALID
         low, high = ctypes.c_int64(), ctypes.c_int64()
         failed = _watermarks(self._client, topic.encode(), partition, low, high)
         return OFFSET_INVALID if failed else high.value
 
     def close(self) -> None:
-        """Leave the brokers; it is of no use any more."""
+        """Leave the brokers."""
         self._free()
+        self._client = None
 
     def _topic(self, name: str) -> _Topic:
         if name not in self._topics:
-            handle = _topic_new(self._client, name.encode(), None)
+            client = self._client = self._client or self._connect()
+            handle = _topic_new(client, name.encode(), None)
             if not handle:
                 raise KafkaException(KafkaError(_last_error()))
-            queue = _queue_new(self._client)
+            queue = _queue_new(client)
             self._topics[name] = _Topic(
                 handle, queue, np.empty(_CHUNK, np.int64), np.zeros(2, np.int64)
             )
         return self._topics[name]
+
+    def _connect(self) -> int:
+        # Python must hold on to what C calls, and that must not hold on to us.
+        callbacks = (
+            librdkafka.ERROR_CALLBACK(partial(_note_error, self._untold)),
+            librdkafka.LOG_CALLBACK(partial(_note_line, self._untold)),
+        )
+        client = _client(self._options, *callbacks)
+        free = weakref.finalize(self, _free, client, self._topics, self._running, callbacks)
+        free.atexit = False  # the threads of librdkafka end with the process
+        self._free = free
+        return client
 
 
 _start = librdkafka.call_of("consume_start_queue")
@@ -266,6 +289,8 @@ def _free(
         librdkafka.call_of("queue_destroy")(state.queue)
         librdkafka.call_of("topic_destroy")(state.handle)
     librdkafka.call_of("destroy")(client)
+    running.clear()
+    topics.clear()
 
 
 def _drop(state: _Topic) -> None:
@@ -275,20 +300,17 @@ def _drop(state: _Topic) -> None:
     state.waiting[:] = 0
 
 
-def _note_error(
-    untold: list[KafkaError], _client: int, code: int, reason: bytes, _opaque: int
-) -> None:
+def _note_error(untold: list[_Told], _client: int, code: int, reason: bytes, _opaque: int) -> None:
     untold.append(_error(code, reason))
+
+
+def _note_line(untold: list[_Told], _client: int, level: int, facility: bytes, text: bytes) -> None:
+    line = f"{facility.decode(errors='replace')}: {text.decode(errors='replace')}"
+    untold.append((_LEVELS[level], line))
 
 
 def _error(code: int, reason: bytes) -> KafkaError:
     return KafkaError(code, reason.decode(errors="replace"), code == KafkaError._FATAL)
-
-
-def _log_line(_client: int, level: int, facility: bytes, text: bytes) -> None:
-    _log.log(
-        _LEVELS[level], "%s: %s", facility.decode(errors="replace"), text.decode(errors="replace")
-    )
 
 
 def _strange(pointers: NDArray[np.int64]) -> tuple[list[tuple[int, int]], list[KafkaError]]:

@@ -10,7 +10,7 @@ anew, the point adds nothing, and later ones count from it.
 A summary's count and sum are taken the same way. Its quantiles are those of the window's last point.
 """
 
-# ruff: noqa: PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
+# ruff: noqa: PLR0124, PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
 
 from __future__ import annotations
 
@@ -225,15 +225,12 @@ def _observe(
                         )
             if share > 0:
                 if kind == DELTA_HISTOGRAM and observed > 0:
+                    # Of those that say. What was known must not become unknown again: backends
+                    # that keep a field until it is written, as InfluxDB does, would show the old one.
                     least, most = points.min[i], points.max[i]
-                    # If one does not say, the least of all is not known.
-                    if rows.count[at] == 0 or (
-                        rows.min[at] == rows.min[at] and not rows.min[at] <= least
-                    ):
+                    if not rows.min[at] <= least and least == least:
                         rows.min[at] = least
-                    if rows.count[at] == 0 or (
-                        rows.max[at] == rows.max[at] and not rows.max[at] >= most
-                    ):
+                    if not rows.max[at] >= most and most == most:
                         rows.max[at] = most
                 rows.count[at] += observed
                 rows.sum[at] += total

@@ -43,6 +43,9 @@ _FETCHING: Final = {
     # Once enough waits to be read, the next fetch is put off for so long. It is read within tens
     # of milliseconds; with the second of librdkafka a flow does little but wait.
     "fetch.queue.backoff.ms": 5,
+    # The other one, to begin anew with the bootstrap servers once all brokers are down, connects and
+    # complains twenty times a second, without the pause that a broker is else given.
+    "metadata.recovery.strategy": "none",
 }
 _READING: Final = {
     "enable.auto.commit": False,

@@ -24,8 +24,8 @@ __all__ = ["NO_ROWS", "Rows", "concat_rows", "merge_rows", "rollup_frame", "take
 class Rows(NamedTuple):
     """One row an owner in one window. ``owner`` is a row number of the shard's series table.
 
-    ``min``, ``max`` and ``last`` are NaN where they are not known (histograms), ``increase`` where
-    the kind has none (gauges).
+    ``min`` and ``max`` are of what says them, NaN where nothing does (histograms need not), ``last``
+    is NaN where there is none, ``increase`` where the kind has none (gauges).
     """
 
     owner: NDArray[np.int32]
@@ -105,14 +105,10 @@ def _merge(rows: Rows, owners: int) -> Rows:
         rise_lost = 0.0
         for k in range(begin + 1, end):
             i = order[k]
-            # One that is not known makes the whole not known, but for what has no observations.
-            if count == 0:
-                least, most = rows.min[i], rows.max[i]
-            elif rows.count[i] > 0:
-                if least == least and not least <= rows.min[i]:
-                    least = rows.min[i]
-                if most == most and not most >= rows.max[i]:
-                    most = rows.max[i]
+            if not least <= rows.min[i] and rows.min[i] == rows.min[i]:
+                least = rows.min[i]
+            if not most >= rows.max[i] and rows.max[i] == rows.max[i]:
+                most = rows.max[i]
             count += rows.count[i]
             # Neumaier's compensated sum: the result hardly depends on the order.
             new = total + rows.sum[i]

@@ -12,7 +12,7 @@ Prometheus' ``histogram_quantile`` does; with values that came one by one it is 
 width of a bucket. (The buckets are those of C. Masson et al., "DDSketch", VLDB 2019.)
 """
 
-# ruff: noqa: PLR0124 -- a compiled loop is one long function; NaN is what is not equal to itself
+# ruff: noqa: PLR0124, PLR0912 -- a compiled loop is one long function; NaN is what is not equal to itself
 
 from __future__ import annotations
 
@@ -244,7 +244,8 @@ def quantiles(
 
     Args:
         sketches: as ``merge_sketches`` gives them.
-        least, most: the smallest and largest observation of each, NaN where unknown.
+        least, most: the smallest and largest observation of each, NaN where unknown. If segments
+            lie beyond them they are not of all observations, and as good as unknown.
     """
     return _quantiles(sketches, least, most, _RANKS)
 
@@ -272,17 +273,23 @@ def _quantiles(
             continue
         total = weight.sum()
         apart = True
-        for k in range(1, len(lower)):
-            if upper[k - 1] > lower[k]:
+        low, high = least[i], most[i]
+        for k in range(len(lower)):
+            if k > 0 and upper[k - 1] > lower[k]:
                 apart = False
+            # What lies beyond the extremes is of a histogram that did not say its own.
+            if upper[k] < low:
+                low = np.nan
+            if lower[k] > high or (lower[k] == high and upper[k] > high >= 0):
+                high = np.nan
         for r in range(len(ranks)):
             target = ranks[r] * total * _ROUNDING
             if apart:
-                value = _walk(lower, upper, weight, target, least[i], most[i])
+                value = _walk(lower, upper, weight, target, low, high)
             else:
-                value = _search(lower, upper, weight, target, least[i], most[i])
-            value = max(value, least[i])
-            value = min(value, most[i])
+                value = _search(lower, upper, weight, target, low, high)
+            value = max(value, low)
+            value = min(value, high)
             found[i, r] = value
     return found
 

@@ -350,7 +350,9 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
 
     def _poll(self) -> dict[str, Fetched]:
         """Return what there is to read, by topic; each has its turn to be read first."""
-        self._consumer.poll(0)  # for what it has to log
+        told = self._consumer.poll(0)
+        if told is not None and (error := told.error()) is not None:
+            self._on_error(error)
         self._fetcher.serve()
         found: dict[str, Fetched] = {}
         left, left_bytes = self._poll_messages, self._poll_bytes

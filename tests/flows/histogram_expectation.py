@@ -95,13 +95,11 @@ def _fields(cell: Sequence[_Share], window: int) -> dict[str, Any]:
 
 
 def _extremes(observing: Sequence[HistogramPoint]) -> tuple[float | None, float | None]:
-    """Return the least and the largest observation, where every delta that has any says its own."""
+    """Return the least and the largest observation of the deltas that say them."""
     deltas = [point for point in observing if point.kind == "delta"]
-    lows = [point.min for point in deltas if point.min is not None]
-    highs = [point.max for point in deltas if point.max is not None]
     return (
-        min(lows) if observing and len(lows) == len(observing) else None,
-        max(highs) if observing and len(highs) == len(observing) else None,
+        min((point.min for point in deltas if point.min is not None), default=None),
+        max((point.max for point in deltas if point.max is not None), default=None),
     )
 
 
@@ -112,9 +110,15 @@ def quantile(
 
     The first bucket in which the cumulative count reaches the rank has it, at the same share of
     its width as of its count. Open ends: the extremes where they are known; else 0, or the lowest
-    bound if that is not above 0, and the highest bound. Known extremes are not passed either.
+    bound if that is not above 0, and the highest bound. Known extremes are not passed either, if
+    they may be those of all: no bucket lies beyond them.
     """
     held = sorted((bucket, count) for bucket, count in buckets.items() if count)
+    if least is not None and held and held[0][0][1] < least:
+        least = None
+    if most is not None and held:
+        highest = held[-1][0][0]
+        most = None if highest > most or highest == most >= 0 else most
     target = rank * sum(count for _, count in held)
     below = 0
     for (lower, upper), count in held:

@@ -241,9 +241,8 @@ def histogram_rollup(entries: list[Share], kind: int, window: int) -> Rollup:
     observing = [share.point for share in entries if share.count]
     least = most = None
     if kind == DELTA_HISTOGRAM and observing:
-        lows, highs = [p.min for p in observing], [p.max for p in observing]
-        least = None if None in lows else min(lows)
-        most = None if None in highs else max(highs)
+        least = min((p.min for p in observing if p.min is not None), default=None)
+        most = max((p.max for p in observing if p.max is not None), default=None)
     merged: dict[Bucket, int] = defaultdict(int)
     for share in entries:
         for bucket, weight in share.buckets.items():
@@ -271,6 +270,14 @@ def quantile(
     """Return where the cumulative distribution of all buckets reaches ``rank``."""
     if not buckets:
         return None
+    # Buckets hold what is above their lower bound, up to the upper one; below zero it may be the
+    # other way round. Extremes that they contradict are of some histograms only.
+    if least is not None and any(upper < least for _, upper in buckets):
+        least = None
+    if most is not None and any(
+        most < lower or (most == lower < upper and most >= 0) for lower, upper in buckets
+    ):
+        most = None
     segments = [(*ends(*bucket, least, most), weight) for bucket, weight in buckets.items()]
     target = rank * sum(buckets.values()) * (1 - Fraction(1, 10**12))
 

@@ -195,12 +195,49 @@ def test_a_topic_that_is_not_read_gives_nothing(fetching):
     assert not fetching().poll("any", MOST, MOST_BYTES).values
 
 
-def test_options_of_librdkafka_reach_it(fetching):
-    with pytest.raises(KafkaException, match=r'"no\.such\.option"'):
-        fetching(**{"no.such.option": "1"})
-    with pytest.raises(KafkaException, match=r"socket\.timeout\.ms"):
-        fetching(**{"socket.timeout.ms": "soon"})
-    fetching(**{"socket.keepalive.enable": True, "group.instance.id": "x"})
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"no.such.option": "1"}, '"no.such.option"'),
+        ({"socket.timeout.ms": "soon"}, "socket.timeout.ms"),
+    ],
+)
+def test_an_option_that_librdkafka_does_not_take_is_named(fetching, options, named):
+    with pytest.raises(KafkaException) as caught:
+        fetching(**options).start([TopicPartition("any", 0, 0)])
+    assert named in caught.value.args[0].str()
+
+
+def test_options_may_be_numbers_and_truths_and_those_of_a_group_are_not_for_it(
+    kafka, topic, fetching
+):
+    name = topic()
+    write(kafka, name, b"a")
+    client = fetching(
+        **{"socket.keepalive.enable": True, "fetch.min.bytes": 1, "group.instance.id": "x"}
+    )
+    client.start([TopicPartition(name, 0, 0)])
+    assert values_of(read(client, name)) == [b"a"]
+
+
+def test_it_has_no_thread_before_it_reads_and_is_of_no_harm_once_closed(kafka, topic, fetching):
+    name = topic()
+    write(kafka, name, b"a")
+    before = psutil.Process().num_threads()
+    client = fetching()
+    client.serve()
+    assert client.high_watermark(name, 0) < 0
+    assert psutil.Process().num_threads() == before
+    client.start([TopicPartition(name, 0, 0)])
+    assert values_of(read(client, name)) == [b"a"]
+    client.close()
+    client.serve()
+    client.stop(name, 0)
+    client.stop_all()
+    assert not client.poll(name, MOST, MOST_BYTES).values
+    assert client.high_watermark(name, 0) < 0
+    client.start([TopicPartition(name, 0, 0)])  # as if it were new
+    assert values_of(read(client, name)) == [b"a"]
 
 
 def test_it_tells_what_is_wrong_with_brokers_and_logs_what_librdkafka_says(fetching, caplog):

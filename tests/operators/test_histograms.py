@@ -196,7 +196,7 @@ def test_of_two_different_points_at_one_time_one_counts_whichever_came_first():
         assert whole([[each] for each in order], CUMULATIVE_HISTOGRAM) == expected
 
 
-def test_the_least_of_a_window_is_known_if_every_histogram_says_its_own():
+def test_the_extremes_of_a_window_are_of_those_histograms_that_say_theirs():
     one = point(100, 110, explicit(1, 0, 0, 0), least=0.5, most=0.75)
     two = point(110, 120, explicit(0, 0, 0, 2), least=20.0, most=30.0)
     silent = point(120, 130, explicit(0, 1, 0, 0))
@@ -204,8 +204,21 @@ def test_the_least_of_a_window_is_known_if_every_histogram_says_its_own():
     known = whole([[one, two, nothing]], DELTA_HISTOGRAM)
     assert (known.min, known.max) == (0.5, 30.0)
     for order in permutations([one, two, silent]):
-        unknown = whole([[*order]], DELTA_HISTOGRAM)
-        assert (unknown.min, unknown.max) == (None, None)
+        partly = whole([[*order]], DELTA_HISTOGRAM)
+        assert (partly.min, partly.max) == (0.5, 30.0)
+    assert whole([[silent]], DELTA_HISTOGRAM).min is None
+
+
+def test_extremes_that_are_not_of_all_do_not_bend_percentiles():
+    low = point(100, 110, explicit(9, 0, 0, 0))
+    middle = point(110, 120, explicit(0, 0, 1, 0), least=6.0, most=7.0)
+    high = point(120, 130, explicit(0, 0, 0, 9))
+    for order in permutations([low, middle, high]):
+        found = whole([[*order]], DELTA_HISTOGRAM)
+        assert (found.min, found.max) == (6.0, 7.0)
+        assert found.percentiles[0] == pytest.approx(7.5)  # and not 7
+    assert whole([[low, middle]], DELTA_HISTOGRAM).percentiles[0] == pytest.approx(5 / 9)
+    assert whole([[middle, high]], DELTA_HISTOGRAM).percentiles[0] == 10.0
 
 
 def test_a_summary_counts_like_a_sum_and_shows_its_newest_quantiles():

@@ -1,15 +1,25 @@
 """The Kafka source, read from a real broker as Bytewax reads it."""
 
 import atexit
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewPartitions,
+    ResourcePatternType,
+    ResourceType,
+)
 from prometheus_client import REGISTRY
 
+from flows.demo.kafka import KafkaServer
 from flows.settings import Kafka
 from operators import source as module
 from operators import starting_offsets
@@ -18,6 +28,7 @@ from operators.low_water import LowWater
 from operators.source import KafkaSource, Mark, Polled, ReaderState
 from operators.starting_offsets import SourceError
 from operators.tenants import TenantHeader
+from tests.conftest import running
 
 IDLE = 30
 
@@ -386,6 +397,55 @@ def test_a_partition_is_not_idle_because_its_broker_is_away(kafka_server, topic,
     produce(address, name, "b")
     read.until(lambda: read.values() == ["a", "b"], 60)
     assert {mark for item in read.items for mark in item.marks.values()} == {Mark.LIVE}
+
+
+def test_while_a_broker_is_away_a_reader_says_so_now_and_then(kafka_server, topic, reading, caplog):
+    """Reading partitions or not: nobody should be told twenty times a second."""
+    address = kafka_server.bootstrap_servers
+    name = topic(on=address)
+    busy = reading(name, on=address, until_end=False)
+    idle = reading(name, on=address, until_end=False, readers=2, reader=1)
+    for _ in range(10):
+        busy.poll()
+        idle.poll()
+        time.sleep(0.05)
+    kafka_server.stop()
+    caplog.clear()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        busy.poll()
+        idle.poll()
+        time.sleep(0.05)
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert 0 < len(said) < 40
+    kafka_server.start()
+
+
+def test_a_group_that_may_not_commit_is_told_of(tmp_path, topic, caplog):
+    properties = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+    }
+    with running(KafkaServer(tmp_path / "kafka", properties=properties)) as server:
+        address = server.bootstrap_servers
+        name = topic(on=address)
+        produce(address, name, "a")
+        denied = AclBinding(
+            ResourceType.GROUP, f"test-{name}.metrics", ResourcePatternType.LITERAL,
+            "User:ANONYMOUS", "*", AclOperation.ALL, AclPermissionType.DENY,
+        )  # fmt: skip
+        admin = AdminClient({"bootstrap.servers": address})
+        for created in admin.create_acls([denied]).values():
+            created.result(30)
+        read = Read(address, name, until_end=False)
+        deadline = time.monotonic() + 30
+        while "Group authorization failed" not in caplog.text:
+            assert time.monotonic() < deadline
+            read.poll()
+            read.state()
+            time.sleep(0.1)
+        read.until(lambda: read.values() == ["a"])
+        read.reader._fetcher.close()  # the other one would wait for its commit
 
 
 # What open windows need is read again after a restart.
