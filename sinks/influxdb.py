@@ -1,8 +1,10 @@
 """InfluxDB: a point a rollup, the anomaly score among its fields.
 
 Measurement = metric name, tags = labels (and ``tenant``, unless it is the default one), time =
-start of the window, one bucket a window. Writing the same series and time again overwrites the point, field by field, so a replay
-changes nothing and a revision replaces what was there.
+start of the window, one bucket a window. Writing the same series and time again overwrites the
+point, field by field, so a replay changes nothing and a revision replaces what was there. Only
+where late data leaves a histogram's window without observations (``count`` is 0) do ``mean`` and
+percentiles stay what they were: a field can't be taken back.
 
 The v2 write API is used, which InfluxDB 3 and VictoriaMetrics take as well. Its fields are those
 of ``sinks.line_protocol.FIELDS``; null ones are absent.

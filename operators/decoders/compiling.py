@@ -1,8 +1,6 @@
 """How loops over bytes are compiled, and the few machine instructions that Python lacks.
 
-Numba's cache on disk knows a loop's own file, not those of the functions that it calls: after a
-change here or in ``scanning``, whoever develops deletes ``__pycache__``. An installation brings new
-files.
+When they are compiled again is ``operators.kernel_cache``'s business.
 """
 
 # ruff: noqa: ARG001 -- numba finds out from a signature how many arguments there are

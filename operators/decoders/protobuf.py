@@ -2,7 +2,7 @@
 
 Positions are addresses, since arrays handed from one compiled function to the next would be counted
 in and out each time, which takes several times as long as the reading. Who calls keeps the buffer
-alive; it is followed by ``scanning.PADDING`` bytes, since eight are read at once.
+alive; it is followed by ``messages.PADDING`` bytes, since eight are read at once.
 
 A position that is negative is the reason why there is none: ``REASONS`` says it in words. As the
 format demands, a tag's field number is not 0, an integer has ten bytes at most, nothing reaches
