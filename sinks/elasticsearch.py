@@ -116,7 +116,14 @@ class Elasticsearch(Destination):
                 left.waiting.append(batch)
                 left.trouble = unavailable(self._settings, error)
             return
-        outcomes = [item["create"] for item in answer["items"]]
+        outcomes = _outcomes(answer.body)
+        if len(outcomes) != batch.height:
+            left.waiting.append(batch)
+            left.trouble = Unavailable(
+                f"{_place(self._settings)}: told of {len(outcomes)} of {batch.height} documents; its "
+                "answer was cut, or what answers there is no Elasticsearch"
+            )
+            return
         bad: list[int] = []
         waiting: list[int] = []
         # A look at each outcome: little beside what client and server did for each.
@@ -175,6 +182,14 @@ def _body(batch: pl.DataFrame) -> bytes:
     )
     body: str = batch.select(lines.str.join("")).item()
     return body.encode()
+
+
+def _outcomes(answer: object) -> list[Mapping[str, Any]]:
+    """Return what became of each document, nothing if this is no answer to a bulk request."""
+    try:
+        return [item["create"] for item in cast(Any, answer)["items"]]
+    except (TypeError, KeyError):
+        return []
 
 
 def _reason(outcome: Mapping[str, Any]) -> str:

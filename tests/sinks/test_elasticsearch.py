@@ -226,7 +226,9 @@ def test_only_what_an_overloaded_node_did_not_take_is_sent_again(httpserver: HTT
         requests.append(ids(request))
         if len(requests) == 1:
             return answer({"status": 201}, full, {"status": 409}, bad, full)
-        return answer({"status": 201}, {"status": 201}, bad)
+        if len(requests) == 2:
+            return answer({"status": 201}, {"status": 201}, bad)
+        return answer(*[{"status": 409}] * 5)
 
     httpserver.expect_request("/_bulk").respond_with_handler(handle)
     destination = Elasticsearch(at_server(httpserver))
@@ -240,6 +242,31 @@ def test_only_what_an_overloaded_node_did_not_take_is_sent_again(httpserver: HTT
     assert destination.restore(refused["payload"].to_list())["id"].to_list() == ["3"]
     destination.write(frame.clone())
     assert len(requests[2]) == 5
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "{}", "null", "[]", '{"items":null}', '{"items":[{}]}', '{"items":[{"create":{"status":201}}]}',
+     '{"items":[{"create":{"sta'],
+)  # fmt: skip
+def test_an_answer_that_tells_too_little_is_none_and_all_is_sent_again(
+    httpserver: HTTPServer, body: str
+) -> None:
+    headers = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}
+    httpserver.expect_ordered_request("/_bulk").respond_with_data(body, headers=headers)
+    requests: list[list[str]] = []
+
+    def handle(request: Request) -> Response:
+        requests.append(ids(request))
+        return answer({"status": 409}, {"status": 201})
+
+    httpserver.expect_ordered_request("/_bulk").respond_with_handler(handle)
+    destination = Elasticsearch(at_server(httpserver))
+    frame = pl.DataFrame([("s", "0", "{}"), ("s", "1", "{}")], schema=DOCUMENTS, orient="row")
+    with pytest.raises(Unavailable, match=httpserver.host):
+        destination.write(frame)
+    assert destination.write(frame) is None
+    assert requests == [["0", "1"]]
 
 
 def test_what_went_to_a_failure_store_counts_as_refused(httpserver: HTTPServer) -> None:
