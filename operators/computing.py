@@ -26,7 +26,7 @@ from operators.sketches import (
 )
 from operators.sums import NOTHING_BEFORE, Points, Sorted, Tails, aggregate, sort_points
 
-__all__ = ["Computed", "Computing", "altered", "of_rows", "percentiles", "with_emptied"]
+__all__ = ["Computed", "Computing", "altered", "of_rows", "percentiles", "taken", "with_emptied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,15 @@ def percentiles(content: Content) -> NDArray[np.float64]:
     return found
 
 
+def taken(points: Any, chosen: NDArray[np.bool_]) -> Any:
+    """Return the points, or histograms, chosen by a mask."""
+    take = take_histograms if isinstance(points, Histograms) else take_points
+    return take(points, np.flatnonzero(chosen))
+
+
 def of_rows(points: Any, rows: NDArray[np.bool_]) -> Any:
     """Return the points, or histograms, of some rows, given as a mask by row."""
-    chosen = np.flatnonzero(rows[points.row])
-    take = take_histograms if isinstance(points, Histograms) else take_points
-    return take(points, chosen)
+    return taken(points, rows[points.row])
 
 
 def with_emptied(

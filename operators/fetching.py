@@ -30,9 +30,7 @@ __all__ = ["NOTHING", "Fetched", "Fetcher", "compile_kernels", "last_offsets"]
 
 _log = logging.getLogger(__name__)
 
-_CHUNK: Final = (
-    100  # messages that librdkafka is asked for at once: few enough to stay in its caches
-)
+_CHUNK: Final = 100  # messages that librdkafka is asked for at once: few enough for the caches
 _STRANGE: Final = 256  # places for messages that are errors
 _HEADER_ROOM: Final = 4 << 20  # bytes of the headers of a poll
 _HEADER_LENGTH: Final = 1024  # more of a header is not looked at
@@ -40,6 +38,11 @@ _CONSUMER: Final = 1  # rd_kafka_type_t
 _ERROR_TEXT: Final = 512
 # From the levels of syslog.
 _LEVELS: Final = (50, 50, 50, 40, 30, 20, 20, 10)
+# Where the compiled loop finds what a message has.
+_PARTITION: Final = librdkafka.Message.partition.offset
+_PAYLOAD: Final = librdkafka.Message.payload.offset
+_LENGTH: Final = librdkafka.Message.len.offset
+_OFFSET: Final = librdkafka.Message.offset.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,10 @@ class Fetched:
             self.errors,
         )
 
-    def last_offsets(self) -> dict[int, int]:
-        """Return the offset of the last message of each partition that has any."""
-        return last_offsets(self.partitions, self.offsets)
+    def all_but(self, partition: int, offset: int) -> NDArray[np.bool_]:
+        """Return a mask of all messages but those of a partition from an offset on."""
+        kept: NDArray[np.bool_] = (self.partitions != partition) | (self.offsets < offset)
+        return kept
 
 
 NOTHING: Final = Fetched(Messages.of([]), np.empty(0, np.int32), np.empty(0, np.int64))
@@ -241,6 +245,7 @@ class Fetcher:
         return client
 
 
+_set = librdkafka.call_of("conf_set")
 _start = librdkafka.call_of("consume_start_queue")
 _stop = librdkafka.call_of("consume_stop")
 _poll = librdkafka.call_of("poll")
@@ -263,15 +268,13 @@ def _client(options: Mapping[str, str], on_error: object, on_log: object) -> int
     """Return a new client of librdkafka, whose callbacks are called in ``poll`` only."""
     text = ctypes.create_string_buffer(_ERROR_TEXT)
     configuration = librdkafka.call_of("conf_new")()
-    for name, value in {**options, "log.queue": "true"}.items():
-        if librdkafka.call_of("conf_set")(
-            configuration, name.encode(), value.encode(), text, _ERROR_TEXT
-        ):
-            librdkafka.call_of("conf_destroy")(configuration)
-            raise KafkaException(KafkaError(KafkaError._INVALID_ARG, text.value.decode()))
     librdkafka.call_of("conf_set_error_cb")(configuration, on_error)
     librdkafka.call_of("conf_set_log_cb")(configuration, on_log)
-    client = librdkafka.call_of("new")(_CONSUMER, configuration, text, _ERROR_TEXT)
+    taken = all(
+        _set(configuration, name.encode(), value.encode(), text, _ERROR_TEXT) == 0
+        for name, value in {**options, "log.queue": "true"}.items()
+    )
+    client = taken and librdkafka.call_of("new")(_CONSUMER, configuration, text, _ERROR_TEXT)
     if not client:
         librdkafka.call_of("conf_destroy")(configuration)
         raise KafkaException(KafkaError(KafkaError._INVALID_ARG, text.value.decode()))
@@ -394,7 +397,7 @@ def _take(
                 found += 1
                 waiting[0] += 1
                 continue
-            size = signed(word_at(message + 32))
+            size = signed(word_at(message + _LENGTH))
             if count == most or used + size > room:
                 full = True
                 break
@@ -407,10 +410,10 @@ def _take(
                 present[count] = length >= 0
                 text_bounds[count + 1] = end + max(length, 0)
             if size:
-                copy(place + used, signed(word_at(message + 24)), size)
+                copy(place + used, signed(word_at(message + _PAYLOAD)), size)
             used += size
-            partitions[count] = np.int32(word_at(message + 16))
-            offsets[count] = signed(word_at(message + 56))
+            partitions[count] = np.int32(word_at(message + _PARTITION))
+            offsets[count] = signed(word_at(message + _OFFSET))
             count += 1
             bounds[count] = used
             destroy(free, (message,))

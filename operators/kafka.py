@@ -79,6 +79,10 @@ def _configuration(settings: KafkaSettings, own: Mapping[str, Any]) -> dict[str,
     }
 
 
+def _reading_configuration(settings: KafkaSettings) -> dict[str, Any]:
+    return {**_FETCHING, **_configuration(settings, _READING)}
+
+
 def consumer(
     settings: KafkaSettings, group: str, on_error: Callable[[KafkaError], None] | None = None
 ) -> Consumer:
@@ -88,29 +92,19 @@ def consumer(
     """
     return Consumer(
         {
-            **_FETCHING,
-            **_configuration(
-                settings,
-                {
-                    "group.id": group,
-                    **_READING,
-                    **({"error_cb": on_error} if on_error else {}),
-                },
-            ),
+            **_reading_configuration(settings),
+            "group.id": group,
+            **({"error_cb": on_error} if on_error else {}),
         }
     )
 
 
 def fetcher(settings: KafkaSettings, on_error: Callable[[KafkaError], None]) -> Fetcher:
     """Return what reads partitions in columns; ``on_error`` is told what is wrong with brokers."""
-    configuration = {
-        **_FETCHING,
-        **_configuration(settings, _READING),
-    }
     return Fetcher(
         {
             name: str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in configuration.items()
+            for name, value in _reading_configuration(settings).items()
             if name != "logger" and not name.startswith("group.") and value is not None
         },
         on_error,

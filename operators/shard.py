@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.computing import Computing, altered, of_rows, percentiles, with_emptied
+from operators.computing import Computing, altered, of_rows, percentiles, taken, with_emptied
 from operators.frames import CUMULATIVE, DELTA
 from operators.histograms import NO_HISTOGRAMS, Histograms, concat_histograms, take_histograms
 from operators.levels import Emitted, Levels, Out, emitted_state, restored_emitted
@@ -36,7 +36,6 @@ from operators.open_windows import (
     concat_points,
     split_by_window,
     split_histograms,
-    take_points,
 )
 from operators.packing import pack, unpack
 from operators.rollups import concat_rows, rollup_frame, take_rows
@@ -234,10 +233,9 @@ class Shard:
         keep = points.ts - points.ts % self._window > limit
         refused = kinds[points.row] == REFUSED
         self.tally.refused.update(self.names.refused(points.row[refused]))
-        take = take_histograms if isinstance(points, Histograms) else take_points
         late = ~keep & ~refused
-        rest = take(points, np.flatnonzero(keep & ~refused))
-        return (take(points, np.flatnonzero(late)) if late.any() else None), rest
+        rest = taken(points, keep & ~refused)
+        return (taken(points, late) if late.any() else None), rest
 
     def _window_at(self, start: int) -> OpenWindow:
         window = self._open.get(start)

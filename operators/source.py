@@ -24,9 +24,6 @@ from typing import Any, Final, NotRequired, TypedDict
 import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    OFFSET_INVALID,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -34,7 +31,7 @@ from confluent_kafka import (
 from numpy.typing import NDArray
 
 from operators.clock import Clock, SystemClock
-from operators.fetching import NOTHING, Fetched
+from operators.fetching import NOTHING, Fetched, last_offsets
 from operators.kafka import KafkaSettings, consumer, fetcher
 from operators.low_water import LowWater
 from operators.monitoring import (
@@ -390,7 +387,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
     def _advance(self, topic: str, fetched: Fetched, marks: dict[str, Mark]) -> Fetched:
         """Follow the offsets of what was read; return what of it is not past the end."""
         kept = np.ones(len(fetched.values), np.bool_)
-        for number, last in fetched.last_offsets().items():
+        for number, last in last_offsets(fetched.partitions, fetched.offsets).items():
             entry = self._partitions[topic, number]
             entry.quiet_since = None
             if entry.mark is Mark.IDLE:
@@ -398,7 +395,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
             entry.next_offset = last + 1
             if entry.end is not None and entry.next_offset > entry.end:
                 entry.next_offset = entry.end
-                kept &= (fetched.partitions != number) | (fetched.offsets < entry.end)
+                kept &= fetched.all_but(number, entry.end)
             self._end_if_reached(entry, entry.next_offset, marks)
         fetched = fetched.only(kept)
         MESSAGES.labels(topic).inc(len(fetched.values))
@@ -451,12 +448,12 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
         for topic, fetched in self._poll().items():
             ended = {(topic, number) for number, _ in fetched.ends}
             wanted = np.ones(len(fetched.values), np.bool_)
-            for number, last in fetched.last_offsets().items():
+            for number, last in last_offsets(fetched.partitions, fetched.offsets).items():
                 entry = self._partitions[topic, number]
                 entry.replay_at = last + 1
                 if entry.replay_at >= entry.next_offset:
                     ended.add(entry.place)
-                    wanted &= (fetched.partitions != number) | (fetched.offsets < entry.next_offset)
+                    wanted &= fetched.all_but(number, entry.next_offset)
             for place in ended & self._replaying:
                 self._fetcher.stop(*place)
             self._replaying -= ended
@@ -510,7 +507,7 @@ class _Reader(StatefulSourcePartition[Polled, ReaderState]):
     def _report_lag(self) -> None:
         for entry in self._partitions.values():
             high = self._fetcher.high_watermark(*entry.place)
-            if high not in (OFFSET_INVALID, OFFSET_BEGINNING, OFFSET_END):
+            if high >= 0:
                 lag = max(0, high - entry.next_offset)
                 SOURCE_LAG.labels(entry.topic, str(entry.number)).set(lag)
 

@@ -92,6 +92,12 @@ def _number_of(word: Word) -> Word:
 
 
 @inlined
+def _has_room(number: Word, digit: Word) -> bool:
+    """Say whether a number fits 64 bits with one digit more."""
+    return bool(number < _ALMOST_FULL or (number == _ALMOST_FULL and digit <= np.uint64(5)))
+
+
+@inlined
 def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, int, int]:
     """Read decimal digits from ``start`` on.
 
@@ -112,7 +118,7 @@ def scan_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Word, 
         digit = np.uint64(buffer[at]) - np.uint64(48)
         if digit > np.uint64(9):
             break
-        if number >= _ALMOST_FULL and (number > _ALMOST_FULL or digit > np.uint64(5)):
+        if not _has_room(number, digit):
             status = MALFORMED
         number = number * np.uint64(10) + digit
         at += 1
@@ -200,8 +206,7 @@ def _leading_digits(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[Wo
             point = True
             continue
         digit = np.uint64(buffer[at]) - np.uint64(48)
-        fits = number < _ALMOST_FULL or (number == _ALMOST_FULL and digit <= np.uint64(5))
-        if significant < _MOST_DIGITS or (significant == _MOST_DIGITS and fits):
+        if significant < _MOST_DIGITS or (significant == _MOST_DIGITS and _has_room(number, digit)):
             number = number * np.uint64(10) + digit
             significant += number != np.uint64(0)
             power -= point
