@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done
 
-.PHONY: help demo test chaos bench fuzz check lock clean env
+.PHONY: help demo test chaos bench fuzz promql check lock clean env
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -24,11 +24,12 @@ help: ## show this
 	@echo 'ARGS="..." is passed on, as in make demo ARGS="--seconds 90 --keep".'
 
 demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minutes, then demo.html
-	@$(PY) -m flows.cli demo $(ARGS)
+	@$(PY) -m tests.demo $(ARGS)
 
+# With ARGS, as in make test ARGS=tests/models, in one process.
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
 	-@$(PY) -m tests.backends prepare
-	@$(PY) -m pytest --durations=15 $(ARGS)
+	@$(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 chaos: $(READY) ## faults, one after the other, under a stream whose result is known
 	@$(PY) -m tests.chaos $(ARGS)
@@ -38,6 +39,9 @@ bench: $(READY) ## measure throughput on this machine
 
 fuzz: $(READY) ## decode millions of damaged messages
 	@$(PY) -m tests.fuzz $(ARGS)
+
+promql: $(READY) ## run a folder of Prometheus' tests of its query language (ARGS=DIR, --json)
+	@$(PY) -m tests.promql $(ARGS)
 
 check: $(READY) ## formatting, lint and types
 	@$(PY) -m ruff format --check .
@@ -58,6 +62,7 @@ env: $(READY) ## make the environment, and say where it is
 # The one on the PATH, else one of our own.
 UV = $$(command -v uv || echo "$(CACHE)/bin/uv")
 
+# Bytecode is made here too: a start whose Python may not write it takes twice as long.
 # The mark comes last, so what was interrupted is done again, and what is done takes no time.
 $(READY): requirements.lock pyproject.toml
 	@set -e; mkdir -p "$(CACHE)"; \
@@ -80,8 +85,9 @@ $(READY): requirements.lock pyproject.toml
 	fi; \
 	echo "preparing $(VENV)" >&2; \
 	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
-	$(UV) pip sync --quiet --python "$(PY)" requirements.lock; \
+	$(UV) pip sync --quiet --compile-bytecode --python "$(PY)" requirements.lock; \
 	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
 	echo "compiling the loops that run on every point: a minute or so, once" >&2; \
+	"$(PY)" -m compileall -q flows operators sinks models; \
 	"$(PY)" -m flows.warm_up; \
 	touch "$@"

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if busy():
         say.print("The machine is busy: its CPU seconds mean something, points a second do not.")
     figures = Figures()
-    to_influxdb = LATENCY in extras or any(_writes(case) for case in cases)
+    to_influxdb = LATENCY in extras or any(map(_to_influxdb, cases))
     with (
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as place,
         servers(Path(place), say, influxdb=to_influxdb) as running,
@@ -92,11 +92,12 @@ class Bench:
         self._say = say
         self._figures = figures
         self._began = time.monotonic()
+        self._written = ""  # the rollups topic of the last flow to topics
 
     def run(self, cases: Sequence[Case], runs: int) -> None:
         """Let the cases take turns; one that fails is left out from then on, with its reason."""
         if self._servers.influxdb is None:
-            cases = [case for case in cases if not _writes(case)]
+            cases = [case for case in cases if not _to_influxdb(case)]
         for topic, case in {case.topic: case for case in cases if not _in_memory(case)}.items():
             self._tell(f"writing {topic}")
             fill(self._servers.bootstrap, _name(topic), case.load)
@@ -141,7 +142,8 @@ class Bench:
         way = WAYS[case.way]
         env = environment(self._servers.bootstrap, _name(case.topic), case.load)
         env["HEADRACE__SCORING__ENABLED"] = str(way.scoring).lower()
-        if _writes(case) and self._servers.influxdb is not None:
+        env |= self._rollups_of(case)
+        if _to_influxdb(case) and self._servers.influxdb is not None:
             windows = Rollups().windows
             name = f"{PREFIX}{time.time_ns()}"
             env |= influxdb_settings(self._servers.influxdb, name, windows)
@@ -149,6 +151,16 @@ class Bench:
             case.job, env, case.load, self._place,
             processes=way.processes, recovery=way.recovery,
         )  # fmt: skip
+
+    def _rollups_of(self, case: Case) -> dict[str, str]:
+        """Return the settings of the rollups topic of a load, which is made anew for each flow."""
+        if not _writes(case):
+            return {}
+        name = f"{_name(case.topic)}.rollups"
+        if case.job.work == "flow":
+            self._written = f"{name}.{time.time_ns()}"
+            create(self._servers.bootstrap, self._written)
+        return {"HEADRACE__TOPICS__ROLLUPS": self._written}
 
     def _tell(self, what: str) -> None:
         self._say.print(f"{time.monotonic() - self._began:5.0f} s  {what}", markup=False)
@@ -158,12 +170,16 @@ def _in_memory(case: Case) -> bool:
     return case.job.memory is not None
 
 
+def _to_influxdb(case: Case) -> bool:
+    return case.way.endswith("InfluxDB")
+
+
 def _writes(case: Case) -> bool:
     return case.job.outputs == "settings"
 
 
 def _name(topic: str) -> str:
-    return f"{PREFIX}{topic.replace(' ', '-')}"
+    return PREFIX + re.sub("[ ,]+", "-", topic)
 
 
 def _scale(options: argparse.Namespace) -> Scale:

@@ -22,17 +22,24 @@ from bytewax.testing import cluster_main
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 import flows.metrics
+import flows.storage
 from bench.load import SERIES_A_MESSAGE, Load
 from bench.memory_source import MemorySource
 from bench.outputs import NoOutputs
 from bench.snapshots import SnapshotTimes
 from bench.stopwatch import Stopwatch
 from flows.outputs import Outputs
-from flows.serving.readings import total
+from flows.process.readings import total
 from flows.settings import Settings, load_settings
+from operators.contracts.monitoring import (
+    BATCH_SECONDS,
+    LATE_POINTS,
+    POINTS_DECODED,
+    ROLLUPS_EMITTED,
+    SINK_ROWS,
+)
 from operators.decoders import DECODERS
-from operators.kafka import consumer, fetcher
-from operators.monitoring import BATCH_SECONDS, LATE_POINTS, POINTS_DECODED, ROLLUPS_EMITTED
+from operators.kafka.clients import consumer, fetcher
 
 __all__ = ["Job"]
 
@@ -42,8 +49,8 @@ class Job:
     """What a process is to do.
 
     Attributes:
-        work: only read; read and decode; or run the flow.
-        outputs: of the flow: none, or those in the settings.
+        work: only read; read and decode; run the flow ``metrics``; or carry with ``storage``.
+        outputs: of the flow: none, or the topics in the settings.
         workers: threads.
         addresses, process: of the cluster, and the place in it.
         memory: series and seconds of a load that is read from memory instead of the topic.
@@ -51,7 +58,7 @@ class Job:
         epoch: seconds of an epoch, that is between two snapshots.
     """
 
-    work: Literal["read", "decode", "flow"]
+    work: Literal["read", "decode", "flow", "storage"]
     outputs: Literal["nothing", "settings"] = "nothing"
     workers: int = 1
     addresses: tuple[str, ...] = field(default=())
@@ -161,17 +168,34 @@ class Flow:
         }
 
 
+class Storage:
+    """The flow ``storage``, from the beginning of the rollups topic to its end."""
+
+    def __init__(self, _job: Job, settings: Settings, watch: Stopwatch) -> None:
+        watch.start_at_first_message()
+        self._flow = flows.storage.build(settings)
+
+    def run(self) -> None:
+        """Run it to the end."""
+        cluster_main(self._flow, [], 0)
+
+    def report(self) -> dict[str, Any]:
+        """Return how many rows the destinations confirmed."""
+        return {"stored": total(SINK_ROWS)}
+
+
 def main(job: Job) -> None:
     """Do the job, and tell."""
     settings = load_settings()
     watch = Stopwatch()
-    task = (Flow if job.work == "flow" else Reading)(job, settings, watch)
+    kinds = {"flow": Flow, "storage": Storage}
+    task = kinds.get(job.work, Reading)(job, settings, watch)
     print("ready", flush=True)
     sys.stdin.readline()
     watch.ready()
     task.run()
     report = watch.report()
-    more = task.report() if isinstance(task, Flow) else {}
+    more = {} if isinstance(task, Reading) else task.report()
     print(json.dumps({**report, **more}), flush=True)
     os._exit(0)  # nothing of what a process does at its end belongs to the measurement
 

@@ -11,7 +11,9 @@ from bench.load import SERIES_A_MESSAGE, Load
 
 __all__ = ["ENCODINGS", "WAYS", "Case", "Scale", "Way", "plan", "short"]
 
-_TO_SINKS: Final = "flow to InfluxDB and lake"
+_TO_TOPICS: Final = "flow to topics"
+_TO_LAKE: Final = "storage to lake"
+_TO_INFLUXDB: Final = "storage to InfluxDB"
 _ALL_TURNS: Final = 99
 ENCODINGS: Final = ("otlp_proto", "influx", "prometheus_json")
 
@@ -34,12 +36,15 @@ WAYS: Final = {
     "flow, 2 processes": Way(Job("flow"), processes=2),
     "flow with recovery": Way(Job("flow"), recovery=True),
     "flow with scoring": Way(Job("flow"), scoring=True),
-    _TO_SINKS: Way(Job("flow", outputs="settings")),
+    _TO_TOPICS: Way(Job("flow", outputs="settings"), scoring=True),
+    _TO_LAKE: Way(Job("storage", outputs="settings")),
+    _TO_INFLUXDB: Way(Job("storage", outputs="settings")),
     "in memory": Way(Job("flow", memory=(0, 0))),
     "in memory -w 2": Way(Job("flow", memory=(0, 0), workers=2)),
     "in memory, 2 processes": Way(Job("flow", memory=(0, 0)), processes=2),
 }
-"""``floor`` reads and decodes. ``in memory`` is the flow on polls that are in memory already."""
+"""``floor`` reads and decodes. ``storage …`` carries what a flow to topics made of the same points, of
+which that is measured first; its points are rollups. ``in memory`` is the flow on polls that are in memory already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class Case:
     def topic(self) -> str:
         """What people call its load: encoding, series, points."""
         load = self.load
-        return f"{load.encoding} {short(load.series)} series {short(load.points)}"
+        often = "" if load.interval == 1 else f", {load.interval} s"
+        return f"{load.encoding} {short(load.series)} series {short(load.points)}{often}"
 
     @property
     def job(self) -> Job:
@@ -99,10 +105,16 @@ def plan(scale: Scale) -> list[Case]:
 
 def _usual(scale: Scale) -> Iterator[Case]:
     first, *more = scale.series
+    for interval in (1, 15, 60):
+        often = _load("otlp_proto", first, scale.few, interval)
+        for way in ("floor", _TO_TOPICS, _TO_LAKE):
+            yield Case(way, often)
+        if interval == 15:
+            yield Case(_TO_INFLUXDB, often, turns=1)
     usual = _load("otlp_proto", first, scale.points)
-    turns = {"read": 1, "flow with scoring": 1, "flow with recovery": 2, _TO_SINKS: 1}
+    turns = {"read": 1, "flow with scoring": 1, "flow with recovery": 2}
     for way in WAYS:
-        if not way.startswith("in memory"):
+        if not way.startswith(("in memory", "flow to", "storage")):
             yield Case(way, usual, turns.get(way, _ALL_TURNS))
     for way in ("flow", "in memory", "in memory -w 2", "in memory, 2 processes"):
         yield Case(way, _load("otlp_proto", first, scale.few))
@@ -124,7 +136,7 @@ def _whole(scale: Scale) -> Iterator[Case]:
         for encoding in ENCODINGS:
             load = _load(encoding, series, scale.points)
             for way in WAYS:
-                if not way.startswith("in memory"):
+                if not way.startswith(("in memory", "storage")):
                     yield Case(way, load)
             few = _load(encoding, series, scale.few)
             yield Case("flow", few)
@@ -133,9 +145,9 @@ def _whole(scale: Scale) -> Iterator[Case]:
                     yield Case(way, few)
 
 
-def _load(encoding: str, series: int, points: int) -> Load:
+def _load(encoding: str, series: int, points: int, interval: int = 1) -> Load:
     series = max(1, series // SERIES_A_MESSAGE) * SERIES_A_MESSAGE
-    return Load(series, max(1, points // series), encoding=encoding)
+    return Load(series, max(1, points // series), encoding=encoding, interval=interval)
 
 
 def short(number: int) -> str:

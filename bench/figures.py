@@ -26,13 +26,22 @@ class Figures:
         self.runs.setdefault(case, []).append(run)
 
     def find(
-        self, way: str, encoding: str = "otlp_proto", series: int | None = None, points: int = -1
+        self,
+        way: str,
+        encoding: str = "otlp_proto",
+        series: int | None = None,
+        points: int = -1,
+        interval: int = 1,
     ) -> Case | None:
         """Return the case of so many series and points, the fewest series if ``None``.
 
         Of several numbers of points the largest is meant, and 0 means the smallest.
         """
-        cases = [c for c in self.runs if c.way == way and c.load.encoding == encoding]
+        cases = [
+            c
+            for c in self.runs
+            if (c.way, c.load.encoding, c.load.interval) == (way, encoding, interval)
+        ]
         if not cases:
             return None
         wanted = min(c.load.series for c in cases) if series is None else series

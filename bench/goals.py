@@ -113,7 +113,25 @@ def _best_second_worker(figures: Figures) -> float | None:
     return best([_second_worker(way)(figures) for way in ways])
 
 
+def _rate_at(way: str, interval: int) -> Callable[[Figures], float | None]:
+    return lambda figures: figures.median(figures.find(way, interval=interval), _rate)
+
+
+def _cpu_at(way: str, interval: int) -> Callable[[Figures], float | None]:
+    return lambda figures: figures.median(figures.find(way, interval=interval), _cpu)
+
+
+def _start(figures: Figures) -> float | None:
+    """Return the seconds from the start of a flow to the first message that it reads."""
+    return figures.median(figures.find("flow"), lambda run: run.first)
+
+
 GOALS: Final = (
+    Goal("To topics, 15 s a point: speed", "at least", 1e6, "points/s", _rate_at("flow to topics", 15)),
+    Goal("To topics, 15 s a point: CPU", "at most", 1.2, "s a million", _cpu_at("flow to topics", 15)),
+    Goal("To topics, 1 s a point: speed", "at least", 4e6, "points/s", _rate_at("flow to topics", 1)),
+    Goal("Storage to the lake", "at least", 1.5e6, "rollups/s", _rate_at("storage to lake", 15)),
+    Goal("OTLP: a start, to the first message", "at most", 2.0, "s", _start),
     Goal("OTLP: the flow's speed, of the floor", "at least", 0.65, "", _floor_ratio("otlp_proto")),
     Goal("OTLP: best of 1 and 2 workers", "at least", 4e6, "points/s", _best_rate("otlp_proto")),
     Goal("OTLP: CPU", "at most", 0.40, "s a million", _flow_cpu("otlp_proto")),

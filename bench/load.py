@@ -25,9 +25,10 @@ SERIES_A_MESSAGE = 800
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``series`` series, half of them gauges and half counters, one point each a second.
+    """``series`` series, half of them gauges and half counters, one point each an interval.
 
-    Counters rise by their number (1 to 8) a second since ``begin``; gauges are a walk. Series
+    An interval is a second unless ``interval`` says otherwise; ``seconds`` counts intervals.
+    Counters rise by their number (1 to 8) each since ``begin``; gauges are a walk. Series
     number ``n`` is metric ``n // 8 % 10`` with route ``n % 8`` of host ``n // 80``, and every
     other metric is a gauge. ``series`` is a multiple of 800.
     """
@@ -36,6 +37,7 @@ class Load:
     seconds: int
     begin: int = 1_700_000_000
     encoding: str = "otlp_proto"
+    interval: int = 1
 
     @property
     def points(self) -> int:
@@ -44,7 +46,7 @@ class Load:
 
     def time(self, second: int) -> int:
         """Return the time of the points of ``second`` (from 0), in seconds since the epoch."""
-        return self.begin + second + 1
+        return self.begin + second * self.interval + 1
 
     def gauges(self) -> NDArray[np.bool_]:
         """Return which series are gauges."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from bench.load import Load
 from bench.topic import PARTITIONS
-from operators.messages import Messages
-from operators.source import Mark, Polled
+from operators.columns.messages import Messages
+from operators.contracts.engine import EndOfInput, Reader, Source
+from operators.contracts.items import Polled
+from operators.contracts.watermark import Mark
 
 __all__ = ["MemorySource"]
 
 
-class MemorySource(FixedPartitionedSource[Polled, None]):
+class MemorySource(Source[Polled]):
     """Gives a load's messages, one partition a reader, as ``KafkaSource`` would to the end.
 
     Args:
@@ -36,26 +37,34 @@ class MemorySource(FixedPartitionedSource[Polled, None]):
             for reader in range(PARTITIONS)
         }
 
-    def list_parts(self) -> list[str]:
+    def readers(self) -> list[str]:
         """Name the readers."""
         return list(self._items)
 
-    def build_part(self, _step_id: str, for_part: str, _resume_state: None) -> _Reader:
+    def reader(self, name: str, _state: None) -> _Reader:
         """Make a reader; it can't be resumed."""
-        return _Reader(self._items[for_part], self._on_first)
+        return _Reader(self._items[name], self._on_first)
 
 
-class _Reader(StatefulSourcePartition[Polled, None]):
+class _Reader(Reader[Polled]):
     def __init__(self, items: list[Polled], on_first: Callable[[], None]) -> None:
         self._items = iter(items)
         self._on_first = on_first
 
     def next_batch(self) -> list[Polled]:
         self._on_first()
-        return [next(self._items)]
+        for item in self._items:
+            return [item]
+        raise EndOfInput
+
+    def wake_at(self) -> None:
+        return None
 
     def snapshot(self) -> None:
         return None
+
+    def close(self) -> None:
+        pass
 
 
 def _items(reader: int, topic: str, messages: list[bytes], size: int) -> Iterator[Polled]:

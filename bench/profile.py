@@ -1,6 +1,7 @@
 """``python -m bench.profile``: where the CPU of the flow goes, by thread and by function.
 
-Runs the flow on OTLP messages of 8,000 series, to nothing, under py-spy. It shows
+Runs the flow on OTLP messages of 8,000 series, to nothing, under py-spy; with ``--topics`` with
+scoring, and to its topics. It shows
 
 - the CPU seconds of each kind of thread, from the kernel: those of librdkafka and Polars have
   no Python frames, so no Python profiler sees them;
@@ -30,7 +31,7 @@ from bench.case import Job
 from bench.load import Load
 from bench.run import Child, environment
 from bench.servers import servers
-from bench.topic import PREFIX, fill, remove_all
+from bench.topic import OUTPUTS, PREFIX, create, fill, remove_all
 
 _LOOK_SECONDS: Final = 0.1
 _HZ: Final = 100
@@ -43,10 +44,17 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=8_000_000)
     parser.add_argument("--series", type=int, default=8_000)
     parser.add_argument("--encoding", default="otlp_proto")
+    parser.add_argument("--interval", type=int, default=1, help="seconds between a series' points")
+    parser.add_argument("--topics", action="store_true", help="with scoring, to topics")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--raw", type=Path, metavar="FILE", help="keep py-spy's samples")
     options = parser.parse_args()
-    load = Load(options.series, options.points // options.series, encoding=options.encoding)
+    load = Load(
+        options.series,
+        options.points // options.series,
+        encoding=options.encoding,
+        interval=options.interval,
+    )
     topic = f"{PREFIX}profile"
     say = Console()
     with (
@@ -56,9 +64,13 @@ def main() -> None:
         fill(running.bootstrap, topic, load)
         samples = Path(place) / "samples"
         command = [_py_spy(), "record", "--rate", str(_HZ), "--format", "raw", "--function"]
+        create(running.bootstrap, *OUTPUTS.values())
+        env = environment(running.bootstrap, topic, load)
+        env["HEADRACE__SCORING__ENABLED"] = str(options.topics).lower()
+        outputs = "settings" if options.topics else "nothing"
         child = Child(
-            Job("flow", workers=options.workers),
-            environment(running.bootstrap, topic, load),
+            Job("flow", workers=options.workers, outputs=outputs),
+            env,
             [*command, "--output", str(samples), "--"],
         )
         try:

@@ -21,7 +21,7 @@ from bench.load import Load
 from bench.servers import BOOTSTRAP
 from bench.snapshots import StoreWatch
 from bench.topic import OUTPUTS, PREFIX
-from flows.demo.process import LOCALHOST, free_port
+from tests.backends.process import LOCALHOST, free_port
 
 __all__ = ["Child", "FailedError", "Measured", "environment", "measure", "run_all"]
 
@@ -234,6 +234,10 @@ def run_all(
         decoded, late = (sum(int(r[name]) for r in reports) for name in ("decoded", "late"))
         if decoded != points or late:
             raise FailedError(f"{decoded:,} of {points:,} points came, {late:,} were refused")
+    if jobs[0].work == "storage":
+        points = sum(int(report["stored"]) for report in reports)
+        if not points:
+            raise FailedError("no rollup was stored: a flow to topics comes first")
     return _together(reports, points, started, ready, store)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from pydantic import SecretStr
 from rich.console import Console
 
-from flows.demo.kafka import KafkaServer
-from flows.demo.process import ServerError
-from flows.settings import InfluxDB
+from flows.settings import InfluxDBSection
 from sinks.influxdb_setup import ensure
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
+from tests.backends.kafka import KafkaServer
+from tests.backends.process import ServerError
 
 __all__ = ["BOOTSTRAP", "Servers", "influxdb_settings", "servers"]
 
@@ -24,7 +24,7 @@ BOOTSTRAP = "HEADRACE__KAFKA__BOOTSTRAP_SERVERS"
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where they are; InfluxDB is None if it can't be had."""
+    """Where they are; InfluxDBSection is None if it can't be had."""
 
     bootstrap: str
     influxdb: InfluxdbAccess | None
@@ -32,7 +32,7 @@ class Servers:
 
 @contextmanager
 def servers(directory: Path, say: Console, *, influxdb: bool) -> Iterator[Servers]:
-    """Start a broker, unless the environment names one, and InfluxDB if it is needed."""
+    """Start a broker, unless the environment names one, and InfluxDBSection if it is needed."""
     with ExitStack() as stack:
         bootstrap = os.environ.get(BOOTSTRAP)
         if bootstrap is None:
@@ -44,14 +44,14 @@ def servers(directory: Path, say: Console, *, influxdb: bool) -> Iterator[Server
                 server = InfluxdbServer(directory / "influxdb", progress=say.print)
                 access = stack.enter_context(server).access
             except ServerError as error:
-                say.print(f"without InfluxDB: {str(error).splitlines()[0]}")
+                say.print(f"without InfluxDBSection: {str(error).splitlines()[0]}")
         yield Servers(bootstrap, access)
 
 
 def influxdb_settings(access: InfluxdbAccess, name: str, windows: Sequence[int]) -> dict[str, str]:
     """Make a bucket for each window (nanoseconds), and return the settings of the sink."""
     bucket = f"{name}_{{window}}"
-    settings = InfluxDB(
+    settings = InfluxDBSection(
         url=access.url, org=access.org, token=SecretStr(access.token), bucket=bucket
     )
     ensure(settings, windows)

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from pydantic import SecretStr
 
-from flows.settings import InfluxDB as Settings
-from operators.frames import QUANTILES, SCORES
+from flows.settings import InfluxDBSection as Settings
+from operators.contracts.frames import QUANTILES, SCORES
 from sinks.influxdb import InfluxDB
 from sinks.influxdb_setup import ensure
 from sinks.line_protocol import LineProtocol

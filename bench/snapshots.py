@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bytewax.inputs import StatefulSourcePartition
-from bytewax.operators import StatefulBatchLogic, StatefulLogic
+from operators.contracts.engine import KeyedLogic, Reader
 
 __all__ = ["SnapshotTimes", "StoreWatch", "offsets_read"]
 
@@ -27,9 +26,9 @@ class SnapshotTimes:
 
     def watch(self) -> None:
         """Begin; the flow has been built, so all classes are known."""
-        for base in (StatefulBatchLogic, StatefulLogic, StatefulSourcePartition):
+        for base in (KeyedLogic, Reader):
             for kind in _kinds(base):
-                if "snapshot" in vars(kind) and not kind.__module__.startswith("bytewax."):
+                if "snapshot" in vars(kind):
                     kind.snapshot = self._timed(kind.__name__, kind.snapshot)
 
     def report(self) -> dict[str, dict[str, float]]:

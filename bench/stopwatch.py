@@ -9,8 +9,8 @@ import time
 
 import psutil
 
-from flows.serving.readings import total
-from operators.monitoring import MESSAGES
+from flows.process.readings import total
+from operators.contracts.monitoring import MESSAGES
 
 __all__ = ["Stopwatch", "cpu_seconds", "peak_mb"]
 

@@ -10,7 +10,7 @@ from confluent_kafka.admin import NewTopic
 
 from bench.load import Load
 from flows.settings import Kafka
-from operators.kafka import admin_client
+from operators.kafka.clients import admin_client
 
 __all__ = ["OUTPUTS", "PARTITIONS", "PREFIX", "create", "fill", "producer", "remove_all", "write"]
 
@@ -18,8 +18,11 @@ PREFIX: Final = f"bench.{os.getpid()}."
 """What the names of a run's topics begin with."""
 OUTPUTS: Final = {
     role: f"{PREFIX}{role.replace('_', '-')}"
-    for role in ("rollups", "alerts", "dead_letter", "late", "status")
-}
+    for role in (
+        "rollups", "anomalies", "alerts", "notifications", "incidents", "dead_letter", "late",
+        "status",
+    )
+}  # fmt: skip
 """The topics that a measured flow writes to, by their names in the settings."""
 PARTITIONS: Final = 4
 _COMPRESSION: Final = {"otlp_proto": "lz4", "influx": "none", "prometheus_json": "none"}

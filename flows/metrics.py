@@ -1,10 +1,13 @@
 """The flow ``metrics``: raw metrics from Kafka to rollups, scores, anomalies and alert events.
 
-    raw metrics ─► decode ──────────► windows ─► scoring ─► rollups: InfluxDB, lake, rollups topic
-                     ├─► admission ─────┘ │         ├─────► anomalies: Elasticsearch
-                     │       └────────────│─────────┴─────► alert events: alerts topic, Elasticsearch
+    raw metrics ─► decode ──────────► windows ─► scoring ─► rollups topic
+                     ├─► admission ─────┘ │         ├─────► anomalies topic
+                     │       └────────────│─────────┴─────► alerts topic
                      │                    └─ late ────────► late topic
+                     ├─ what rules select ────────────────► samples topic
                      └─ rejected ─────────────────────────► dead-letter topic
+
+It writes to Kafka alone: flow ``storage`` carries on to databases and files what is on the topics.
 
 Run it with ``python -m bytewax.run flows.metrics``; add ``-w 2`` for two workers, and
 ``-r DIR -s 5 -b 0`` to survive a crash without a gap.
@@ -12,71 +15,75 @@ Run it with ``python -m bytewax.run flows.metrics``; add ``-w 2`` for two worker
 
 from __future__ import annotations
 
+from typing import Final
+
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 
-from flows.inputs import kafka_source, metrics_decoding
+from flows.inputs import kafka_source, metrics_decoding, metrics_tap
 from flows.outputs import Outputs
-from flows.serving import serve
+from flows.process import serve
+from flows.rollups import rolled_up
+from flows.rule_faults import refused_rules
 from flows.settings import Settings
-from operators.admission import Admitted, Refused, admission
-from operators.cardinality import Named
-from operators.decoding import Rejected, ShardBatch
-from operators.events import Events
-from operators.low_water import LowWater
-from operators.routing import only
-from operators.scoring import Scored, scoring
-from operators.warm_up import compile_kernels
-from operators.windows import Closed, Late, windows
+from flows.warm_up import compile_kernels
+from operators.bytewax import only, read
+from operators.contracts.items import Events, Rejected, ShadowEvents, Tapped, Timed
+from operators.kafka.gaps import lost_events
+from operators.kafka.low_water import LowWater
+from operators.series.clock_alerts import clock_alerts
 
 __all__ = ["build"]
 
 NAME = "metrics"
+HISTORY: Final = 300_000_000_000
+"""Nanoseconds of input before an open window that a start without its recovery store reads at least,
+so that counters that are written every few minutes have a point to rise from."""
 
 
 def build(settings: Settings, outputs: Outputs) -> Dataflow:
     """Return the dataflow."""
-    compile_kernels({entry.encoding for entry in settings.inputs}, settings.enrichment)
-    flow = Dataflow(NAME)
-    low_water = LowWater()
-    polled = op.input("kafka", flow, kafka_source(settings, NAME, low_water=low_water))
-    decoded = op.flat_map("decode", polled, metrics_decoding(settings, low_water))
-
-    named = op.key_on("tenants", op.filter_map("named", decoded, only(Named)), tenant_of)
-    limits, evict_after = settings.limits, settings.rollups.evict_after
-    answers = op.key_rm("answers", admission("admission", named, limits, evict_after))
-    verdicts: Stream[Admitted | Refused] = op.filter_map(
-        "verdicts", answers, only(Admitted, Refused)
+    compile_kernels(
+        {entry.encoding for entry in settings.inputs_of("metrics")}, settings.enrichment
     )
+    flow = Dataflow(NAME)
+    rollups = settings.rollups
+    low_water = LowWater(rollups.windows[-1], max(rollups.counter_horizon, HISTORY))
+    polled = read("kafka", flow, kafka_source(settings, NAME, low_water=low_water))
+    tap = metrics_tap(settings)
+    decoded = op.flat_map("decode", polled, metrics_decoding(settings, low_water, tap))
 
-    batches = op.filter_map("batches", decoded, only(ShardBatch))
-    shards = op.key_on("shards", op.merge("to_shards", batches, verdicts), shard_of)
-    windowed = windows("windows", shards, settings.rollups, settings.kafka.readers, low_water)
-
-    closed = op.filter_map_value("closed", windowed, only(Closed))
-    scored = op.key_rm("scored", scoring("scoring", closed, settings.scoring, settings.judged))
-
-    outputs.rollups(op.filter_map("rollups", scored, only(Scored)))
-    events = op.merge("all_events", scored, answers)
-    outputs.alerts(op.filter_map("events", events, only(Events)))
-    outputs.late(op.filter_map("late", op.key_rm("refused", windowed), only(Late)))
+    events, late = rolled_up(
+        settings,
+        outputs,
+        decoded,
+        low_water,
+        rollups,
+        settings.kafka.readers,
+        rollups.idle_timeout,
+        silences=True,
+    )
+    outputs.late(late)
+    if tap is not None:
+        outputs.samples(op.filter_map("tapped", decoded, only(Tapped)))
+    timed = op.key_on("partitions", op.filter_map("timed", decoded, only(Timed)), place_of)
+    clocks = op.key_rm("clocks", clock_alerts("clock_alerts", timed, settings.limits.severity))
+    losses = op.filter_map("losses", polled, lost_events)
+    every: Stream[Events | ShadowEvents] = op.merge("all_events", events, losses, clocks)
+    outputs.alerts(op.filter_map("events", every, only(Events, ShadowEvents)))
     outputs.dead_letters(op.filter_map("rejected", decoded, only(Rejected)))
     return flow
 
 
-def shard_of(item: ShardBatch | Admitted | Refused) -> str:
-    """Return the key of the shard that an item is for."""
-    return str(item.shard)
-
-
-def tenant_of(item: Named) -> str:
-    """Return the tenant that names are of."""
-    return item.tenant
+def place_of(item: Timed) -> str:
+    """Return the partition that a report is of."""
+    return item.place
 
 
 def __getattr__(name: str) -> Dataflow:
     """Make the flow when the Bytewax runner asks for it, not when this module is imported."""
     if name == "flow":
         settings = serve(NAME)
-        return build(settings, Outputs(settings, NAME))
+        with refused_rules():
+            return build(settings, Outputs(settings, NAME))
     raise AttributeError(name)

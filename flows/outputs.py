@@ -1,92 +1,163 @@
-"""Where the frames of a flow go, made from the settings. To add a sink: write its file, and a line.
+"""Where the frames of a flow go: topics, and nothing else. Flow ``storage`` carries them on.
 
-Every sink waits for its backend, and what a backend refuses for good goes to the dead-letter
-topic.
+Every writer waits for the brokers, and what they refuse for good goes to the dead-letter topic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import bytewax.operators as op
-from bytewax.dataflow import Stream
+import polars as pl
 
 from flows.settings import Settings
-from operators.decoding import Rejected
-from operators.events import Events
-from operators.late import late_messages
-from operators.scoring import Scored
-from operators.windows import Late
-from sinks.base import Destination, Sink
+from operators.bytewax import KeyedStream, Stream, op, write
+from operators.contracts.batch_form import (
+    LOG_BATCHES,
+    ROLLUP_BATCHES,
+    SAMPLE_BATCHES,
+    SPAN_BATCHES,
+    BatchForm,
+)
+from operators.contracts.items import (
+    Events,
+    Grouped,
+    Kept,
+    Late,
+    Recorded,
+    Rejected,
+    Scored,
+    ShadowEvents,
+    Tapped,
+)
+from operators.notifying.incidents import IncidentChange
+from operators.notifying.journal import Record, messages_of
+from operators.windows.late import late_messages
+from sinks.base import Sink
 from sinks.dead_letter import DeadLetter
-from sinks.documents import alert_documents, anomaly_documents
-from sinks.elasticsearch import Elasticsearch
-from sinks.influxdb import InfluxDB
-from sinks.kafka import KafkaDestination, alert_messages, rollup_messages
-from sinks.lake import Lake
+from sinks.kafka import KafkaDestination, alert_messages, batch_messages
+from sinks.log_messages import count_messages, exception_messages, template_messages
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "dead_letter"]
+
+Sharded = tuple[int, pl.DataFrame]
+"""A frame, and the shard that it is of."""
 
 
 class Outputs:
-    """Connects the streams of ``flow`` to the sinks that the settings name."""
+    """Connects the streams of ``flow`` to the topics that the settings name."""
 
     def __init__(self, settings: Settings, flow: str) -> None:
         self._settings = settings
         self._flow = flow
         self._topics = settings.topics
 
-    def rollups(self, scored: Stream[Scored]) -> None:
-        """Write rollups to every database, to the rollups topic, and the anomalous as documents."""
-        sinks = self._settings.sinks
-        frames = op.map("scores", scored, lambda item: item.frame)
-        if (influxdb := sinks.influxdb) is not None:
-            op.output("influxdb", frames, self._sink(lambda: InfluxDB(influxdb)))
-        if (lake := sinks.lake) is not None:
-            op.output("lake", frames, self._sink(lambda: Lake(lake)))
-        topic = self._topics.rollups
-        messages = op.map("rollup_messages", frames, lambda frame: rollup_messages(frame, topic))
-        op.output("rollups_topic", messages, self._kafka())
-        if (elastic := sinks.elasticsearch) is not None:
-            namespace = elastic.namespace
-            documents = op.map(
-                "anomalies", frames, lambda frame: anomaly_documents(frame, namespace)
-            )
-            op.output("elasticsearch_anomalies", documents, self._elasticsearch())
+    def rollups(self, scored: KeyedStream[Scored]) -> None:
+        """Write rollups to their topic, by shard, and the anomalous ones to theirs as well."""
+        frames = op.map("scores", scored, _of_shard)
+        write("rollups_topic", frames, self._batches(self._topics.rollups))
+        anomalous = op.filter_map("anomalous", frames, _anomalous)
+        write("anomalies_topic", anomalous, self._batches(self._topics.anomalies))
 
-    def alerts(self, events: Stream[Events]) -> None:
-        """Write alert events to the alerts topic, and as documents."""
-        frames = op.map("alert_events", events, lambda item: item.frame)
-        topic = self._topics.alerts
-        messages = op.map("alert_messages", frames, lambda frame: alert_messages(frame, topic))
-        op.output("alerts_topic", messages, self._kafka())
-        if (elastic := self._settings.sinks.elasticsearch) is not None:
-            namespace = elastic.namespace
-            documents = op.map("alerts", frames, lambda frame: alert_documents(frame, namespace))
-            op.output("elasticsearch_alerts", documents, self._elasticsearch())
+    def alerts(self, events: Stream[Events | ShadowEvents]) -> None:
+        """Write alert events to the alerts topic, and those of a model in shadow to their own."""
+        topics = {Events: self._topics.alerts, ShadowEvents: self._topics.shadow}
+        messages = op.map(
+            "alert_messages", events, lambda item: alert_messages(item.frame, topics[type(item)])
+        )
+        write("alerts_topic", messages, self._sink())
+
+    def samples(self, tapped: Stream[Tapped]) -> None:
+        """Write what rules select, all of a partition to one partition."""
+        frames = op.map("samples", tapped, lambda item: (item.spread, item.frame))
+        write("samples_topic", frames, self._batches(self._topics.samples, SAMPLE_BATCHES))
+
+    def recorded(self, recorded: Stream[Recorded]) -> None:
+        """Write what recording rules gave as rollups, by shard."""
+        frames = op.map("recorded_rollups", recorded, lambda item: (item.shard, item.frame))
+        write("recorded_topic", frames, self._batches(self._topics.rollups))
+
+    def logs(self, grouped: Stream[Grouped]) -> None:
+        """Write records, changes of templates, counts and exceptions, each to its topic."""
+        topics = self._topics
+        records = op.map("log_records", grouped, lambda item: (item.shard, item.records))
+        write("logs_topic", records, self._batches(topics.logs, LOG_BATCHES))
+        changes = op.map(
+            "template_messages",
+            grouped,
+            lambda item: template_messages(item.templates, topics.templates),
+        )
+        write("templates_topic", changes, self._sink())
+        counts = op.map(
+            "count_messages", grouped, lambda item: count_messages(item.counts, topics.log_counts)
+        )
+        write("log_counts_topic", counts, self._sink())
+        exceptions = op.map(
+            "exception_messages",
+            grouped,
+            lambda item: exception_messages(item.exceptions, topics.exceptions),
+        )
+        write("exceptions_topic", exceptions, self._sink())
+
+    def spans(self, kept: Stream[Kept]) -> None:
+        """Write spans that are kept to their topic, by shard."""
+        frames = op.map("kept_spans", kept, lambda item: (item.shard, item.spans))
+        write("spans_topic", frames, self._batches(self._topics.spans, SPAN_BATCHES))
 
     def late(self, late: Stream[Late]) -> None:
         """Keep what was refused for its time."""
         topic = self._topics.late
         messages = op.map("late_messages", late, lambda item: late_messages(item.frame, topic))
-        op.output("late_topic", messages, self._kafka())
+        write("late_topic", messages, self._sink())
+
+    def notifications(self, records: Stream[Record]) -> None:
+        """Write what came of notifications to their topic."""
+        topic = self._topics.notifications
+        messages = op.map(
+            "notification_messages", records, lambda record: messages_of(record, topic)
+        )
+        write("notifications_topic", messages, self._sink())
+
+    def incidents(self, changes: Stream[IncidentChange]) -> None:
+        """Write incidents to their topic, whenever one changes."""
+        topic = self._topics.incidents
+        messages = op.map("incident_messages", changes, lambda change: change.message(topic))
+        write("incidents_topic", messages, self._sink())
 
     def dead_letters(self, rejected: Stream[Rejected]) -> None:
         """Keep what can't be decoded."""
         frames = op.map("rejects", rejected, lambda item: item.frame)
-        op.output("dead_letter_topic", frames, Sink(self._dead_letter))
+        write("dead_letter_topic", frames, lambda: Sink(dead_letter(self._settings, self._flow)))
 
-    def _sink(self, connect: Callable[[], Destination]) -> Sink:
-        return Sink(connect, self._dead_letter)
+    def _sink(self) -> Callable[[], Sink[pl.DataFrame]]:
+        settings, flow = self._settings, self._flow
+        return lambda: Sink(KafkaDestination(settings.kafka), dead_letter(settings, flow))
 
-    def _kafka(self) -> Sink:
-        return self._sink(lambda: KafkaDestination(self._settings.kafka))
+    def _batches(self, topic: str, form: BatchForm = ROLLUP_BATCHES) -> Callable[[], Sink[Sharded]]:
+        settings, flow = self._settings, self._flow
+        groups = settings.topics.partitions
 
-    def _elasticsearch(self) -> Sink:
-        settings = self._settings.sinks.elasticsearch
-        if settings is None:
-            raise ValueError("sinks.elasticsearch is not in the settings")
-        return self._sink(lambda: Elasticsearch(settings))
+        def gather(items: list[Sharded]) -> pl.DataFrame | None:
+            return batch_messages(items, form, topic, groups)
 
-    def _dead_letter(self) -> DeadLetter:
-        return DeadLetter(self._settings.kafka, self._topics.dead_letter, self._flow)
+        def connect() -> Sink[Sharded]:
+            destination = KafkaDestination(settings.kafka, compressed=True)
+            return Sink(destination, dead_letter(settings, flow), gather=gather)
+
+        return connect
+
+
+def dead_letter(settings: Settings, flow: str) -> DeadLetter:
+    """Return where what ``flow`` can't use is kept."""
+    return DeadLetter(settings.kafka, settings.topics.dead_letter, flow)
+
+
+def _of_shard(item: tuple[str, Scored]) -> Sharded:
+    return int(item[0]), item[1].frame
+
+
+def _anomalous(item: Sharded) -> Sharded | None:
+    shard, frame = item
+    score = frame["score"]
+    if score.null_count() == len(score) or not (score >= 1).any():
+        return None
+    return shard, frame.filter(score >= 1)

@@ -1,14 +1,10 @@
-"""Detectors: one file each. To add one: write its file, and a line in this table."""
+"""Detectors: one file each. To add one: write its file, and a line in the table of ``named``."""
 
-from __future__ import annotations
+import numba
 
-from collections.abc import Mapping
-from typing import Final
-
-from models.base import Detector
-from models.robust_ewma import RobustEwma
-
-__all__ = ["DETECTORS"]
-
-DETECTORS: Final[Mapping[str, type[Detector]]] = {"robust_ewma": RobustEwma}
-"""Detector by name, as ``scoring.detector`` gives it."""
+# Compiled loops of several files are kept by the stamp of all of them, see the named module. It is
+# named, not imported: Numba asks for it when it has compiled something.
+numba.config.CACHE_LOCATOR_CLASSES = ",".join(  # type: ignore[attr-defined]
+    f"operators.columns.kernel_cache.{name}"
+    for name in ("InGivenDirectory", "BesideSources", "OfUser")
+)

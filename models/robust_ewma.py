@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 import numpy as np
+import polars as pl
 from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from models.base import Bank, Detector, Judgement
+from models.base import Bank, Detector, Judgement, State
 
-__all__ = ["RobustEwma", "RobustEwmaBank"]
+__all__ = ["LEAST", "Numbers", "RobustEwma", "RobustEwmaBank", "judge_by_band", "learn_clipped"]
 
 _TRUSTED: Final = 8
 """Values after which the band means something."""
-_LEAST: Final = 1e-12
+LEAST: Final = 1e-12
 """Least standard deviation, so that a series that is always zero has a band at all."""
-_FRESH: Final = (0.0, 0.0, 0.0, _LEAST)
+_CAP: Final = 20.0
+"""Largest score: beyond, only the deviation of a quiet series is told."""
+_HUGE: Final = 1e30
+_FRESH: Final = (0.0, 0.0, 0.0, LEAST)
 """Mean, variance, number of values and deviation before any value."""
 
 Numbers = tuple[float, float, float, float]
@@ -26,12 +30,13 @@ Numbers = tuple[float, float, float, float]
 # The recurrences stand here once: the detector runs them in Python, its bank compiled.
 
 
-def _judge(mean: float, deviation: float, value: float, width: float) -> Numbers:
+def judge_by_band(mean: float, deviation: float, value: float, width: float) -> Numbers:
+    """Return the score of a value, what is expected, and the band, so many deviations wide."""
     half = width * deviation
-    return abs(value - mean) / half, mean, mean - half, mean + half
+    return min(abs(value - mean) / half, _CAP), mean, mean - half, mean + half
 
 
-def _learn(
+def learn_clipped(
     mean: float,
     variance: float,
     seen: float,
@@ -41,9 +46,11 @@ def _learn(
     clip: float,
     floor: float,
 ) -> Numbers:
+    """Return mean, variance, number and deviation after a value, of which little is learned if it is far."""
     seen += 1.0
-    if seen == 1.0:
-        mean = value
+    if seen == 1.0 or abs(mean) > _HUGE * (abs(value) + 1.0):
+        # The first, or what was learned came of a value that nothing measures: it begins anew.
+        mean, variance, seen = value, 0.0, 1.0
     else:
         step = value - mean
         weight = max(fading, 1.0 / seen)
@@ -56,10 +63,10 @@ def _learn(
 
 
 def _deviation(mean: float, variance: float, floor: float) -> float:
-    return max(sqrt(variance), floor * abs(mean), _LEAST)
+    return max(sqrt(variance), floor * abs(mean), LEAST)
 
 
-for _recurrence in (_judge, _learn, _deviation):
+for _recurrence in (judge_by_band, learn_clipped, _deviation):
     register_jitable(_recurrence)
 
 
@@ -77,12 +84,13 @@ def _judge_then_learn(
         row, value = rows[at], values[at]
         mean, variance = numbers[row, 0], numbers[row, 1]
         seen, deviation = numbers[row, 2], numbers[row, 3]
-        score, expected, lower, upper = _judge(mean, deviation, value, width)
+        score, expected, lower, upper = judge_by_band(mean, deviation, value, width)
         judgements[0, at] = score
         judgements[1, at] = expected
         judgements[2, at] = lower
         judgements[3, at] = upper
-        mean, variance, seen, deviation = _learn(
+        judgements[4, at] = 0.0
+        mean, variance, seen, deviation = learn_clipped(
             mean, variance, seen, deviation, value, fading, clip, floor
         )
         numbers[row, 0] = mean
@@ -136,8 +144,6 @@ class RobustEwma(Detector):
     variance", University of Cambridge, 2009.
     """
 
-    state_size: ClassVar[int] = 3
-
     def __init__(
         self, fading: float = 0.05, width: float = 5.0, clip: float = 2.0, floor: float = 0.02
     ) -> None:
@@ -147,23 +153,23 @@ class RobustEwma(Detector):
         self.floor = floor
         self._numbers = _FRESH
 
-    def judge(self, value: float) -> Judgement:
+    def judge(self, value: float, time: int = 0) -> Judgement:  # noqa: ARG002
         """Judge a value; its score is the distance from the mean in half widths of the band."""
         mean, _, _, deviation = self._numbers
-        return Judgement(*_judge(mean, deviation, value, self.width))
+        return Judgement(*judge_by_band(mean, deviation, value, self.width))
 
-    def learn(self, value: float) -> None:
+    def learn(self, value: float, time: int = 0) -> None:  # noqa: ARG002
         """Learn a value. At first it counts as in a plain mean, so that the start is forgotten."""
-        self._numbers = _learn(*self._numbers, value, self.fading, self.clip, self.floor)
+        self._numbers = learn_clipped(*self._numbers, value, self.fading, self.clip, self.floor)
 
     @property
     def state(self) -> tuple[float, ...]:
         """Mean, variance, and the number of values learned."""
         return self._numbers[:3]
 
-    def resume(self, state: tuple[float, ...]) -> Self:
+    def resume(self, state: State) -> Self:
         """Take up mean, variance and number."""
-        mean, variance, seen = state
+        mean, variance, seen = (float(number) for number in state)
         self._numbers = mean, variance, seen, _deviation(mean, variance, self.floor)
         return self
 
@@ -190,7 +196,10 @@ class RobustEwmaBank(Bank):
         self._numbers = np.concatenate([self._numbers, np.tile(_FRESH, (count, 1))])
 
     def judge_then_learn(
-        self, rows: NDArray[np.int32], values: NDArray[np.float64]
+        self,
+        rows: NDArray[np.int32],
+        values: NDArray[np.float64],
+        times: NDArray[np.int64],  # noqa: ARG002
     ) -> NDArray[np.float64]:
         """Judge and learn in one pass."""
         judgements = np.empty((len(Judgement._fields), len(values)))
@@ -199,6 +208,11 @@ class RobustEwmaBank(Bank):
             judgements,
         )  # fmt: skip
         return judgements
+
+    def put(self, rows: NDArray[np.intp], state: pl.Series) -> None:
+        """Set these rows to such means, variances and numbers."""
+        given = RobustEwmaBank(self._fading, self._width, self._clip, self._floor).resume(state)
+        self._numbers[rows] = given._numbers
 
     def forget(self, rows: NDArray[np.intp]) -> None:
         """Set these rows back."""
@@ -209,13 +223,13 @@ class RobustEwmaBank(Bank):
         self._numbers = self._numbers[rows]
 
     @property
-    def state(self) -> NDArray[np.float64]:
+    def state(self) -> pl.Series:
         """Mean, variance and number of values, a row each."""
-        return self._numbers[:, :3].copy()
+        return pl.Series("state", self._numbers[:, :3].copy(), pl.Array(pl.Float64, 3))
 
-    def resume(self, state: NDArray[np.float64]) -> Self:
+    def resume(self, state: pl.Series) -> Self:
         """Take up means, variances and numbers."""
         self._numbers = np.empty((len(state), len(_FRESH)))
-        self._numbers[:, :3] = state
+        self._numbers[:, :3] = state.to_numpy()
         _work_out_deviations_compiled(self._numbers, self._floor)
         return self

@@ -8,22 +8,32 @@ operator here does that with one backoff for all, and the flow waits (backpressu
 from __future__ import annotations
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import polars as pl
 import tenacity
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
-from operators.clock import Clock, SystemClock
-from operators.frames import REJECTS
-from operators.monitoring import DEAD_LETTERS, SINK_BLOCKED, SINK_RETRIES, SINK_ROWS, SINK_SECONDS
+from operators.contracts.clock import Clock, SystemClock
+from operators.contracts.engine import Writer
+from operators.contracts.frames import REJECTS
+from operators.contracts.monitoring import (
+    DEAD_LETTERS,
+    SINK_BLOCKED,
+    SINK_RETRIES,
+    SINK_ROWS,
+    SINK_SECONDS,
+)
 
-__all__ = ["Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "rejects"]
+__all__ = [
+    "Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "joined", "rejects",
+]  # fmt: skip
 
+Item = TypeVar("Item")
 _log = logging.getLogger(__name__)
 
 FIRST_WAIT: Final = 0.2
@@ -127,7 +137,9 @@ def cause(error: BaseException) -> str:
         nested = [reason, error.__cause__, error.__context__, *getattr(error, "errors", ())]
         inner = next((item for item in nested if isinstance(item, BaseException)), None)
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        # asyncio names the call that failed, and leaves to the number why it did.
+        unnamed = error.errno and error.strerror.startswith("Connect call failed")
+        return os.strerror(error.errno or 0) if unnamed else error.strerror
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
@@ -154,19 +166,41 @@ def _wait(attempt: tenacity.RetryCallState) -> float:
     return max(_BACKOFF(attempt), min(asked or 0.0, LONGEST_RETRY_AFTER))
 
 
-class _Partition(StatelessSinkPartition[pl.DataFrame]):
+def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
+    """Return the rows of all frames in one, None if there are none."""
+    filled = [frame for frame in frames if frame.height]
+    return pl.concat(filled) if len(filled) > 1 else filled[0] if filled else None
+
+
+class Sink(Writer[Item], Generic[Item]):
+    """Writes frames to a destination, and waits while that can't take them.
+
+    Args:
+        destination: takes the frames.
+        dead_letter: takes the rows that it refuses; without it a refused row stops the flow.
+        clock: waits between two tries.
+        gather: makes of the items of a write the frame to write, None for nothing; items that are
+            frames of the destination are joined.
+    """
+
     def __init__(
-        self, destination: Destination, dead_letter: Destination | None, clock: Clock
+        self,
+        destination: Destination,
+        dead_letter: Destination | None = None,
+        clock: Clock | None = None,
+        gather: Callable[[list[Any]], pl.DataFrame | None] = joined,
     ) -> None:
         self._destination = destination
+        self._gather = gather
         self._dead_letter = dead_letter
-        self._clock = clock
+        self._clock = clock or SystemClock()
+        self._blocked: set[str] = set()
 
-    def write_batch(self, items: list[pl.DataFrame]) -> None:
-        frames = [frame for frame in items if frame.height]
-        if not frames:
+    def write(self, items: list[Item]) -> None:
+        """Write all rows of the items, however often that has to be tried."""
+        frame = self._gather(items)
+        if frame is None:
             return
-        frame = pl.concat(frames) if len(frames) > 1 else frames[0]
         refused = self._persist(self._destination, frame)
         if refused is not None and refused.height:
             DEAD_LETTERS.labels(self._destination.name).inc(refused.height)
@@ -194,7 +228,7 @@ class _Partition(StatelessSinkPartition[pl.DataFrame]):
 
         def before_sleep(attempt: tenacity.RetryCallState) -> None:
             SINK_RETRIES.labels(name).inc()
-            SINK_BLOCKED.labels(name).set(1)
+            self._block(name)
             error = attempt.outcome.exception() if attempt.outcome else None
             wait = attempt.next_action.sleep if attempt.next_action else 0
             _log.warning("%s; waiting %.1f s, then trying again", error, wait)
@@ -208,36 +242,27 @@ class _Partition(StatelessSinkPartition[pl.DataFrame]):
         began = perf_counter()
         refused = retrying(destination.write, frame)
         SINK_SECONDS.labels(name).observe(perf_counter() - began)
-        SINK_BLOCKED.labels(name).set(0)
+        self._unblock(name)
         SINK_ROWS.labels(name).inc(frame.height - (refused.height if refused is not None else 0))
         return refused
 
+    # Several sinks share a name, as all that write to Kafka do. Each counts once while it waits, so
+    # that one that goes on does not hide another that waits still.
+
+    def _block(self, name: str) -> None:
+        if name not in self._blocked:
+            self._blocked.add(name)
+            SINK_BLOCKED.labels(name).inc()
+
+    def _unblock(self, name: str) -> None:
+        if name in self._blocked:
+            self._blocked.discard(name)
+            SINK_BLOCKED.labels(name).dec()
+
     def close(self) -> None:
+        """Close the connections."""
+        for name in list(self._blocked):
+            self._unblock(name)
         self._destination.close()
         if self._dead_letter is not None:
             self._dead_letter.close()
-
-
-class Sink(DynamicSink[pl.DataFrame]):
-    """A Bytewax sink of frames: on every worker, one destination made by ``connect``.
-
-    Args:
-        connect: makes the destination.
-        dead_letter: makes where refused rows go; without it a refused row stops the flow.
-        clock: waits between two tries.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Destination],
-        dead_letter: Callable[[], Destination] | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._connect = connect
-        self._dead_letter = dead_letter
-        self._clock = clock or SystemClock()
-
-    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Partition:
-        """Connect, on the worker that will write."""
-        dead_letter = self._dead_letter() if self._dead_letter else None
-        return _Partition(self._connect(), dead_letter, self._clock)

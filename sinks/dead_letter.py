@@ -28,10 +28,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from operators.frames import REJECTS
-from operators.kafka import KafkaSettings
+from operators.contracts.frames import REJECTS
+from operators.contracts.refusals import REFUSALS
+from operators.kafka.clients import KafkaSettings
 from sinks.base import Destination, Remainder
-from sinks.kafka_delivery import Delivery, Outgoing, is_too_large
+from sinks.kafka_delivery import KafkaDelivery, Outgoing, is_too_large
 
 __all__ = ["DeadLetter", "Envelope"]
 
@@ -115,13 +116,15 @@ class DeadLetter(Destination):
     def __init__(self, settings: KafkaSettings, topic: str, flow: str = "") -> None:
         self._topic = topic
         self._flow = flow
-        self._delivery = Delivery(settings)
+        self._delivery = KafkaDelivery(settings)
         self._remainder = Remainder()
         self._piece_bytes = _PIECE_BYTES
 
     def write(self, frame: pl.DataFrame) -> None:
         """Write a REJECTS frame, and wait until all of it is confirmed."""
         left = self._remainder.of(frame)
+        if left.height == frame.height:
+            _tell(frame)
         while left.height:
             messages = [
                 (row, message)
@@ -171,6 +174,16 @@ class DeadLetter(Destination):
         for number, piece in enumerate(pieces):
             headers = replace(envelope, piece=number, pieces=len(pieces)).headers()
             yield Outgoing(self._topic, key, piece, headers)
+
+
+def _tell(frame: pl.DataFrame) -> None:
+    """Say what was refused, a line a reason."""
+    newest = frame.group_by("origin", "topic", "reason", maintain_order=True).agg(
+        pl.col("partition", "offset").last(), pl.len().alias("count")
+    )
+    for row in newest.iter_rows(named=True):
+        place = f"{row['topic']} {row['partition']}:{row['offset']}" if row["topic"] else ""
+        REFUSALS.note(row["origin"], row["topic"], place, row["reason"], row["count"])
 
 
 def _identity(reject: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from operators.kafka import KafkaSettings, committed, consumer
+from operators.kafka.clients import KafkaSettings, bounds, committed, consumer
 from sinks.dead_letter import Envelope
 from sinks.kafka_delivery import explain, reason
 
@@ -133,7 +133,7 @@ def _ends(client: Consumer, topic: str) -> dict[int, int]:
     """Return the end of each partition that is not empty."""
     ends = {}
     for number in _partitions(client, topic):
-        low, high = client.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT)
+        low, high = bounds(client, TopicPartition(topic, number), _TIMEOUT)
         if high > low:
             ends[number] = high
     return ends

@@ -1,12 +1,18 @@
 """Elasticsearch: documents into data streams, by bulk requests.
 
-Every document is created under its own id, so what is there already answers 409 and is done.
-Elasticsearch compares ids within one backing index only: a replay across a rollover of the
-stream can write a document twice.
+Every document is created under its own id, so one that is there already answers 409. Then it is
+looked up: if it says the same it is done, else what is written now takes its place.
+
+Elasticsearch compares ids within one backing index only, so after a rollover it would create a
+document a second time. Where a write may be a repetition, after a start, after an answer that was
+not clear and after a rollover, ids are therefore looked up in the whole stream before anything is
+created. A rollover is seen by the names of the indices that were written to: what went to a new one
+is looked up afterwards, and what is there twice is removed.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +26,22 @@ from elasticsearch import ApiError
 from elasticsearch import Elasticsearch as Client
 from pydantic import SecretStr
 
-from operators.frames import DOCUMENTS
+from operators.contracts.clock import Clock, SystemClock
+from operators.contracts.frames import DOCUMENTS
 from sinks.base import Destination, Remainder, Unavailable, address, cause, rejects
+from sinks.known_documents import KnownDocuments
 
 __all__ = ["Elasticsearch", "ElasticsearchSettings", "connect", "unavailable"]
 
-_ANSWER: Final = ("errors", "items.*.status", "items.*.error", "items.*.failure_store")
+_ANSWER: Final = (
+    "errors", "items.*._index", "items.*.status", "items.*.error", "items.*.failure_store"
+)  # fmt: skip
+_log = logging.getLogger(__name__)
+
+_UNSURE_SECONDS: Final = 60.0
+"""After a start or an unclear answer, as long as what is written may have been written before."""
+_NEW_INDEX_SECONDS: Final = 300.0
+"""After a rollover, as long as what is written may be a repetition of what was before it."""
 _WAYS_OUT: Final = {
     401: "; set sinks.elasticsearch.api_key, or username and password",
     403: "; the credentials of sinks.elasticsearch may not do this: give them the privilege",
@@ -64,21 +80,29 @@ class Elasticsearch(Destination):
     """Writes DOCUMENTS frames. The payload of what it refuses is the document, with its place."""
 
     name = "elasticsearch"
+    data_streams = True
+    """Whether it writes into data streams; else into indices, made as they are needed."""
 
-    def __init__(self, settings: ElasticsearchSettings) -> None:
+    def __init__(self, settings: ElasticsearchSettings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._client = connect(settings)
+        self._known = KnownDocuments(self._client)
         self._remainder = Remainder()
+        self._may_look = True
+        self._clock = clock or SystemClock()
+        self._unsure_until = self._clock.monotonic() + _UNSURE_SECONDS
+        self._written_to: dict[str, str] = {}  # by stream, the index that it wrote to last
 
     def write(self, frame: pl.DataFrame) -> pl.DataFrame | None:
         """Write a DOCUMENTS frame, one bulk request after the other."""
         left = _Left()
-        for batch in self._batches(self._remainder.of(frame)):
+        for batch in self._batches(_last_of_each(self._remainder.of(frame))):
             if left.trouble is None:
-                self._send(batch, left)
+                self._send_unknown(batch, left)
             else:
                 left.waiting.append(batch)
         if left.trouble is not None:
+            self._unsure_until = self._clock.monotonic() + _UNSURE_SECONDS
             # What is refused must come again as well: only a write that ends can say so.
             self._remainder.keep(frame, pl.concat([*left.waiting, *left.refused]))
             raise left.trouble
@@ -103,11 +127,23 @@ class Elasticsearch(Destination):
         batch = (sizes.cum_sum() - sizes) // self._settings.batch_bytes
         return frame.with_columns(batch=batch).partition_by("batch", include_key=False)
 
+    def _send_unknown(self, batch: pl.DataFrame, left: _Left) -> None:
+        """Send a batch; first, where it may be a repetition, leave out what is there already."""
+        if self._clock.monotonic() >= self._unsure_until:
+            self._send(batch, left)
+            return
+        there = self._bring_up_to_date(batch, left)
+        rest = batch.filter(~pl.Series(there, dtype=pl.Boolean))
+        if rest.height and left.trouble is None:
+            self._send(rest, left)
+
     def _send(self, batch: pl.DataFrame, left: _Left) -> None:
         """Send a batch, and note which of its documents were not written."""
         try:
             answer = self._client.bulk(
-                operations=cast(Any, _body(batch)), require_data_stream=True, filter_path=_ANSWER
+                operations=cast(Any, _body(batch)),
+                filter_path=_ANSWER,
+                require_data_stream=self.data_streams or None,
             )
         except (ApiError, TransportError) as error:
             if isinstance(error, ApiError) and error.meta.status == 413:
@@ -124,17 +160,10 @@ class Elasticsearch(Destination):
                 "answer was cut, or what answers there is no Elasticsearch"
             )
             return
-        bad: list[int] = []
-        waiting: list[int] = []
-        # A look at each outcome: little beside what client and server did for each.
-        for row, outcome in enumerate(outcomes):
-            status = outcome["status"]
-            if status == 409 or (status < 300 and "failure_store" not in outcome):
-                continue
-            if status in _WAYS_OUT or status == 429 or status >= 500:
-                waiting.append(row)
-            else:
-                bad.append(row)
+        bad, waiting, twice = self._sorted(batch["stream"].to_list(), outcomes)
+        if twice:
+            self._bring_up_to_date(batch[twice], left)
+            self._note_indices(batch["stream"].to_list(), outcomes)
         if bad:
             left.refused.append(batch[bad])
             left.reasons += [_reason(outcomes[row]) for row in bad]
@@ -143,6 +172,63 @@ class Elasticsearch(Destination):
             first = outcomes[waiting[0]]
             way_out = _WAYS_OUT.get(first["status"], "")
             left.trouble = Unavailable(f"{_place(self._settings)}: {_reason(first)}{way_out}")
+
+    def _sorted(
+        self, streams: Sequence[str], outcomes: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Return the rows that are refused for good, those that have to wait, and those to look up."""
+        bad: list[int] = []
+        waiting: list[int] = []
+        twice: list[int] = []
+        # A look at each outcome: little beside what client and server did for each.
+        for row, outcome in enumerate(outcomes):
+            status = outcome["status"]
+            if status < 300 and "failure_store" not in outcome:
+                if outcome.get("_index") != self._written_to.get(streams[row]):
+                    twice.append(row)
+            elif status == 409:
+                twice.append(row)
+            elif status in _WAYS_OUT or status == 429 or status >= 500:
+                waiting.append(row)
+            else:
+                bad.append(row)
+        return bad, waiting, twice
+
+    def _note_indices(self, streams: Sequence[str], outcomes: Sequence[Mapping[str, Any]]) -> None:
+        """Remember which index each stream writes to; a new one is doubted for a while."""
+        for stream, outcome in zip(streams, outcomes, strict=True):
+            index = outcome.get("_index", "")
+            if outcome["status"] >= 300 or self._written_to.get(stream) == index:
+                continue
+            if stream in self._written_to:
+                until = self._clock.monotonic() + _NEW_INDEX_SECONDS
+                self._unsure_until = max(self._unsure_until, until)
+            self._written_to[stream] = index
+
+    def _bring_up_to_date(self, batch: pl.DataFrame, left: _Left) -> list[bool]:
+        """Look at what is there already, replace what says something else; say which are there."""
+        nothing = [False] * batch.height
+        if not self._may_look:
+            return nothing
+        try:
+            there = self._known.look_up(batch)
+            refused = self._known.replace(batch, there)
+        except (ApiError, TransportError) as error:
+            if isinstance(error, ApiError) and error.meta.status == 403:
+                self._may_look = False
+                _log.warning(
+                    "%s: the credentials may create documents and not look at them, so after a crash "
+                    "one may stay as it was, or be there twice: give them read, maintenance and index",
+                    _place(self._settings),
+                )
+                return nothing
+            left.waiting.append(batch)
+            left.trouble = unavailable(self._settings, error)
+            return nothing
+        if refused:
+            left.refused.append(batch[list(refused)])
+            left.reasons += refused.values()
+        return there
 
     def _send_smaller(self, batch: pl.DataFrame, left: _Left) -> None:
         """Send the halves of a batch that was too large for one request."""
@@ -166,6 +252,13 @@ class Elasticsearch(Destination):
         ]
         payloads = [orjson.dumps(row) for row in documents.iter_rows(named=True)]
         return rejects(self.name, named, payloads)
+
+
+def _last_of_each(frame: pl.DataFrame) -> pl.DataFrame:
+    """Leave the last of several documents of the same id: a bulk request would take the first."""
+    if frame.select(pl.struct("stream", "id").n_unique()).item() == frame.height:
+        return frame
+    return frame.unique(["stream", "id"], keep="last", maintain_order=True)
 
 
 def _body(batch: pl.DataFrame) -> bytes:

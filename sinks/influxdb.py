@@ -30,10 +30,11 @@ from isal import igzip
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
-from operators.durations import format_duration
+from operators.contracts.durations import format_duration
 from sinks.base import Destination, Remainder, Unavailable, address, cause, rejects
 from sinks.line_protocol import LineProtocol
 from sinks.rollup_json import decode_rollups, encode_rollups
+from sinks.versions import best_only
 
 __all__ = ["InfluxDB", "InfluxDBSettings", "bucket_name", "connect", "unavailable"]
 
@@ -92,8 +93,8 @@ class InfluxDB(Destination):
         self._senders = ThreadPoolExecutor(settings.requests, "influxdb")
 
     def write(self, frame: pl.DataFrame) -> pl.DataFrame | None:
-        """Write a SCORES frame, a few requests at a time."""
-        batches = self._batches(_newest(self._remainder.of(frame)))
+        """Write a SCORES frame, a few requests at a time, which have no order among themselves."""
+        batches = self._batches(best_only(self._remainder.of(frame)))
         failed = Event()
         sent = [self._senders.submit(self._send_unless, failed, batch) for batch in batches]
         refused: list[pl.DataFrame] = []
@@ -190,13 +191,6 @@ class InfluxDB(Destination):
         if "retention" in refusal and not batch.rows["window_start"].is_sorted():
             batch = batch.by_time()  # then what is too old is in few halves
         return [frame for half in batch.halves() for frame in self._send(half)]
-
-
-def _newest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Leave the last revision of each point: requests at the same time have no order."""
-    if not rows["revision"].max():
-        return rows
-    return rows.sort("revision").unique(["series", "window", "window_start"], keep="last")
 
 
 def _refusal(error: Exception) -> str | None:

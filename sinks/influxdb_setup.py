@@ -11,7 +11,7 @@ from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
-from operators.durations import format_duration
+from operators.contracts.durations import format_duration
 from sinks.influxdb import InfluxDBSettings, bucket_name, connect, unavailable
 
 __all__ = ["check", "ensure"]

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from operators.kafka import KafkaSettings, producer
+from operators.kafka.clients import KafkaSettings, producer
 from sinks.base import Unavailable
 
-__all__ = ["Delivery", "Outgoing", "explain", "is_refusal", "is_too_large", "reason"]
+__all__ = ["KafkaDelivery", "Outgoing", "explain", "is_refusal", "is_too_large", "reason"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +42,20 @@ class Outgoing(NamedTuple):
     partition: int = -1
 
 
-class Delivery:
+class KafkaDelivery:
     """A producer that returns when the brokers have confirmed, or given up on, every message.
 
     How long that may take is librdkafka's `message.timeout.ms`.
+
+    Args:
+        settings: the brokers.
+        defaults: options of librdkafka, unless `kafka.options` has them.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, defaults: Mapping[str, str] | None = None) -> None:
         self._settings = settings
+        self._defaults = defaults or {}
+        self._partitions: dict[str, int] = {}
         self._producer: Producer | None = None
 
     def send(self, messages: Iterable[Outgoing]) -> list[KafkaError | None]:
@@ -66,10 +72,29 @@ class Delivery:
         """Let the connections go; everything is confirmed already."""
         self._producer = None
 
-    def _send(self, messages: list[Outgoing]) -> list[KafkaError | None]:
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has, as it was first told.
+
+        Raises:
+            Unavailable: the brokers do not say.
+        """
+        if topic not in self._partitions:
+            try:
+                found = self._client().list_topics(topic, timeout=_METADATA_SECONDS).topics[topic]
+            except KafkaException as failure:
+                raise explain(self._settings, topic, reason(failure)) from None
+            if found.error is not None:
+                raise explain(self._settings, topic, found.error)
+            self._partitions[topic] = len(found.partitions)
+        return self._partitions[topic]
+
+    def _client(self) -> Producer:
         if self._producer is None:
-            self._producer = producer(self._settings)
-        client = self._producer
+            self._producer = producer(self._settings, self._defaults)
+        return self._producer
+
+    def _send(self, messages: list[Outgoing]) -> list[KafkaError | None]:
+        client = self._client()
         outcomes: list[KafkaError | None] = [_UNDECIDED] * len(messages)
 
         def note(row: int, error: KafkaError | None, _message: Message) -> None:

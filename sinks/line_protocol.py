@@ -23,8 +23,8 @@ import numpy as np
 import orjson
 import polars as pl
 
-from operators.frames import DEFAULT_TENANT, QUANTILES
-from operators.hash_index import HashIndex
+from operators.columns.hash_index import HashIndex
+from operators.contracts.frames import DEFAULT_TENANT, QUANTILES
 
 __all__ = ["FIELDS", "LineProtocol", "escape_measurement", "escape_tag", "series_prefix"]
 

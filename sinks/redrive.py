@@ -10,11 +10,11 @@ from typing import Final
 import polars as pl
 from confluent_kafka import KafkaException, TopicPartition
 
-from operators.kafka import consumer
+from operators.kafka.clients import consumer
 from sinks.base import Destination, rejects
 from sinks.dead_letter import DeadLetter
 from sinks.dead_letter_reader import GroupSettings, Letter, group_name, read_dead_letters
-from sinks.kafka_delivery import Delivery, Outgoing, explain, is_refusal, reason
+from sinks.kafka_delivery import KafkaDelivery, Outgoing, explain, is_refusal, reason
 
 __all__ = ["Redriven", "UnknownOrigin", "redrive"]
 
@@ -69,7 +69,7 @@ def redrive(
         UnknownOrigin: as above; those before are done.
     """
     done = Redriven()
-    delivery = Delivery(settings)
+    delivery = KafkaDelivery(settings)
     dead_letter = DeadLetter(settings, topic)
     made: dict[str, Destination] = {}
     try:
@@ -126,7 +126,7 @@ def _connect(
     made[origin] = destinations[origin]()
 
 
-def _send_inputs(delivery: Delivery, letters: list[Letter], done: Redriven) -> pl.DataFrame:
+def _send_inputs(delivery: KafkaDelivery, letters: list[Letter], done: Redriven) -> pl.DataFrame:
     """Produce inputs to the topics they came from, and return REJECTS of those refused."""
     mine = [letter for letter in letters if letter.origin == INPUT]
     messages = [

@@ -1,8 +1,10 @@
-"""Rollups as lines of JSON: on the rollups topic, and where a backend refused them.
+"""Rollups as lines of JSON: on the topic for subscribers, and where a backend refused them.
 
-A line is one row of a SCORES frame under its own column names, with two differences: ``series``
-is a string of digits, because a reader that knows only doubles would lose some of its 64 bits,
-and ``labels``, which comes last, is an object. NaN and infinities are written as null.
+A line is one row of a SCORES frame under its own column names, with three differences: ``schema``
+comes first and names the version; ``series`` is a string of digits, because a reader that knows
+only doubles would lose some of its 64 bits; and ``labels``, which comes last, is an object. NaN and
+infinities are written as null. ``rollup.schema.json`` says what each field means. A field is never
+removed or given another meaning within a version.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from typing import Final
 
 import polars as pl
 
-from operators.frames import SCORES, empty
+from operators.contracts.frames import SCORES, empty
 
-__all__ = ["InvalidRollups", "decode_rollups", "encode_rollups"]
+__all__ = ["SCHEMA", "InvalidRollups", "decode_rollups", "encode_rollups"]
 
+SCHEMA: Final = "headrace.rollup/v1"
+_SCHEMA: Final = f'{{"schema":"{SCHEMA}",'
 _LABELS: Final = ',"labels":'
 _PLAIN: Final = pl.Schema(
     {
@@ -34,9 +38,8 @@ class InvalidRollups(ValueError):
 def encode_rollups(frame: pl.DataFrame) -> pl.Series:
     """Return a JSON object, without a newline, for each row of a SCORES frame."""
     plain = [pl.col(name).cast(pl.String) if name == "series" else pl.col(name) for name in _PLAIN]
-    line = pl.concat_str(
-        pl.struct(plain).struct.json_encode().str.head(-1), pl.lit(_LABELS), "labels", pl.lit("}")
-    )
+    row = pl.struct(plain).struct.json_encode().str.slice(1).str.head(-1)
+    line = pl.concat_str(pl.lit(_SCHEMA), row, pl.lit(_LABELS), "labels", pl.lit("}"))
     return frame.select(line.alias("line")).to_series()
 
 

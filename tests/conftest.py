@@ -17,22 +17,29 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Protocol, TypeVar
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from hypothesis import settings
 
-from flows.demo.collector import LOGS_TOPIC, METRICS_TOPIC, SPANS_TOPIC, RotelCollector
-from flows.demo.kafka import KafkaServer
-from flows.demo.process import Server, UnavailableError
 from tests.backends import in_ci
+from tests.backends.collector import LOGS_TOPIC, METRICS_TOPIC, SPANS_TOPIC, RotelCollector
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
+from tests.backends.kafka import KafkaServer
+from tests.backends.process import Server, UnavailableError
 
 # Loops are compiled on their first call, which takes longer than Hypothesis allows an example.
 settings.register_profile("headrace", deadline=None)
 settings.load_profile("headrace")
+
+S = TypeVar("S", bound=Server)
+_KAFKA = "HEADRACE__KAFKA__BOOTSTRAP_SERVERS"
+_SHARED_KAFKA = "HEADRACE_TEST_KAFKA"
+_SHARED: ExitStack = ExitStack()
+"""Servers that several test processes share."""
 
 DEFAULT_TOPICS = (METRICS_TOPIC, LOGS_TOPIC, SPANS_TOPIC)
 
@@ -53,9 +60,6 @@ class RotelFactory(Protocol):
         """Start a collector that writes metrics, logs and spans to `topics`."""
 
 
-S = TypeVar("S", bound=Server)
-
-
 @contextmanager
 def running(server: S) -> Iterator[S]:
     """Start a server and stop it at the end; skip, or in CI fail, if it cannot be had."""
@@ -71,10 +75,70 @@ def running(server: S) -> Iterator[S]:
         server.stop()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """With `-n`, start the servers that all tests share once, for all test processes together.
+
+    They are told by the environment, as somebody's own servers would be. One that can't be had is
+    left to the fixture, which says so.
+    """
+    if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        return
+    for start in (_kafka, _elasticsearch, _influxdb):  # by this thread: they end when it does
+        os.environ.update(start())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the shared servers."""
+    if not hasattr(config, "workerinput"):
+        _SHARED.close()
+
+
+def _share(server: S, name: str) -> S | None:
+    if name in os.environ:
+        return None
+    _SHARED.callback(server.stop)
+    try:
+        server.start()
+    except UnavailableError:
+        return None
+    return server
+
+
+def _directory() -> Path:
+    return Path(_SHARED.enter_context(TemporaryDirectory(prefix="headrace-tests-")))
+
+
+def _kafka() -> dict[str, str]:
+    if _KAFKA in os.environ:
+        return {}
+    # Not by the variable of the setting, which all settings that tests make would go by.
+    server = _share(KafkaServer(_directory()), _SHARED_KAFKA)
+    return {_SHARED_KAFKA: server.bootstrap_servers} if server else {}
+
+
+def _elasticsearch() -> dict[str, str]:
+    name = "HEADRACE_TEST_ELASTICSEARCH_URL"
+    server = _share(ElasticsearchServer(_directory()), name)
+    return {name: server.url} if server else {}
+
+
+def _influxdb() -> dict[str, str]:
+    name = "HEADRACE_TEST_INFLUXDB_URL"
+    server = _share(InfluxdbServer(_directory()), name)
+    if server is None:
+        return {}
+    access = server.access
+    return {
+        name: access.url,
+        "HEADRACE_TEST_INFLUXDB_ORG": access.org,
+        "HEADRACE_TEST_INFLUXDB_TOKEN": access.token,
+    }
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a broker that all tests share; topics have unique names (`topic`)."""
-    if address := os.environ.get("HEADRACE__KAFKA__BOOTSTRAP_SERVERS"):
+    if address := os.environ.get(_KAFKA) or os.environ.get(_SHARED_KAFKA):
         yield address
         return
     with running(KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
@@ -157,7 +221,7 @@ def topic(request: pytest.FixtureRequest) -> Iterator[TopicFactory]:
     yield make
     # A broker of our own goes away with its topics; somebody else's is left as it was.
     for address, names in made.items():
-        if address == os.environ.get("HEADRACE__KAFKA__BOOTSTRAP_SERVERS"):
+        if address == os.environ.get(_KAFKA):
             AdminClient({"bootstrap.servers": address}).delete_topics(names)
 
 

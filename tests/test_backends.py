@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import BUCKET, InfluxdbAccess, InfluxdbServer
+from tests.backends.kafka import KafkaServer
 from tests.conftest import RotelFactory, TopicFactory
 
 

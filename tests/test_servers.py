@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.demo.cache import cache_directory, cached
-from flows.demo.kafka import prepare
-from flows.demo.process import (
+from tests.backends import java
+from tests.backends.cache import cache_directory, cached
+from tests.backends.kafka import prepare
+from tests.backends.process import (
     LOCALHOST,
     Server,
     ServerError,
@@ -21,7 +22,6 @@ from flows.demo.process import (
     free_port,
     listens,
 )
-from tests.backends import java
 
 
 class FileServer(Server):

@@ -27,7 +27,7 @@ from confluent_kafka.admin import (
 
 from flows.commands.failure import USAGE, CommandFailed
 from flows.settings import Kafka
-from operators.kafka import admin_client, committed, consumer
+from operators.kafka.clients import admin_client, committed, consumer
 from sinks.kafka_delivery import reason
 
 __all__ = ["Broker"]

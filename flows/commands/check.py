@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from functools import partial
 from queue import Empty, Queue
 from threading import Thread
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
-import httpx
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation
 
 from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
-from flows.commands.terminal import console, say_outcome
+from flows.commands.terminal import Outcomes
 from flows.commands.topics import PlannedTopic, planned_topics
-from flows.serving.redaction import Redaction
-from flows.settings import (
-    Console,
-    Elasticsearch,
-    InfluxDB,
-    Settings,
-    Slack,
-    Webhook,
-)
-from operators.enrichment import Enrichment, EnrichmentError
+from flows.notifying import channels, plan
+from flows.on_call import Subscription, subscriptions
+from flows.process.redaction import Redaction
+from flows.settings import ElasticsearchSection, InfluxDBSection, Settings
+from operators.kafka.clients import InvalidOptions, verify_options
+from operators.notifying.routes import walk
+from operators.series.enrichment import Enricher, EnrichmentError
 from sinks import elasticsearch_setup, influxdb_setup, lake
-from sinks.base import Unavailable, address, cause
+from sinks.base import Unavailable, address
+from sinks.channels.base import Channel, Unreachable
+from sinks.channels.console import ConsoleChannel
+from sinks.otlp import OTLP, OTLPSettings
 
 __all__ = ["check"]
 
@@ -54,19 +53,23 @@ class Wrong(Exception):
 _FAULTS: Final = (Wrong, CommandFailed, Unavailable, EnrichmentError, KafkaException)
 
 
-def check(settings: Settings, source: str, *, settings_only: bool = False) -> None:
+def check(
+    settings: Settings, source: str, *, settings_only: bool = False, as_json: bool = False
+) -> None:
     """Look at everything at the same time, saying one line for each thing.
 
     Args:
         settings: that were read; that they could be is the first check.
         source: where they come from, in words.
         settings_only: look at no server.
+        as_json: write a document for programs instead of lines.
 
     Raises:
         CommandFailed: something is wrong.
     """
-    out, redact = console(), Redaction(settings)
-    say_outcome(out, "ok", f"settings: {source}")
+    redact = Redaction(settings)
+    report = Outcomes(as_json=as_json)
+    report.say("ok", f"settings: {source}")
     checks = _of_settings(settings) + ([] if settings_only else _of_servers(settings))
     answers = [_begin(each) for each in checks]
     failed = 0
@@ -75,8 +78,9 @@ def check(settings: Settings, source: str, *, settings_only: bool = False) -> No
             fault, text = answer.get(timeout=_SECONDS)
         except Empty:
             fault, text = True, f"no answer in {_SECONDS:.0f} s"
-        say_outcome(out, "failed" if fault else "ok", redact(f"{each.name}: {text}"))
+        report.say("failed" if fault else "ok", redact(f"{each.name}: {text}"))
         failed += fault
+    report.end()
     if failed:
         raise CommandFailed(f"{failed} of {len(checks) + 1} checks failed")
 
@@ -100,9 +104,42 @@ def _begin(each: Check) -> Queue[tuple[bool, str]]:
 
 def _of_settings(settings: Settings) -> list[Check]:
     checks = []
+    if settings.kafka.options:
+        checks.append(Check("kafka.options", lambda: _options(settings)))
     if settings.enrichment.lookups:
         checks.append(Check("enrichment.lookups", lambda: _lookups(settings)))
+    if settings.rules.active:
+        checks.append(Check("rules", lambda: _rules(settings)))
+    notifier = settings.notifier
+    if notifier.configuration is not None or notifier.escalations or notifier.on_call:
+        checks.append(Check("notifier", lambda: _routes(settings)))
     return checks
+
+
+def _rules(settings: Settings) -> str:
+    """Say which rules there are; all files are read for that, and all expressions planned."""
+    try:
+        groups = settings.rules.loaded()().groups
+    except ValueError as error:  # It names file, group and rule.
+        raise Wrong(str(error)) from None
+    rules = [rule for group in groups for rule in group.rules]
+    alerts = sum(rule.is_alert for rule in rules)
+    return f"{len(groups)} groups: {alerts} alerts, {len(rules) - alerts} recorded series"
+
+
+def _routes(settings: Settings) -> str:
+    """Say what the notifier goes by; templates and certificates are read for that."""
+    try:
+        going_by = plan(settings.notifier)
+    except ValueError as error:
+        raise Wrong(str(error)) from None
+    nodes = list(walk(going_by.root))
+    channels = {one.name for node in nodes for one in node.route.integrations}
+    return (
+        f"{len(nodes)} routes to {len({node.route.receiver for node in nodes})} receivers with "
+        f"{len(channels)} channels, {len(going_by.rules)} inhibitions, "
+        f"{len(going_by.escalations)} escalations"
+    )
 
 
 def _of_servers(settings: Settings) -> list[Check]:
@@ -111,19 +148,32 @@ def _of_servers(settings: Settings) -> list[Check]:
     if (influxdb := sinks.influxdb) is not None:
         checks.append(Check("influxdb", lambda: _influxdb(influxdb, settings.rollups.windows)))
     if (elastic := sinks.elasticsearch) is not None:
-        checks.append(Check("elasticsearch", lambda: _elasticsearch(elastic)))
+        logs = bool(settings.inputs_of("logs"))
+        checks.append(Check("elasticsearch", lambda: _elasticsearch(elastic, logs=logs)))
     if (files := sinks.lake) is not None:
         checks.append(Check("lake", lambda: _lake(files)))
-    for receiver in settings.notifier.receivers:
-        for index, channel in enumerate(receiver.channels):
-            if not isinstance(channel, Console):
-                name = f"{receiver.name}/{channel.type}[{index}]"
-                checks.append(Check(name, partial(_channel, channel)))
-    return checks
+    if (backend := sinks.otlp) is not None:
+        checks.append(Check("otlp", lambda: _otlp(backend)))
+    for calendar in subscriptions(settings.notifier):
+        if calendar.is_remote:
+            checks.append(Check(calendar.place, partial(_calendar, calendar)))
+    return checks + [
+        Check(channel.name, partial(_channel, channel))
+        for channel in _channels(settings)
+        if not isinstance(channel, ConsoleChannel)
+    ]
+
+
+def _options(settings: Settings) -> str:
+    try:
+        verify_options(settings.kafka)
+    except InvalidOptions as error:
+        raise Wrong(f"{error} (librdkafka's CONFIGURATION.md has all of them)") from None
+    return ", ".join(settings.kafka.options)
 
 
 def _lookups(settings: Settings) -> str:
-    Enrichment(settings.enrichment)
+    Enricher(settings.enrichment)
     return ", ".join(str(lookup.path) for lookup in settings.enrichment.lookups)
 
 
@@ -166,13 +216,13 @@ def _needed(planned: PlannedTopic) -> list[AclOperation]:
     return needed + ([AclOperation.WRITE] if planned.writes else [])
 
 
-def _influxdb(settings: InfluxDB, windows: tuple[int, ...]) -> str:
+def _influxdb(settings: InfluxDBSection, windows: tuple[int, ...]) -> str:
     influxdb_setup.check(settings, windows)
     return f"{address(settings.url)}, org {settings.org}"
 
 
-def _elasticsearch(settings: Elasticsearch) -> str:
-    elasticsearch_setup.check(settings)
+def _elasticsearch(settings: ElasticsearchSection, *, logs: bool) -> str:
+    elasticsearch_setup.check(settings, logs=logs)
     return ", ".join(map(address, settings.hosts))
 
 
@@ -181,17 +231,43 @@ def _lake(settings: lake.LakeSettings) -> str:
     return str(settings.path.absolute())
 
 
-def _channel(settings: Webhook | Slack) -> str:
-    """Ask for the head of the address: that posts nothing, and any answer shows it is there.
-
-    Whether the address's secret is right only a notification can tell.
-    """
-    url = settings.url.get_secret_value()
-    host = urlsplit(url).netloc.rpartition("@")[2]
+def _otlp(settings: OTLPSettings) -> str:
+    backend = OTLP(settings)
     try:
-        answer = httpx.head(url, timeout=min(settings.timeout / 1e9, _SECONDS / 2))
-    except httpx.TimeoutException:
-        raise Wrong(f"{host}: no answer in time") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Wrong(f"{host}: {cause(error).replace(url, '***')}") from None
-    return f"{host} answers ({answer.status_code}); nothing was sent"
+        backend.reach()
+    finally:
+        backend.close()
+    return f"{address(settings.endpoint)} takes spans"
+
+
+def _channels(settings: Settings) -> list[Channel]:
+    """Return the channels of all receivers; if they can't be made, the check of routes says why."""
+    try:
+        return channels(settings.notifier)
+    except ValueError:
+        return []
+
+
+def _calendar(calendar: Subscription) -> str:
+    try:
+        read = calendar.load()
+    except ValueError as error:
+        raise Wrong(str(error).removeprefix(f"{calendar.place}: ")) from None
+    unknown = f"; no receivers: {', '.join(read.unknown)}" if read.unknown else ""
+    return f"{len(read)} events with shifts{unknown}"
+
+
+def _channel(channel: Channel) -> str:
+    async def reach() -> str | None:
+        try:
+            return await asyncio.wait_for(channel.reach(), _SECONDS / 2)
+        finally:
+            await channel.close()
+
+    try:
+        said = asyncio.run(reach())
+    except Unreachable as error:
+        raise Wrong(str(error)) from None
+    except TimeoutError:
+        raise Wrong("no answer in time") from None
+    return said or "its settings can be used; only a notification shows whether it is there"

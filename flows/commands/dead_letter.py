@@ -11,7 +11,7 @@ import typer
 
 from flows.commands.failure import USAGE, CommandFailed
 from flows.commands.letter_view import lines_of_payload, table_of
-from flows.commands.letters import Choice, describe, destinations, find, parse_place, progress
+from flows.commands.letters import LetterChoice, describe, destinations, find, parse_place, progress
 from flows.commands.terminal import console, printable, write_json
 from flows.settings import Settings
 from sinks.base import Unavailable
@@ -21,7 +21,7 @@ __all__ = ["list_letters", "redrive_letters", "show_letter"]
 
 
 def list_letters(
-    settings: Settings, choice: Choice, *, limit: int, pending: bool, as_json: bool
+    settings: Settings, choice: LetterChoice, *, limit: int, pending: bool, as_json: bool
 ) -> None:
     """Show the newest letters, the newest of all last.
 
@@ -56,7 +56,7 @@ def list_letters(
     if found > len(newest):
         out.print(f"\nthe newest {len(newest)} of {found} (--limit shows more)")
     elif not found:
-        out.print("no dead letters" if choice == Choice() else "no such dead letters")
+        out.print("no dead letters" if choice == LetterChoice() else "no such dead letters")
 
 
 def show_letter(settings: Settings, place: str, *, raw: bool, whole: bool) -> None:
@@ -90,7 +90,7 @@ def show_letter(settings: Settings, place: str, *, raw: bool, whole: bool) -> No
 
 def redrive_letters(
     settings: Settings,
-    choice: Choice,
+    choice: LetterChoice,
     places: Collection[str],
     *,
     give_up: Collection[str],
@@ -110,8 +110,8 @@ def redrive_letters(
     Raises:
         CommandFailed: a letter could not be sent or was refused again, or nobody could be asked.
     """
-    is_part = bool(places) or choice != Choice()
-    if places and choice != Choice():
+    is_part = bool(places) or choice != LetterChoice()
+    if places and choice != LetterChoice():
         raise CommandFailed("write either places, or --reason, --origin, --topic", USAGE)
     if give_up and is_part:
         raise CommandFailed("--give-up is for a redrive of all that is pending", USAGE)

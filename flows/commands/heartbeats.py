@@ -9,9 +9,9 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from flows.commands.failure import CommandFailed
-from flows.serving.heartbeat import Heartbeat, decode_heartbeat
+from flows.process.heartbeat import Heartbeat, decode_heartbeat
 from flows.settings import Settings
-from operators.kafka import consumer
+from operators.kafka.clients import consumer
 
 __all__ = ["HeartbeatReader"]
 

@@ -10,21 +10,23 @@ from flows.commands.broker import Broker
 from flows.commands.failure import USAGE, CommandFailed
 from flows.commands.terminal import printable
 from flows.settings import Settings
-from operators.alerts import rfc3339
+from operators.contracts.alert import rfc3339
 from sinks.base import Destination, Unavailable
 from sinks.dead_letter_reader import Letter, read_dead_letters, redriven_until
 from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB
+from sinks.jaeger import JaegerElasticsearch
 from sinks.kafka import KafkaDestination
 from sinks.lake import Lake
+from sinks.otlp import OTLP
 
-__all__ = ["Choice", "Place", "describe", "destinations", "find", "parse_place", "progress"]
+__all__ = ["LetterChoice", "Place", "describe", "destinations", "find", "parse_place", "progress"]
 
 Place = tuple[int, int]
 """Partition and offset on the dead-letter topic."""
 
 
-class Choice(NamedTuple):
+class LetterChoice(NamedTuple):
     """Which letters are meant: those that fit everything that is given.
 
     Attributes:
@@ -46,12 +48,12 @@ class Choice(NamedTuple):
         )
 
 
-ALL = Choice()
+ALL = LetterChoice()
 
 
 def find(
     settings: Settings,
-    choice: Choice = ALL,
+    choice: LetterChoice = ALL,
     *,
     pending: bool = False,
     only: Collection[Place] = (),
@@ -124,8 +126,11 @@ def destinations(settings: Settings) -> dict[str, Callable[[], Destination]]:
         made[InfluxDB.name] = lambda: InfluxDB(influxdb)
     if (elastic := settings.sinks.elasticsearch) is not None:
         made[Elasticsearch.name] = lambda: Elasticsearch(elastic)
+        made[JaegerElasticsearch.name] = lambda: JaegerElasticsearch(elastic)
     if (files := settings.sinks.lake) is not None:
         made[Lake.name] = lambda: Lake(files)
+    if (backend := settings.sinks.otlp) is not None:
+        made[OTLP.name] = lambda: OTLP(backend)
     return made
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from flows.serving.health import OVER, State
-from flows.serving.heartbeat import Heartbeat
+from flows.process.health import OVER, State
+from flows.process.heartbeat import Heartbeat
 
 __all__ = ["SILENT", "SILENT_INTERVALS", "FlowStatus", "Process", "describe", "judge"]
 
@@ -22,7 +22,7 @@ class Process(NamedTuple):
 
     Attributes:
         heartbeat: the last.
-        state: one of ``flows.serving.health.State``, or ``silent``.
+        state: one of ``flows.process.health.State``, or ``silent``.
         age: seconds since the heartbeat.
         lifetime: seconds from its start to now, or to its end.
         is_past: another process has taken its place.
@@ -47,11 +47,14 @@ class FlowStatus(NamedTuple):
         name: of the flow.
         processes: that run it or did last; past ones too, if asked for.
         lag: messages of each topic that it has not committed.
+        destinations: the same of each destination that reads for itself; then ``lag`` has of each
+            topic that of the destination which is furthest behind.
     """
 
     name: str
     processes: list[Process]
     lag: dict[str, int]
+    destinations: dict[str, dict[str, int]] = {}  # noqa: RUF012 - never changed
 
 
 def judge(heartbeats: Collection[Heartbeat], now: float) -> list[Process]:
@@ -94,6 +97,7 @@ def describe(flows: Collection[FlowStatus]) -> dict[str, Any]:
                 "flow": flow.name,
                 "lag": sum(flow.lag.values()),
                 "lag_by_topic": flow.lag,
+                "lag_by_destination": flow.destinations,
                 "processes": [
                     {
                         **process.heartbeat,

@@ -10,55 +10,74 @@ from confluent_kafka.admin import NewTopic, TopicDescription
 
 from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
-from flows.commands.terminal import console, say_outcome
+from flows.commands.terminal import Outcomes, console, say_outcome
 from flows.commands.topics import PlannedTopic, planned_topics
-from flows.serving.redaction import Redaction
-from flows.settings import Elasticsearch, InfluxDB, Settings
+from flows.process.redaction import Redaction
+from flows.settings import ElasticsearchSection, InfluxDBSection, Settings
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.base import Unavailable
 from sinks.influxdb import bucket_name
+from sinks.jaeger import ensure_jaeger
 
-__all__ = ["setup"]
+__all__ = ["make_topics", "setup"]
 
 
-class Outcome(NamedTuple):
+class SetupOutcome(NamedTuple):
     """What became of a thing: created, changed, already there, or failed."""
 
     outcome: str
     thing: str
 
 
-def setup(settings: Settings) -> None:
+def setup(settings: Settings, *, as_json: bool = False) -> None:
     """Create topics, buckets and index templates, saying one line for each.
+
+    Args:
+        settings: say what is needed.
+        as_json: write a document for programs instead of lines.
 
     Raises:
         CommandFailed: something could not be made; all that could be was, and a line said so.
     """
-    out, redact = console(), Redaction(settings)
+    report, redact = Outcomes(as_json=as_json), Redaction(settings)
     failed = 0
     for step in _steps(settings):
         try:
             for outcome, thing in step():
-                say_outcome(out, outcome, thing)
+                report.say(outcome, thing)
         except (CommandFailed, Unavailable) as error:
-            say_outcome(out, "failed", redact(str(error)))
+            report.say("failed", redact(str(error)))
             failed += 1
+    report.end()
     if failed:
         raise CommandFailed(
             "not everything is there: see the lines that say failed, then run this again"
         )
 
 
-def _steps(settings: Settings) -> list[Callable[[], Iterator[Outcome]]]:
+def make_topics(settings: Settings) -> None:
+    """Create the topics that are not there yet, saying a line for each that was made.
+
+    Raises:
+        CommandFailed: the broker can't be reached, or refuses.
+    """
+    out = console()
+    for outcome, thing in _topics(settings):
+        if outcome != "already there":
+            say_outcome(out, outcome, thing)
+
+
+def _steps(settings: Settings) -> list[Callable[[], Iterator[SetupOutcome]]]:
     steps = [lambda: _topics(settings)]
     if (influxdb := settings.sinks.influxdb) is not None:
         steps.append(lambda: _influxdb(influxdb, settings.rollups.windows))
     if (elastic := settings.sinks.elasticsearch) is not None:
-        steps.append(lambda: _elasticsearch(elastic))
+        logs = bool(settings.inputs_of("logs"))
+        steps.append(lambda: _elasticsearch(elastic, logs=logs))
     return steps
 
 
-def _topics(settings: Settings) -> Iterator[Outcome]:
+def _topics(settings: Settings) -> Iterator[SetupOutcome]:
     broker = Broker(settings.kafka)
     plan = planned_topics(settings)
     known = broker.describe([planned.name for planned in plan])
@@ -72,10 +91,14 @@ def _topics(settings: Settings) -> Iterator[Outcome]:
                 config=planned.configuration,
             )
             if broker.create(new):
-                yield Outcome("created", f"{_name(planned)}, {_partitions(planned.partitions)}")
+                yield SetupOutcome(
+                    "created", f"{_name(planned)}, {_partitions(planned.partitions)}"
+                )
                 continue
             there = broker.describe([planned.name])[planned.name]
-        yield Outcome("already there", f"{_name(planned)}{_differences(broker, planned, there)}")
+        yield SetupOutcome(
+            "already there", f"{_name(planned)}{_differences(broker, planned, there)}"
+        )
 
 
 def _differences(broker: Broker, planned: PlannedTopic, there: TopicDescription | None) -> str:
@@ -104,23 +127,28 @@ def _partitions(number: int) -> str:
     return f"{number} partition{'s' if number != 1 else ''}"
 
 
-def _influxdb(settings: InfluxDB, windows: tuple[int, ...]) -> Iterator[Outcome]:
+def _influxdb(settings: InfluxDBSection, windows: tuple[int, ...]) -> Iterator[SetupOutcome]:
     for window in windows:
         done = influxdb_setup.ensure(settings, [window])
         yield from _done(done, f"influxdb: bucket {bucket_name(settings, window)}")
 
 
-def _elasticsearch(settings: Elasticsearch) -> Iterator[Outcome]:
+def _elasticsearch(settings: ElasticsearchSection, *, logs: bool) -> Iterator[SetupOutcome]:
     yield from _done(
-        elasticsearch_setup.ensure(settings),
+        elasticsearch_setup.ensure(settings, logs=logs),
         f"elasticsearch: index templates of namespace {settings.namespace}",
     )
+    if (layout := settings.jaeger) is not None:
+        yield from _done(
+            ensure_jaeger(settings, layout.index_prefix),
+            f"elasticsearch: index templates {layout.index_prefix}jaeger-*",
+        )
 
 
-def _done(done: list[str], otherwise: str) -> Iterator[Outcome]:
+def _done(done: list[str], otherwise: str) -> Iterator[SetupOutcome]:
     """Yield what ``ensure`` says that it did; its verb becomes the outcome."""
     for line in done:
         made = re.sub(r"\b(created|installed) ", "", line)
-        yield Outcome("created" if made != line else "changed", made)
+        yield SetupOutcome("created" if made != line else "changed", made)
     if not done:
-        yield Outcome("already there", otherwise)
+        yield SetupOutcome("already there", otherwise)

@@ -14,13 +14,15 @@ from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
 from flows.commands.heartbeats import HeartbeatReader
 from flows.commands.lag import lag_by_topic
+from flows.commands.latency import describe_latency, digests_of, parts_of, render_latency
 from flows.commands.processes import FlowStatus, Process, describe, judge
 from flows.commands.status_table import render
 from flows.commands.terminal import console, printable, write_json
-from flows.serving.health import State
+from flows.process.health import State
 from flows.settings import Settings
+from operators.contracts.clock import SystemClock
 
-__all__ = ["status"]
+__all__ = ["latency", "status"]
 
 _SHORTEST_WATCH: Final = 1.0
 
@@ -53,14 +55,22 @@ class _Look:
                 f"no flow has reported on topic {self._topic} "
                 "(start one: python -m bytewax.run flows.metrics)"
             )
-        return [
-            FlowStatus(
-                flow,
-                [process for process in processes if self._past or not process.is_past],
-                self._lag(processes),
-            )
-            for flow, processes in by_flow.items()
-        ]
+        return [self._status(flow, processes) for flow, processes in by_flow.items()]
+
+    def _status(self, flow: str, processes: list[Process]) -> FlowStatus:
+        shown = [process for process in processes if self._past or not process.is_past]
+        current = [process.heartbeat for process in processes if not process.is_past]
+        if not current or not current[-1]["destinations"]:
+            return FlowStatus(flow, shown, self._lag(processes))
+        group, named = current[-1]["group"], current[-1]["destinations"]
+        lags = {
+            name: lag_by_topic(self._broker, f"{group}.{name}", topics)
+            for name, topics in named.items()
+        }
+        worst: dict[str, int] = {}
+        for lag in lags.values():
+            worst |= {topic: max(count, worst.get(topic, 0)) for topic, count in lag.items()}
+        return FlowStatus(flow, shown, worst, lags)
 
     def close(self) -> None:
         self._reader.close()
@@ -70,6 +80,26 @@ class _Look:
         topics = {topic for heartbeat in current for topic in heartbeat["topics"]}
         group = current[-1]["group"] if current else ""
         return lag_by_topic(self._broker, group, sorted(topics)) if group else {}
+
+
+def latency(settings: Settings, *, as_json: bool = False) -> None:
+    """Show where the time goes between a fault and its notification.
+
+    Raises:
+        CommandFailed: no flow has reported, or the notifier's settings can't be used.
+    """
+    look = _Look(settings, past=False)
+    try:
+        now = SystemClock().now()
+        parts, digests = parts_of(look(), settings, now), digests_of(settings, now)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from None
+    finally:
+        look.close()
+    if as_json:
+        write_json(describe_latency(parts, digests), indent=True)
+    else:
+        console().print(render_latency(parts, digests))
 
 
 def status(

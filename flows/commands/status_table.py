@@ -65,6 +65,9 @@ def render(flows: Sequence[FlowStatus], out: Console) -> RenderableType:
             cells = [printable(column.text(process)) for column in columns]
             made.add_row(printable(flow.name), state, lag, *cells)
             remarks += _remarks(process)
+        for name, lags in flow.destinations.items():
+            behind = f"{name}: {count(sum(lags.values()))} messages behind"
+            remarks.append(_remark(flow.name, behind, "dim"))
     return Group(made, Text(""), *remarks) if remarks else made
 
 
@@ -75,9 +78,16 @@ def _remarks(process: Process) -> list[Text]:
     if process.state == "blocked":
         waits = [f"{sink} since {_clock(since)}" for sink, since in heartbeat["blocked"].items()]
         remarks.append(_remark(name, f"waits for {', '.join(waits)}", "yellow"))
+    for partition, seconds in heartbeat["held_back"].items():
+        text = f"all windows have been waiting for partition {partition} for {ago(seconds)}"
+        remarks.append(_remark(name, text, "yellow"))
     if process.state == "silent":
         text = f"said nothing for {ago(process.age)}: it was killed, or can't reach Kafka"
         remarks.append(_remark(name, text, "red"))
+    if (letter := heartbeat["last_dead_letter"]) is not None:
+        place = f" ({letter['place']})" if letter["place"] else ""
+        text = f"last dead letter {_clock(letter['at'])}, {letter['origin']}{place}: {letter['reason']}"
+        remarks.append(_remark(name, text, "dim"))
     if (problem := heartbeat["last_problem"]) is not None:
         when, what = _clock(problem["at"]), problem["message"]
         text = f"last {problem['level'].lower()} {when}, {problem['logger']}: {what}"

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["ago", "console", "count", "lines_of", "printable", "say_outcome", "table", "write_json"]
+__all__ = [
+    "Outcomes", "ago", "console", "count", "lines_of", "printable", "say_outcome", "table", "write_json",
+]  # fmt: skip
 
 _UNBOUNDED: Final = 10_000
 _STYLES: Final = {"ok": "green", "created": "green", "changed": "yellow", "failed": "bold red"}
@@ -41,6 +43,35 @@ def say_outcome(to: Console, outcome: str, thing: str) -> None:
     """Write one line: what became of a thing, then the thing."""
     line = Text(outcome.ljust(_OUTCOME_WIDTH), style=_STYLES.get(outcome, ""))
     to.print(line.append(f"  {printable(thing)}", style="default"), soft_wrap=True)
+
+
+class Outcomes:
+    """What became of things: a line each at once, or one document at the end.
+
+    The document is ``{"schema": "headrace.outcomes/v1", "ok": …, "outcomes": [{"outcome": …,
+    "thing": …}, …]}``.
+
+    Args:
+        as_json: write the document.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._out = None if as_json else console()
+        self._said: list[dict[str, str]] = []
+
+    def say(self, outcome: str, thing: str) -> None:
+        """Say what became of a thing."""
+        self._said.append({"outcome": outcome, "thing": thing})
+        if self._out is not None:
+            say_outcome(self._out, outcome, thing)
+
+    def end(self) -> None:
+        """Write the document, if that was asked for."""
+        if self._out is None:
+            ok = not any(each["outcome"] == "failed" for each in self._said)
+            write_json(
+                {"schema": "headrace.outcomes/v1", "ok": ok, "outcomes": self._said}, indent=True
+            )
 
 
 def write_json(document: Any, *, indent: bool = False) -> None:

@@ -8,8 +8,6 @@ from flows.settings import Settings
 
 __all__ = ["PlannedTopic", "planned_topics"]
 
-_MESSAGE_BYTES: Final = 16 << 20
-"""What Headrace's producers allow; brokers allow 1 MiB unless told otherwise."""
 _STATUS_CONFIGURATION: Final = {
     # The last heartbeat of each process is enough, and of a process that is gone not for ever.
     "cleanup.policy": "compact,delete",
@@ -18,6 +16,25 @@ _STATUS_CONFIGURATION: Final = {
     "segment.ms": str(10 * 60_000),
     "min.cleanable.dirty.ratio": "0.1",
 }
+
+
+_INCIDENTS_CONFIGURATION: Final = {
+    # The last state of each incident is enough; of one that is over, for thirty days.
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(30 * 86_400_000),
+}
+
+
+_EXCEPTIONS_CONFIGURATION: Final = {
+    # The last state of each exception is enough; of one not seen for ninety days none.
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(90 * 86_400_000),
+}
+
+# Who asked for what, and what was reported of alerts, is kept for good; it is little.
+_AUDIT_CONFIGURATION: Final = {"retention.ms": "-1"}
+_MODELS_CONFIGURATION: Final = {"cleanup.policy": "compact"}
+_PLACES_CONFIGURATION: Final = {"cleanup.policy": "compact"}
 
 
 class PlannedTopic(NamedTuple):
@@ -39,20 +56,60 @@ class PlannedTopic(NamedTuple):
 def planned_topics(settings: Settings) -> list[PlannedTopic]:
     """Return all topics, the inputs first; each name once.
 
-    What is late in a batch is one message, which may be larger than a broker takes by default. The
-    status topic has one partition, so that it is read in one go.
+    The status topic has one partition, so that it is read in one go.
     """
     topics, many = settings.topics, settings.topics.partitions
-    large = {"max.message.bytes": str(_MESSAGE_BYTES)}
     plan = [
         PlannedTopic(entry.topic, "input", many, {}, reads=True, writes=False)
         for entry in settings.inputs
     ]
+    if settings.inputs_of("logs"):
+        plan += [
+            PlannedTopic(topics.logs, "log records", many, {}, reads=True, writes=True),
+            PlannedTopic(topics.templates, "log templates", many, {}, reads=False, writes=True),
+            PlannedTopic(topics.log_counts, "log counts", many, {}, reads=False, writes=True),
+            PlannedTopic(
+                topics.exceptions,
+                "exceptions",
+                1,
+                _EXCEPTIONS_CONFIGURATION,
+                reads=False,
+                writes=True,
+            ),
+            PlannedTopic(topics.audit, "audit", 1, _AUDIT_CONFIGURATION, reads=False, writes=True),
+        ]
+    if settings.inputs_of("traces") and settings.traces.sampling is not None:
+        plan.append(PlannedTopic(topics.spans, "spans", many, {}, reads=True, writes=True))
+    if settings.rules.active:
+        plan += [
+            PlannedTopic(topics.samples, "samples", many, {}, reads=True, writes=True),
+            PlannedTopic(
+                topics.rule_places,
+                "rule places",
+                1,
+                _PLACES_CONFIGURATION,
+                reads=False,
+                writes=True,
+            ),
+        ]
     plan += [
-        PlannedTopic(topics.rollups, "rollups", many, {}, reads=False, writes=True),
+        PlannedTopic(topics.rollups, "rollups", many, {}, reads=True, writes=True),
+        PlannedTopic(topics.anomalies, "anomalies", many, {}, reads=True, writes=True),
         PlannedTopic(topics.alerts, "alerts", many, {}, reads=True, writes=True),
+        PlannedTopic(topics.commands, "commands", 1, _AUDIT_CONFIGURATION, reads=True, writes=True),
+        PlannedTopic(topics.notifications, "notifications", many, {}, reads=True, writes=True),
+        PlannedTopic(
+            topics.incidents, "incidents", 1, _INCIDENTS_CONFIGURATION, reads=True, writes=True
+        ),
+        PlannedTopic(topics.models, "models", 1, _MODELS_CONFIGURATION, reads=True, writes=True),
+        PlannedTopic(topics.shadow, "shadow alerts", 1, {}, reads=False, writes=True),
         PlannedTopic(topics.dead_letter, "dead letters", many, {}, reads=False, writes=True),
-        PlannedTopic(topics.late, "late points", many, large, reads=False, writes=True),
+        PlannedTopic(topics.late, "late points", many, {}, reads=False, writes=True),
         PlannedTopic(topics.status, "status", 1, _STATUS_CONFIGURATION, reads=False, writes=True),
     ]
+    if topics.rollups_json is not None:
+        subscribers = PlannedTopic(
+            topics.rollups_json, "rollups as JSON", many, {}, reads=False, writes=True
+        )
+        plan.append(subscribers)
     return list({planned.name: planned for planned in reversed(plan)}.values())[::-1]

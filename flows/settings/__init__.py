@@ -16,22 +16,26 @@ from flows.settings.loading import (
     SettingsError,
     load_settings,
 )
+from flows.settings.logs import Logs, Scrubbing
 from flows.settings.notifying import (
+    Api,
+    ApiToken,
     Channel,
     Console,
-    Notifier,
+    NotifierSettings,
     Receiver,
-    Route,
+    RouteSettings,
     Slack,
     Webhook,
 )
-from flows.settings.running import Monitoring, Run, Topics
-from flows.settings.sinks import Elasticsearch, InfluxDB, Lake, Sinks
+from flows.settings.rules import RuleSettings, Threshold
+from flows.settings.running import Monitoring, Run, Storage, Topics
+from flows.settings.sinks import ElasticsearchSection, InfluxDBSection, LakeSection, Sinks
+from flows.settings.traces import Traces
 from flows.settings.windows import Rollups, Scoring
 
 __all__ = [
-    "CONFIG_VARIABLE", "DEFAULT_CONFIG", "Channel", "Console", "Elasticsearch", "Enrichment", "InfluxDB", "Input",
-    "Kafka", "Lake", "Limits", "Lookup", "Monitoring", "Notifier", "Receiver", "Rollups", "Route", "Run",
-    "Scoring", "Series", "Settings", "SettingsError", "Sinks", "Slack", "TenantLimits", "Topics", "Webhook",
+    "CONFIG_VARIABLE", "DEFAULT_CONFIG", "Api", "ApiToken", "Channel", "Console", "ElasticsearchSection", "Enrichment", "InfluxDBSection", "Input",
+    "Kafka", "LakeSection", "Limits", "Logs", "Lookup", "Monitoring", "NotifierSettings", "Receiver", "Rollups", "RouteSettings", "RuleSettings", "Run", "Scoring", "Scrubbing", "Series", "Settings", "SettingsError", "Sinks", "Slack", "Storage", "TenantLimits", "Threshold", "Topics", "Traces", "Webhook",
     "load_settings",
 ]  # fmt: skip

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from flows.settings.values import PositiveDuration, Section, regular_expression
-from operators.decoders import DECODERS
-from operators.frames import DEFAULT_TENANT
-from operators.tenants import MAX_LENGTH, is_tenant
+from flows.settings.values import PositiveDuration, Section, regular_expression, secret_in
+from operators.contracts.frames import DEFAULT_TENANT
+from operators.decoders import DECODERS, LOG_DECODERS, SPAN_DECODERS
+from operators.kafka.clients import is_secret
+from operators.kafka.tenant_header import MAX_LENGTH, is_tenant
+from operators.logs.timestamps import is_zone
 
 __all__ = ["Enrichment", "Input", "Kafka", "Lookup", "Series", "Tenant"]
 
@@ -39,12 +42,29 @@ class Kafka(Section):
     poll_bytes: int = Field(default=8 << 20, ge=1)
     poll_time: PositiveDuration = "100ms"  # type: ignore[assignment]
 
+    @field_validator("options", mode="before")
+    @classmethod
+    def _read_secret_files(cls, options: Any) -> Any:
+        """Take what a file holds for ``<option>_file``, of options that are secrets."""
+        if not isinstance(options, dict):
+            return options
+        read = {}
+        for name, value in options.items():
+            option = str(name).removesuffix("_file")
+            if option == name or not is_secret(option):
+                read[name] = value
+            elif option in options:
+                raise ValueError(f"give either {option} or {name}")
+            else:
+                read[option] = secret_in(value, str(name))
+        return read
+
 
 class Input(Section):
     """A topic to read, and what is on it."""
 
     topic: str = Field(min_length=1)
-    signal: Literal["metrics"] = "metrics"
+    signal: Literal["metrics", "logs", "traces"] = "metrics"
     encoding: str = "otlp_proto"
     tenant: Tenant = DEFAULT_TENANT
     """Whose the metrics are, if neither of the next two says so."""
@@ -53,14 +73,35 @@ class Input(Section):
     are the same, as in HTTP."""
     tenant_attribute: str | None = Field(default=None, min_length=1)
     """Resource attribute whose value is the tenant."""
+    timezone: str = "UTC"
+    """Of the times in logs that say none, an IANA name: ``Europe/Berlin``."""
+    multiline: str = "auto"
+    """Lines of logs that belong together: ``auto`` joins stack traces where a record says of which file
+    or container it is, and in ``text``; ``off`` makes each line a record; else it is a regular
+    expression of the lines that begin a record."""
     counters: str | None = None
     """Regular expression of the whole names of metrics that are counters, where the format has no
     types: they are taken for cumulative and monotonic."""
+
+    classic_histograms: bool = True
+    """Put the buckets, count and sum of Prometheus' classic histograms together: ``X_bucket`` with a
+    label ``le``, ``X_count`` and ``X_sum`` become the histogram ``X``. For remote write, and the formats
+    of prometheus-kafka-adapter and Telegraf (whose input ``prometheus`` needs ``metric_version = 2``);
+    the others have histograms. If not, they stay counters. Inputs that bring the same series should
+    agree on it."""
+
+    service: str = ""
+    """The ``service.name`` of metrics that have none and nothing that it could be taken from."""
 
     @field_validator("counters")
     @classmethod
     def _is_an_expression(cls, counters: str | None) -> str | None:
         return None if counters is None else regular_expression(counters)
+
+    @field_validator("multiline")
+    @classmethod
+    def _is_a_mode(cls, multiline: str) -> str:
+        return multiline if multiline in ("auto", "off") else regular_expression(multiline)
 
     @model_validator(mode="after")
     def _tenant_in_one_place(self) -> Self:
@@ -68,14 +109,33 @@ class Input(Section):
             raise ValueError("give either tenant_header or tenant_attribute")
         return self
 
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        if not is_zone(name):
+            raise ValueError(f'there is no time zone "{name}" (write UTC, Europe/Berlin)')
+        return name
+
     @field_validator("encoding")
     @classmethod
-    def _has_a_decoder(cls, encoding: str) -> str:
-        if encoding not in DECODERS:
+    def _has_a_decoder(cls, encoding: str, info: ValidationInfo) -> str:
+        signal = info.data.get("signal", "metrics")
+        by_signal: dict[str, Collection[str]] = {"logs": LOG_DECODERS, "traces": SPAN_DECODERS}
+        decoders = by_signal.get(signal, DECODERS)
+        if encoding not in decoders:
             raise ValueError(
-                f'there is no decoder for "{encoding}" (there are: {", ".join(DECODERS)})'
+                f'there is no decoder{f" of {signal}" if signal in by_signal else ""} for "{encoding}" '
+                f"(there are: {', '.join(decoders)})"
             )
         return encoding
+
+    @model_validator(mode="after")
+    def _is_of_its_signal(self) -> Self:
+        if self.signal == "logs" and (self.counters or self.tenant_attribute):
+            raise ValueError("counters and tenant_attribute are for metrics")
+        if self.signal == "traces" and self.counters:
+            raise ValueError("counters are for metrics")
+        return self
 
 
 class Series(Section):
@@ -87,6 +147,16 @@ class Series(Section):
         "host.name",
         "deployment.environment.name",
     )
+    service_from: tuple[str, ...] = ("job", "app", "host.name", "host")
+    """Labels that a metric without ``service.name`` gets it from; the first that it has."""
+    counters_since_boot: str = r"system\..*"
+    """Regular expression of the whole names of counters that count since their host or server began,
+    whatever start time comes with them: it is often that of the process that reads them."""
+
+    @field_validator("counters_since_boot")
+    @classmethod
+    def _is_an_expression(cls, names: str) -> str:
+        return regular_expression(names)
 
 
 class Lookup(Section):

@@ -29,6 +29,8 @@ class Override(Section):
 class Limits(TenantLimits):
     """Cardinality limits. Series beyond them are refused, those that are there flow on."""
 
+    active_tenants: int = Field(default=1000, ge=1)
+    """How many tenants there may be at a time; what is of others is refused."""
     tenants: dict[Tenant, Override] = Field(default_factory=dict)
     severity: str = Field(default="warning", min_length=1)
     """Label of the alert ``SeriesLimitReached``."""

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from pydantic import ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as NotParsed
 
 from flows.settings.inputs import Enrichment, Input, Kafka, Series
 from flows.settings.limits import Limits
-from flows.settings.notifying import Notifier
-from flows.settings.running import Monitoring, Run, Topics
+from flows.settings.logs import Logs
+from flows.settings.models import Models
+from flows.settings.notifying import NotifierSettings
+from flows.settings.rules import RuleSettings
+from flows.settings.running import Monitoring, Run, Storage, Topics
 from flows.settings.sinks import Sinks
+from flows.settings.traces import Traces, Tracing
 from flows.settings.windows import Rollups, Scoring
-from operators.durations import format_duration
+from operators.contracts.durations import format_duration
+from operators.traces.rules import KeepingRules
 
 __all__ = ["CONFIG_VARIABLE", "DEFAULT_CONFIG", "Settings", "SettingsError", "load_settings"]
 
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
 DEFAULT_CONFIG = "headrace.yaml"
 PREFIX = "HEADRACE__"
+
+
+_WORDS = {
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "string_type": "must be text (in quotes, if it looks like a number)",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "path_type": "must be a path",
+}
+"""What a value must be, instead of the names of Python's types."""
 
 
 class SettingsError(Exception):
@@ -47,10 +78,15 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     rollups: Rollups = Rollups()
     scoring: Scoring = Scoring()
+    models: Models = Models()
     sinks: Sinks = Sinks()
+    logs: Logs = Logs()
+    traces: Traces = Traces()
+    rules: RuleSettings = RuleSettings()
+    storage: Storage = Storage()
     run: Run = Run()
     topics: Topics = Topics()
-    notifier: Notifier = Notifier()
+    notifier: NotifierSettings = NotifierSettings()
     monitoring: Monitoring = Monitoring()
 
     @model_validator(mode="after")
@@ -63,6 +99,57 @@ class Settings(BaseSettings):
         if len(set(topics)) != len(topics):
             raise ValueError("inputs: two have the same topic")
         return self
+
+    def inputs_of(self, signal: str) -> tuple[Input, ...]:
+        """Return the inputs that bring a signal: ``metrics``, ``logs`` or ``traces``."""
+        return tuple(entry for entry in self.inputs if entry.signal == signal)
+
+    @property
+    def tracing(self) -> Tracing:
+        """What the flow ``traces`` needs to know to count spans."""
+        rollups = self.rollups
+        return Tracing(
+            window=rollups.windows[0],
+            hold=self.traces.hold,
+            disorder=rollups.disorder,
+            partition_lag=rollups.partition_lag,
+            evict_after=rollups.evict_after,
+            series_shards=rollups.shards,
+            shards=self.traces.shards,
+            sampling=self._keeping,
+        )
+
+    @property
+    def _keeping(self) -> KeepingRules | None:
+        chosen = self.traces.sampling
+        if chosen is None:
+            return None
+        return KeepingRules(
+            chosen.errors,
+            chosen.slow or 0,
+            chosen.rest,
+            chosen.max_age,
+            memory=chosen.memory // self.traces.shards,
+            slow_quantile=(chosen.slow_percentile or 0) / 100,
+            slow_history=chosen.slow_history,
+            spans=_of_slot(chosen.spans_per_second, self.rollups.windows[0]),
+            bytes=_of_slot(chosen.bytes_per_second, self.rollups.windows[0]),
+        )
+
+    @property
+    def rollups_of_traces(self) -> Rollups:
+        """How what was counted of spans is rolled up: it comes in order, and is revised for longer."""
+        return self.rollups.model_copy(update={"disorder": 0, "lateness": 2 * self.traces.hold})
+
+    @property
+    def fixed_tenants(self) -> tuple[str, ...]:
+        """The tenants of inputs of metrics that are of one tenant each."""
+        fixed = (
+            entry.tenant
+            for entry in self.inputs_of("metrics")
+            if entry.tenant_header is None and entry.tenant_attribute is None
+        )
+        return tuple(dict.fromkeys(fixed))
 
     @property
     def judged(self) -> int:
@@ -80,6 +167,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, which comes in as the initial values."""
         return env_settings, init_settings
+
+
+def _of_slot(a_second: int | None, window: int) -> int:
+    """Return how much of a rate there is for a window of so many nanoseconds; 0 if there is no rate."""
+    return max(a_second * window // 1_000_000_000, 1) if a_second is not None else 0
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -106,10 +198,13 @@ def load_settings(path: Path | None = None) -> Settings:
         if not isinstance(values, dict):
             raise SettingsError(f"{file}: must be a mapping of sections, as kafka: {{…}}")
     _refuse_unknown_variables()
+    _let_variables_win(values)
     try:
         return Settings(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
         raise SettingsError(_first_line(error, str(file))) from None
+    except NotParsed as error:
+        raise SettingsError(_not_json(error)) from None
 
 
 def _refuse_unknown_variables() -> None:
@@ -124,6 +219,42 @@ def _refuse_unknown_variables() -> None:
                 )
 
 
+def _let_variables_win(values: dict[str, Any]) -> None:
+    """Take a secret's file out of the settings' file where a variable has the secret, or the reverse.
+
+    They are two keys, so a variable with one would not replace the other.
+    """
+    for variable in os.environ:
+        if not variable.startswith(PREFIX):
+            continue
+        *path, key = variable.removeprefix(PREFIX).lower().split("__")
+        section: Any = values
+        for name in path:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.pop(key.removesuffix("_file") if key.endswith("_file") else f"{key}_file", None)
+
+
+def _not_json(error: NotParsed) -> str:
+    """Say which variable is no JSON, without its value, which may be a secret."""
+    field = (re.findall(r'field "(\w+)"', str(error)) or [""])[0]
+    section = f"{PREFIX}{field.upper()}"
+    faults = {}
+    for variable, value in sorted(os.environ.items()):
+        if variable == section or variable.startswith(f"{section}__"):
+            try:
+                json.loads(value)
+            except ValueError as fault:
+                faults[variable] = str(fault)
+    # Values that are no lists need not be JSON; those that begin as one are the likeliest.
+    likely = [name for name in faults if name == section or os.environ[name].lstrip()[:1] in "[{"]
+    named = likely[:1] or list(faults) or [section]
+    return (
+        f"{' or '.join(named)}: not JSON: {faults.get(named[0], 'a list or mapping is wanted')} "
+        '(a list or mapping is written as JSON in a variable: ["10s", "1m"], {"topic": "metrics"})'
+    )
+
+
 def _first_line(error: ValidationError, file: str) -> str:
     """Say the first fault in one line: where, which key, what is wrong."""
     fault = error.errors(include_url=False, include_input=False)[0]
@@ -134,6 +265,7 @@ def _first_line(error: ValidationError, file: str) -> str:
     variables = [PREFIX + "__".join(path[:depth]) for depth in range(len(path), 0, -1)]
     place = next((name for name in variables if name in os.environ), file)
     message = fault["msg"].removeprefix("Value error, ")
+    message = _WORDS.get(fault["type"], message)
     if fault["type"] == "extra_forbidden":
         message = "unknown key"
     elif fault["type"] == "missing":

@@ -9,13 +9,20 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from flows.settings.values import PositiveDuration, Section, WithSecretFiles
-from operators.durations import format_duration, parse_duration
+from operators.contracts.durations import format_duration, parse_duration
 
-__all__ = ["Elasticsearch", "InfluxDB", "Lake", "Sinks"]
+__all__ = [
+    "ElasticsearchSection",
+    "InfluxDBSection",
+    "JaegerLayout",
+    "LakeSection",
+    "OTLPSection",
+    "Sinks",
+]
 
 
-class InfluxDB(WithSecretFiles):
-    """InfluxDB, or what else takes its v2 write API."""
+class InfluxDBSection(WithSecretFiles):
+    """InfluxDBSection, or what else takes its v2 write API."""
 
     secrets = ("token",)
     url: str = Field(pattern=r"^https?://")
@@ -46,8 +53,20 @@ class InfluxDB(WithSecretFiles):
         return bucket
 
 
-class Elasticsearch(WithSecretFiles):
-    """Elasticsearch 8 or 9."""
+class JaegerLayout(Section):
+    """Kept spans and the service graph in Jaeger's indices too, so that Jaeger shows them."""
+
+    index_prefix: str = Field(default="", pattern=r"^[a-z0-9_.-]*$")
+    """As in Jaeger's ``indices.index_prefix``."""
+
+    @field_validator("index_prefix")
+    @classmethod
+    def _ends_as_jaeger_has_it(cls, prefix: str) -> str:
+        return f"{prefix}-" if prefix and not prefix.endswith("-") else prefix
+
+
+class ElasticsearchSection(WithSecretFiles):
+    """ElasticsearchSection 8 or 9."""
 
     secrets = ("api_key", "password")
     hosts: tuple[str, ...] = Field(min_length=1)
@@ -62,6 +81,7 @@ class Elasticsearch(WithSecretFiles):
     """Documents in one request."""
     gzip: bool = False
     """Worth its time only where the network is slow."""
+    jaeger: JaegerLayout | None = None
 
     @field_validator("hosts")
     @classmethod
@@ -79,7 +99,23 @@ class Elasticsearch(WithSecretFiles):
         return self
 
 
-class Lake(Section):
+class OTLPSection(Section):
+    """What takes OTLP over HTTP: kept spans go there."""
+
+    endpoint: str = Field(pattern=r"^https?://")
+    """Its address without ``/v1/traces``: ``http://jaeger:4318``."""
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """Sent with each request; they are secrets."""
+    tenant_header: str | None = None
+    """A header that says whose spans a request has, as ``X-Scope-OrgID``."""
+    ca_certs: Path | None = None
+    timeout: PositiveDuration = "10s"  # type: ignore[assignment]
+    batch_bytes: int = Field(default=2_000_000, ge=1)
+    """Spans in one request, before compression."""
+    gzip: bool = True
+
+
+class LakeSection(Section):
     """Parquet files, by signal, window and day."""
 
     path: Path = Path("lake")
@@ -90,12 +126,13 @@ class Lake(Section):
 class Sinks(Section):
     """Where rollups and anomalies go besides Kafka. One that is left out is not used."""
 
-    influxdb: InfluxDB | None = None
-    elasticsearch: Elasticsearch | None = None
-    lake: Lake | None = None
+    influxdb: InfluxDBSection | None = None
+    elasticsearch: ElasticsearchSection | None = None
+    lake: LakeSection | None = None
+    otlp: OTLPSection | None = None
 
     @model_validator(mode="after")
     def _lake_is_the_default(self) -> Self:
         if self.influxdb is None and self.elasticsearch is None and self.lake is None:
-            object.__setattr__(self, "lake", Lake())
+            object.__setattr__(self, "lake", LakeSection())
         return self

@@ -16,15 +16,17 @@ from pydantic import (
     model_validator,
 )
 
-from operators.durations import format_duration, parse_duration
+from operators.contracts.durations import format_duration, parse_duration
 
 __all__ = [
     "Duration",
     "PositiveDuration",
     "SecretUrl",
     "Section",
+    "Size",
     "WithSecretFiles",
     "regular_expression",
+    "secret_in",
 ]
 
 
@@ -50,6 +52,25 @@ def _positive(value: int) -> int:
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 
 
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "kiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|kB|MB|GB|kiB|MiB|GiB)")
+
+
+def _size(value: Any) -> int:
+    """Read a size; it has a unit."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'"{value}" is not a size (write 500kB, 64MB, 2GB)')
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if size <= 0:
+        raise ValueError("must be more than nothing (write 500kB, 64MB, 2GB)")
+    return size
+
+
+Size = Annotated[int, BeforeValidator(_size), PlainSerializer("{}B".format, return_type=str)]
+"""Bytes, written as ``500kB``, ``64MB``, ``2GB``."""
+
+
 def regular_expression(text: str) -> str:
     """Return ``text`` if it is a regular expression.
 
@@ -69,6 +90,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+def secret_in(path: str, key: str) -> str:
+    """Return what a file holds, without white space around it.
+
+    Raises:
+        ValueError: it can't be read; the message begins with ``key``.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{key}: cannot read {path}: {error.strerror}") from None
+
+
 class WithSecretFiles(Section):
     """A section whose secrets may be given as ``<key>_file``, the path of a file that holds them."""
 
@@ -84,10 +117,9 @@ class WithSecretFiles(Section):
             path = values.pop(f"{key}_file", None)
             if path is None:
                 continue
-            try:
-                values[key] = Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ValueError(f"{key}_file: cannot read {path}: {error.strerror}") from None
+            if values.get(key) is not None:
+                raise ValueError(f"give either {key} or {key}_file")
+            values[key] = secret_in(path, f"{key}_file")
         return values
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from flows.settings.values import Duration, PositiveDuration, Section, regular_expression
-from models import DETECTORS
-from operators.durations import format_duration
+from models.named import DEFAULT, BadDetector, new_detector
+from operators.contracts.durations import format_duration
 
 __all__ = ["Rollups", "Scoring"]
 
@@ -22,7 +22,9 @@ class Rollups(Section):
     lateness: Duration = "1m"  # type: ignore[assignment]
     idle_timeout: PositiveDuration = "30s"  # type: ignore[assignment]
     future: PositiveDuration = "10m"  # type: ignore[assignment]
-    """How far a timestamp may be ahead of this machine's clock."""
+    """How far a point may be ahead of the timestamp that Kafka has of its message."""
+    partition_lag: PositiveDuration = "30s"  # type: ignore[assignment]
+    """How far a partition that is read to its end may be behind others and hold windows back."""
     evict_after: PositiveDuration = "1h"  # type: ignore[assignment]
     """Event time without a point after which a series is forgotten."""
     counter_horizon: Duration = "5m"  # type: ignore[assignment]
@@ -50,6 +52,21 @@ class Rollups(Section):
         return windows
 
 
+class ServiceSilence(Section):
+    """When a service or a host that sends nothing any more is an alert."""
+
+    enabled: bool = True
+    hosts: bool = True
+    """Whether hosts are followed, too; not where hosts come and go as load does."""
+    after: PositiveDuration = "3m"  # type: ignore[assignment]
+    """How long it may send nothing, at least: one with pauses of its own has four times those."""
+    established: PositiveDuration = "30m"  # type: ignore[assignment]
+    """How long it must have been there: what ran once is not missed."""
+    gone_after: PositiveDuration = "1d"  # type: ignore[assignment]
+    """How long it is silent until it counts as gone, and the alert resolves."""
+    severity: str = "warning"
+
+
 class Scoring(Section):
     """Which rollups are judged, and when a judgement becomes an alert."""
 
@@ -58,30 +75,45 @@ class Scoring(Section):
     """The resolution that is judged; the finest if left out."""
     metrics: str = ".*"
     """Regular expression that the whole metric name must match."""
-    detector: str = "robust_ewma"
-    options: dict[str, float] = Field(default_factory=dict)
+    ignore: str = (
+        r"(headrace|prometheus|otelcol|telegraf|promhttp|net_conntrack|scrape|internal)[._].*"
+        r"|.*_bucket"
+    )
+    """Regular expression of metrics that are not judged all the same: those of the tools that watch,
+    and each bucket of a classic histogram."""
+    detector: str = DEFAULT
+    """One of ours, ``river.anomaly.HalfSpaceTrees`` or another of River's, several with ``|``
+    between them, or that of an entry point ``headrace.detectors``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    """What a model of River's is given, see ``models.features``; its usual ones if left out."""
+    alerts_per_series_month: float = Field(default=1.0, gt=0, le=100)
+    """How many false alerts of a series in thirty days are put up with: more finds more."""
     warm_up: int = Field(default=20, ge=2)
     """Rollups of a series that are learned before any is judged."""
     fire_after: int = Field(default=2, ge=1)
     """Anomalous rollups in a row before an alert fires."""
     resolve_after: int = Field(default=3, ge=1)
     """Normal rollups in a row before it resolves."""
+    accept_after: PositiveDuration = "1d"  # type: ignore[assignment]
+    """How long a value stays where it fired, without a new anomaly, until it is the new level.
+    Close to a bound (a full disk) it never is."""
+    deploy_settles: PositiveDuration = "30m"  # type: ignore[assignment]
+    """The same for what began so long after a deploy of its service (`headrace deploy`) at most."""
+    link: str = ""
+    """URL of a dashboard for ``generatorURL``, with ``{metric}``, ``{service}``, ``{tenant}``,
+    ``{from}`` and ``{to}`` in it."""
     stale_after: PositiveDuration = "5m"  # type: ignore[assignment]
     """Event time without a rollup after which a firing alert resolves."""
     evict_after: PositiveDuration = "1h"  # type: ignore[assignment]
     """Event time without a rollup after which a series' detector is forgotten."""
+    together: Duration = "1m"  # type: ignore[assignment]
+    """Alerts of a service that fire within this of the first are one event with members; 0 leaves
+    each alone."""
     severity: str = "warning"
+    silence: ServiceSilence = Field(default_factory=ServiceSilence)
 
-    @field_validator("detector")
-    @classmethod
-    def _is_known(cls, detector: str) -> str:
-        if detector not in DETECTORS:
-            raise ValueError(
-                f'there is no detector "{detector}" (there are: {", ".join(DETECTORS)})'
-            )
-        return detector
-
-    @field_validator("metrics")
+    @field_validator("metrics", "ignore")
     @classmethod
     def _is_an_expression(cls, metrics: str) -> str:
         return regular_expression(metrics)
@@ -89,8 +121,7 @@ class Scoring(Section):
     @model_validator(mode="after")
     def _fits_the_detector(self) -> Self:
         try:
-            DETECTORS[self.detector](**self.options)
-        except TypeError as error:
-            fault = str(error).partition(" ")[2] or str(error)
-            raise ValueError(f"options: {self.detector} {fault}") from None
+            new_detector(self.detector, self.options, features=self.features)
+        except BadDetector as error:
+            raise ValueError(str(error)) from None
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -11,13 +11,12 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from operators.alerts import AlertEvent, InvalidAlertEvent, decode_event, fingerprint
-from operators.frames import REJECTS
-from operators.monitoring import DEAD_LETTERS
+from operators.contracts.alert import AlertEvent, InvalidAlertEvent, decode_event, fingerprint
+from operators.contracts.items import Polled
+from operators.contracts.monitoring import DEAD_LETTERS
 from operators.notifying.times import parse_instant
-from operators.source import Polled
 
-__all__ = ["Alert", "Decoded", "alert_of", "decode_alerts", "restore_alert"]
+__all__ = ["Alert", "DecodedAlerts", "alert_of", "decode_alerts", "restore_alert"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +27,9 @@ _SORTED_FIRST: Final = ("job", "instance")
 class Alert:
     """The newest that is known of one alert. Times are nanoseconds since the Unix epoch.
 
-    ``event`` is the message that told of it, from which it can be made again. An alert sorts
-    among others by ``order``, as Alertmanager lists them.
+    ``event`` is the message that told of it, from which it can be made again. ``expired`` is an
+    alert that resolved because its ``ends_at`` passed, and not by an event. An alert sorts among
+    others by ``order``, as Alertmanager lists them.
     """
 
     fingerprint: str
@@ -41,6 +41,7 @@ class Alert:
     generator_url: str = field(compare=False)
     event: bytes
     order: tuple[Any, ...] = field(compare=False, repr=False)
+    expired: bool = field(default=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -51,11 +52,11 @@ class Alert:
         """Return the alert as it is at ``now``: one that fires until then has resolved."""
         if self.resolved or self.ends_at is None or self.ends_at > now:
             return self
-        return replace(self, resolved=True)
+        return replace(self, resolved=True, expired=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedAlerts:
     """What one poll of the alerts topic holds: its alerts in order, and what is not one.
 
     ``rejects`` is a REJECTS frame.
@@ -65,26 +66,24 @@ class Decoded:
     rejects: pl.DataFrame
 
 
-def decode_alerts(polled: Polled) -> Decoded:
+def decode_alerts(polled: Polled) -> DecodedAlerts:
     """Return the alerts in a poll; what is not an alert event is refused with its reason."""
     alerts: list[Alert] = []
-    refused: list[int] = []
-    reasons: list[str] = []
+    refused: dict[int, str] = {}
     for index, payload in enumerate(polled.values):
         try:
             alerts.append(alert_of(decode_event(payload), payload))
         except InvalidAlertEvent as error:
-            refused.append(index)
-            reasons.append(f"not an alert event: {error}")
+            refused[index] = f"not an alert event: {error}"
     if refused:
         DEAD_LETTERS.labels("input").inc(len(refused))
         _log.warning(
             "%s: %d messages go to the dead-letter topic; the first is %s",
             polled.topic,
             len(refused),
-            reasons[0],
+            next(iter(refused.values())),
         )
-    return Decoded(alerts, _rejects(polled, refused, reasons))
+    return DecodedAlerts(alerts, polled.refused(refused))
 
 
 def alert_of(event: AlertEvent, payload: bytes) -> Alert:
@@ -102,7 +101,9 @@ def alert_of(event: AlertEvent, payload: bytes) -> Alert:
 def restore_alert(payload: bytes, *, resolved: bool) -> Alert:
     """Return the alert again that had this ``event``, and may have resolved by itself since."""
     alert = _alert(orjson.loads(payload), payload)
-    return alert if alert.resolved == resolved else replace(alert, resolved=resolved)
+    return (
+        alert if alert.resolved == resolved else replace(alert, resolved=resolved, expired=resolved)
+    )
 
 
 def _alert(event: AlertEvent, payload: bytes) -> Alert:
@@ -150,18 +151,3 @@ def _order(labels: Mapping[str, str]) -> tuple[Any, ...]:
     first = [(name not in labels, labels.get(name, "")) for name in _SORTED_FIRST]
     rest = [(_descending(name), labels[name]) for name in sorted(labels)]
     return (*first, len(labels), *rest)
-
-
-def _rejects(polled: Polled, refused: Sequence[int], reasons: list[str]) -> pl.DataFrame:
-    indices = list(refused)
-    return pl.DataFrame(
-        {
-            "origin": ["input"] * len(indices),
-            "topic": [polled.topic] * len(indices),
-            "partition": polled.partitions[indices],
-            "offset": polled.offsets[indices],
-            "reason": reasons,
-            "payload": [polled.values[index] for index in indices],
-        },
-        schema=REJECTS,
-    )

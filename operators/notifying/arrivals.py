@@ -82,6 +82,24 @@ class Arrivals:
         """Forget a firing alert whose ``endsAt`` has passed; a later event may extend it."""
         self._firing.pop(alert.fingerprint, None)
 
+    def recall(self, over: Iterable[Mapping[str, int]]) -> None:
+        """Count as over what receivers were told to be over, though its events come again.
+
+        For example a snapshot is of before an alert fired, and its receiver was told that it fired
+        and that it is over. Then both events come again, perhaps with a pause between them, and
+        are no news. Where the receivers know different things, the one that knows least counts.
+
+        Args:
+            over: of each integration, the start of the newest episode that is over, by fingerprint.
+        """
+        least: dict[str, int] = {}
+        for starts in over:
+            for fingerprint, start in starts.items():
+                least[fingerprint] = min(start, least.get(fingerprint, start))
+        for fingerprint, start in least.items():
+            if fingerprint not in self._firing and start > self._ended.get(fingerprint, start - 1):
+                self._ended[fingerprint] = start
+
     def _against_ended(self, alert: Alert) -> Arrival:
         ended = self._ended.get(alert.fingerprint)
         if ended is not None and alert.starts_at <= ended:

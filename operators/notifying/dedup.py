@@ -20,10 +20,26 @@ class Reason(Enum):
     SOME_RESOLVED = "some alerts resolved"
     ALL_RESOLVED = "all alerts resolved"
     REPEAT = "repeat interval elapsed"
+    ACKNOWLEDGEMENT_OVER = "an acknowledgement has run out"
+    FLAPPING = "an alert flaps"
+    CALMED = "an alert flaps no longer"
+    DIGEST = "a summary was due"
 
     NOTHING_NEW = "nothing has changed"
     NEVER_TOLD = "only resolved alerts, of which the receiver never heard"
     RESOLVED_UNWANTED = "only resolved alerts, which the receiver does not want"
+    NO_ALERTS = "no alerts are left"
+
+    INHIBITED = "inhibited by another alert"
+    SILENCED = "silenced"
+    MUTE_TIME = "a time in which the route is mute"
+    INACTIVE_TIME = "outside of the times in which the route is active"
+    SNOOZED = "snoozed until it is over"
+    ACKNOWLEDGED = "acknowledged"
+    MEMBER = "part of an incident of which the receiver knows"
+    NOT_ON_CALL = "not on call"
+    REPEATED_ENOUGH = "repeated as often as it may be"
+    DAMPED = "flaps, as the receiver knows"
 
     @property
     def is_to_notify(self) -> bool:
@@ -32,7 +48,17 @@ class Reason(Enum):
 
 
 _TO_NOTIFY = frozenset(
-    {Reason.FIRST, Reason.NEW_ALERTS, Reason.SOME_RESOLVED, Reason.ALL_RESOLVED, Reason.REPEAT}
+    {
+        Reason.FIRST,
+        Reason.NEW_ALERTS,
+        Reason.SOME_RESOLVED,
+        Reason.ALL_RESOLVED,
+        Reason.REPEAT,
+        Reason.ACKNOWLEDGEMENT_OVER,
+        Reason.FLAPPING,
+        Reason.CALMED,
+        Reason.DIGEST,
+    }
 )
 
 
@@ -40,15 +66,21 @@ _TO_NOTIFY = frozenset(
 class LogEntry:
     """What an integration was last told of a group: when, and which fingerprints.
 
-    ``at`` is in nanoseconds since the Unix epoch: the flush that the notification came from.
+    ``at`` is in nanoseconds since the Unix epoch: when the notification had arrived.
     ``perhaps`` are those of which nobody knows what it believes, since a delivery was not
     confirmed. They are told again while they fire, and are told to be over when they are.
+    ``flapping`` are those that it knows to flap. ``receipt`` is what the channel gave for the first
+    notification, to find it again for those that follow.
+    ``repeats`` is how often the same was told again.
     """
 
     at: int
     firing: frozenset[str] = frozenset()
     resolved: frozenset[str] = frozenset()
     perhaps: frozenset[str] = frozenset()
+    flapping: frozenset[str] = frozenset()
+    receipt: str = ""
+    repeats: int = 0
 
     @property
     def believed(self) -> frozenset[str]:
@@ -86,6 +118,6 @@ def reason_to_notify(
         return Reason.ALL_RESOLVED
     if send_resolved and not resolved <= entry.resolved:
         return Reason.SOME_RESOLVED
-    # Flushes come at multiples of the group interval, so an interval that is a multiple of it
-    # has elapsed exactly; Alertmanager, which logs after sending, is one flush late.
-    return Reason.REPEAT if entry.at + repeat_interval <= now else Reason.NOTHING_NEW
+    # As in Alertmanager an interval has elapsed once it is longer ago than that, and what was told
+    # is logged when it has arrived. So it is mostly the flush after the one that it would fall on.
+    return Reason.REPEAT if entry.at < now - repeat_interval else Reason.NOTHING_NEW

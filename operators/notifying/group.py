@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from operators.notifying.alert import Alert
-from operators.notifying.dedup import LogEntry
+from operators.notifying.dedup import LogEntry, Reason
 from operators.notifying.grouping import Route
-from operators.notifying.notification import GroupId
+from operators.notifying.notification import GroupId, Notification
 
 __all__ = ["Group", "GroupState", "LoggedState"]
 
@@ -21,6 +21,9 @@ class LoggedState(TypedDict):
     firing: tuple[str, ...]
     resolved: tuple[str, ...]
     perhaps: tuple[str, ...]
+    flapping: NotRequired[tuple[str, ...]]
+    receipt: NotRequired[str]
+    repeats: NotRequired[int]
 
 
 class GroupState(TypedDict):
@@ -37,9 +40,13 @@ class GroupState(TypedDict):
 class Group:
     """The alerts that are told together, along one route.
 
-    ``under_way`` holds what will be logged of each delivery that is not confirmed yet, and
-    ``missed`` the integrations that a flush found busy. ``doubtful`` is a group until its first
-    flush after a restart, if it might have been flushed before it: see ``doubt``.
+    ``under_way`` holds what will be logged of each delivery that is not confirmed yet, ``sent``
+    what was sent, and ``missed`` the integrations that a flush found busy; ``failed`` those that
+    could not be told. ``flushed`` are the resolved alerts of the last flush, but not those that
+    flapped. ``doubtful`` is a
+    group until its first flush after a restart, if it might have been flushed before it: see
+    ``doubt``. ``news`` counts the events of each alert that no flush has decided about, and
+    ``held`` says why an integration was told nothing at the last one.
     """
 
     route: Route
@@ -49,8 +56,14 @@ class Group:
     alerts: dict[str, Alert] = field(default_factory=dict)
     log: dict[str, LogEntry] = field(default_factory=dict)
     under_way: dict[str, LogEntry] = field(default_factory=dict)
+    sent: dict[str, Notification] = field(default_factory=dict)
     missed: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    flushed: dict[str, Alert] = field(default_factory=dict)
+    has_flushed: bool = False
     doubtful: bool = False
+    news: dict[str, int] = field(default_factory=dict)
+    held: dict[str, Reason] = field(default_factory=dict)
     _snapshot: GroupState | None = None
 
     @property
@@ -58,12 +71,26 @@ class Group:
         """What tells the group from all others."""
         return self.route.id, self.key
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has no alerts, and nothing is under way."""
+        return not self.alerts and not self.under_way
+
     def put(self, alert: Alert) -> None:
         """Take in the newest state of an alert."""
         self.alerts[alert.fingerprint] = alert
         self._snapshot = None
         if self.doubtful:
             self._all_perhaps_told([alert])
+
+    def told_before(self, at: int) -> bool:
+        """Return whether an integration was told of it before a time."""
+        return any(0 < entry.at < at or entry.repeats for entry in self.log.values())
+
+    @property
+    def told_at(self) -> int | None:
+        """When an integration was told last; None if none was, or only perhaps."""
+        return max((entry.at for entry in self.log.values() if entry.at), default=None)
 
     def expired(self, now: int) -> Iterator[Alert]:
         """Turn the alerts that fire until a time that has passed into resolved ones."""
@@ -95,31 +122,40 @@ class Group:
         resolved: set[str] = set()
         for alert in alerts:
             (resolved if alert.resolved else firing).add(alert.fingerprint)
-        entry = LogEntry(0, frozenset(firing), frozenset(resolved))
         for integration in self.route.integrations:
-            self.perhaps_told(integration.name, entry)
+            known = self.log.get(integration.name)
+            over = resolved - known.flapping if known else resolved  # what flaps has no end
+            self.perhaps_told(integration.name, LogEntry(0, frozenset(firing), frozenset(over)))
 
     def schedule(self, at: int) -> None:
         """Set the time of the next flush."""
         self.next_flush = at
         self._snapshot = None
 
-    def tidy(self) -> None:
-        """Forget the resolved alerts that no integration has to be told of any more.
+    def tidy(self, *, keeps_owed: bool) -> None:
+        """Forget the resolved alerts that the last flush took to all integrations.
 
-        Not while a delivery is under way: what it tells of may have resolved meanwhile.
+        Not while a delivery is under way, and not when one failed: it is to be told then. If the
+        group ``keeps_owed``, not either while an integration believes the alert to fire.
         """
-        if self.under_way:
+        if self.under_way or self.failed:
             return
+        owed = self._owed() if keeps_owed else frozenset()
+        for fingerprint, alert in list(self.flushed.items()):
+            if fingerprint not in owed:
+                del self.flushed[fingerprint]
+                if self.alerts.get(fingerprint) is alert:
+                    del self.alerts[fingerprint]
+                    self._snapshot = None
+
+    def _owed(self) -> frozenset[str]:
+        """What integrations believe to fire that want to know its end."""
         owed: set[str] = set()
         for integration in self.route.integrations:
             entry = self.log.get(integration.name)
             if entry and integration.send_resolved:
                 owed |= entry.believed
-        for alert in list(self.alerts.values()):
-            if alert.resolved and alert.fingerprint not in owed:
-                del self.alerts[alert.fingerprint]
-                self._snapshot = None
+        return frozenset(owed)
 
     def snapshot(self) -> GroupState:
         """Return the state. What is under way counts as due, and as perhaps told."""
@@ -144,6 +180,9 @@ class Group:
                     "firing": tuple(entry.firing),
                     "resolved": tuple(entry.resolved),
                     "perhaps": tuple(entry.perhaps),
+                    "flapping": tuple(entry.flapping),
+                    "receipt": entry.receipt,
+                    "repeats": entry.repeats,
                 }
                 for name, entry in log.items()
             },

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from operators.notifying.digest import Digest
+from operators.notifying.flapping import Flapping
+from operators.notifying.quoting import go_quote
 
 __all__ = ["EACH_ALONE", "Integration", "Route", "Routing", "group_key", "group_labels", "routing"]
 
@@ -15,17 +18,26 @@ EACH_ALONE: Final = "..."
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """One channel of one receiver: what a notification is sent to, and logged for."""
+    """One channel of one receiver: what a notification is sent to, and logged for.
+
+    One that ``keeps_alive`` is told at every flush what fires, since it would forget it.
+    """
 
     name: str  # receiver/type[index], such as "ops/webhook[0]"
     send_resolved: bool
+    keeps_alive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """How the alerts that match it become notifications. Times are nanoseconds.
 
-    ``id`` is the route's own; ``key`` is how its matchers read in a group key.
+    ``id`` is the route's own; ``key`` is how its matchers read in a group key. ``mute`` and
+    ``active`` name the times in which it tells nothing, and those in which alone it tells. A route that
+    ``escalates`` tells nothing of what somebody has acknowledged. One with a ``rota`` tells
+    only while its receiver is on call. Along one with ``flapping``, alerts that flap are damped.
+    One with a ``digest`` tells summaries, and nothing else. One with ``most_repeats`` tells the same
+    no more often again than that.
     """
 
     id: str
@@ -36,6 +48,21 @@ class Route:
     group_wait: int
     group_interval: int
     repeat_interval: int
+    mute: tuple[str, ...] = ()
+    active: tuple[str, ...] = ()
+    escalates: bool = False
+    rota: str = ""
+    flapping: Flapping | None = None
+    digest: Digest | None = None
+    most_repeats: int | None = None
+
+    def first_flush(self, now: int) -> int:
+        """Return when a group that begins now is told first."""
+        return self.digest.following(now) if self.digest else now + self.group_wait
+
+    def next_flush(self, now: int) -> int:
+        """Return when a group that is told now is told next."""
+        return self.digest.following(now) if self.digest else now + self.group_interval
 
 
 Routing = Callable[[Mapping[str, str]], Sequence[Route]]
@@ -65,30 +92,5 @@ def group_key(route_key: str, labels: Mapping[str, str]) -> str:
     >>> group_key("{}", {"alertname": "Slow", "path": 'a"b'})
     '{}:{alertname="Slow", path="a\\\\"b"}'
     """
-    pairs = ", ".join(f"{name}={_go_quote(labels[name])}" for name in sorted(labels))
+    pairs = ", ".join(f"{name}={go_quote(labels[name])}" for name in sorted(labels))
     return f"{route_key}:{{{pairs}}}"
-
-
-_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
-_ESCAPES: Final = {
-    '"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r",
-    "\t": "\\t", "\v": "\\v",
-}  # fmt: skip
-
-
-def _go_quote(text: str) -> str:
-    """Quote as Go's ``strconv.Quote``, which group keys are made with."""
-    if _PLAIN.fullmatch(text):
-        return f'"{text}"'
-    return '"' + "".join(map(_go_escape, text)) + '"'
-
-
-def _go_escape(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

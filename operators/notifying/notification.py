@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from operators.alerts import Status
+from operators.contracts.alert import Status
 from operators.notifying.alert import Alert
 from operators.notifying.dedup import Reason
 
-__all__ = ["Courier", "GroupId", "Notification", "Report", "common_pairs", "status_of"]
+__all__ = ["Courier", "DeliveryReport", "GroupId", "Notification", "common_pairs", "status_of"]
 
 GroupId = tuple[str, str]
 """A route's id and a group key: names one group."""
@@ -20,7 +20,11 @@ GroupId = tuple[str, str]
 class Notification:
     """What a channel tells about one group.
 
-    ``alerts`` are in Alertmanager's order, firing and resolved ones mixed.
+    ``alerts`` are in Alertmanager's order, firing and resolved ones mixed. ``id`` is the same when
+    the same is sent again. ``context`` says what else belongs to the same incident, if anything. ``group_interval`` is how long it is until the group
+    may be told again, in nanoseconds. ``receipt`` is what the channel gave for the first notification
+    of the group since all was well, if this is a later one. ``unsure`` tells that something was sent
+    to it of which nobody knows whether it arrived: perhaps this.
     """
 
     group: GroupId
@@ -29,6 +33,11 @@ class Notification:
     group_labels: Mapping[str, str]
     alerts: tuple[Alert, ...]
     reason: Reason
+    id: str = ""
+    context: Mapping[str, Any] | None = None
+    group_interval: int = 0
+    receipt: str = ""
+    unsure: bool = False
 
     @property
     def group_key(self) -> str:
@@ -47,16 +56,18 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DeliveryReport:
     """How a delivery ended: ``failure`` says why it was given up, None that it was confirmed.
 
-    ``perhaps`` tells that it may have arrived though it was not confirmed.
+    ``perhaps`` tells that it may have arrived though it was not confirmed. ``receipt`` is what later
+    notifications of the group can refer to, if the channel has such a thing.
     """
 
     group: GroupId
     integration: str
     failure: str | None = None
     perhaps: bool = False
+    receipt: str = ""
 
 
 class Courier(Protocol):
@@ -70,7 +81,7 @@ class Courier(Protocol):
         """
         ...
 
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[DeliveryReport]:
         """Return the reports since the last call; never blocks."""
         ...
 

@@ -22,6 +22,9 @@ class _Told:
     firing: set[str] = field(default_factory=set)
     resolved: set[str] = field(default_factory=set)
     perhaps: set[str] = field(default_factory=set)
+    flapping: set[str] = field(default_factory=set)
+    receipt: str = ""
+    repeats: int = 0
 
 
 def regroup(states: Iterable[GroupState], routing: Routing) -> list[Group]:
@@ -40,6 +43,9 @@ def regroup(states: Iterable[GroupState], routing: Routing) -> list[Group]:
                 frozenset(logged["firing"]),
                 frozenset(logged["resolved"]),
                 frozenset(logged["perhaps"]),
+                frozenset(logged.get("flapping", ())),
+                logged.get("receipt", ""),
+                logged.get("repeats", 0),
             )
             for name, logged in state["log"].items()
         }
@@ -57,15 +63,25 @@ def regroup(states: Iterable[GroupState], routing: Routing) -> list[Group]:
                     if group.id != (state["route"], state["key"]):
                         log.firing |= {alert.fingerprint} & entry.firing
                         log.perhaps |= {alert.fingerprint} & entry.perhaps
+                        log.flapping |= {alert.fingerprint} & entry.flapping
                     elif integration.name not in copied:
                         copied.add(integration.name)
                         log.firing |= entry.firing
                         log.resolved |= entry.resolved
                         log.perhaps |= entry.perhaps
+                        log.flapping |= entry.flapping
+                        log.receipt = entry.receipt
+                        log.repeats = entry.repeats
     for (group_id, name), log in told.items():
         if log.firing or log.resolved or log.perhaps:
             groups[group_id].log[name] = LogEntry(
-                log.at, frozenset(log.firing), frozenset(log.resolved), frozenset(log.perhaps)
+                log.at,
+                frozenset(log.firing),
+                frozenset(log.resolved),
+                frozenset(log.perhaps),
+                frozenset(log.flapping),
+                log.receipt,
+                log.repeats,
             )
     return list(groups.values())
 

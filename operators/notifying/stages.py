@@ -2,20 +2,27 @@
 
 A stage is a function of a ``Passage``, the way of one group to one integration at one flush. It
 may take alerts out of it, and says why nothing shall be sent at all, or ``None`` to let it pass.
-What else may hold back alerts (an inhibition, a silence, a mute time) is a stage before
-``deduplicate``: what it takes out is then not told, and not logged as told.
+What holds back alerts is in ``holds``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from operators.notifying.alert import Alert
 from operators.notifying.dedup import LogEntry, Reason, reason_to_notify
 from operators.notifying.grouping import Integration, Route
 
-__all__ = ["STAGES", "Passage", "Stage", "send_through"]
+__all__ = [
+    "STAGES",
+    "Passage",
+    "Stage",
+    "deduplicate",
+    "drop_never_told",
+    "drop_unwanted",
+    "send_through",
+]
 
 
 @dataclass(slots=True)
@@ -23,7 +30,8 @@ class Passage:
     """One group on its way to one integration.
 
     ``entry`` is what the integration was last told of the group, and ``now`` the time of the
-    flush in nanoseconds. ``reason`` is set by ``deduplicate``.
+    flush in nanoseconds. ``reason`` is set by ``deduplicate``. ``held`` says of the alerts that
+    were taken out why, by fingerprint. ``flapping`` are those that are told to flap.
     """
 
     route: Route
@@ -33,10 +41,16 @@ class Passage:
     firing: list[Alert]
     resolved: list[Alert]
     reason: Reason = Reason.NOTHING_NEW
+    held: dict[str, Reason] = field(default_factory=dict)
+    flapping: frozenset[str] = frozenset()
 
-    def logged(self) -> LogEntry:
-        """Return what is to be logged once the integration has been told."""
-        return LogEntry(self.now, _fingerprints(self.firing), _fingerprints(self.resolved))
+    def logged(self, at: int | None = None) -> LogEntry:
+        """Return what is to be logged once the integration has been told, at a time."""
+        moment = self.now if at is None else at
+        firing = fingerprints(self.firing)
+        return LogEntry(
+            moment, firing, fingerprints(self.resolved), flapping=self.flapping & firing
+        )
 
 
 Stage = Callable[[Passage], Reason | None]
@@ -57,10 +71,10 @@ def deduplicate(passage: Passage) -> Reason | None:
     """Hold back what the receiver knows already."""
     passage.reason = reason_to_notify(
         passage.entry,
-        _fingerprints(passage.firing),
-        _fingerprints(passage.resolved),
+        fingerprints(passage.firing),
+        fingerprints(passage.resolved),
         send_resolved=passage.integration.send_resolved,
-        repeat_interval=passage.route.repeat_interval,
+        repeat_interval=0 if passage.integration.keeps_alive else passage.route.repeat_interval,
         now=passage.now,
     )
     return None if passage.reason.is_to_notify else passage.reason
@@ -72,7 +86,8 @@ def drop_unwanted(passage: Passage) -> Reason | None:
     return Reason.RESOLVED_UNWANTED if unwanted else None
 
 
-STAGES: tuple[Stage, ...] = (drop_never_told, deduplicate, drop_unwanted)
+STAGES: tuple[Stage, ...] = (deduplicate, drop_unwanted)
+"""Alertmanager's own."""
 
 
 def send_through(stages: Sequence[Stage], passage: Passage) -> Reason:
@@ -83,5 +98,6 @@ def send_through(stages: Sequence[Stage], passage: Passage) -> Reason:
     return passage.reason
 
 
-def _fingerprints(alerts: Sequence[Alert]) -> frozenset[str]:
+def fingerprints(alerts: Sequence[Alert]) -> frozenset[str]:
+    """Return who they are."""
     return frozenset(alert.fingerprint for alert in alerts)

@@ -24,16 +24,16 @@ from typing import Final
 
 import tenacity
 
-from operators.monitoring import (
+from operators.contracts.monitoring import (
     NOTIFICATION_FAILURES,
     NOTIFICATION_RETRIES,
     NOTIFICATION_SECONDS,
     NOTIFICATIONS,
 )
-from operators.notifying.notification import Courier, Notification, Report
-from sinks.channels.base import Channel, Delivered, Outcome, Refused, Retry
+from operators.notifying.notification import Courier, DeliveryReport, Notification
+from sinks.channels.base import Channel, Delivered, Outcome, RefusedByReceiver, Retry
 
-__all__ = ["Delivery"]
+__all__ = ["ChannelDelivery"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _BACKOFF: Final = tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Delivery(Courier):
+class ChannelDelivery(Courier):
     """Delivers to channels by their names.
 
     Args:
@@ -58,8 +58,8 @@ class Delivery(Courier):
 
     def __init__(self, channels: Iterable[Channel], *, sleep: Sleep = asyncio.sleep) -> None:
         self._lanes = {channel.name: _Lane(channel, sleep) for channel in channels}
-        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._first: Report | None = None
+        self._reports: queue.SimpleQueue[DeliveryReport] = queue.SimpleQueue()
+        self._first: DeliveryReport | None = None
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="channels", daemon=True)
         thread.start()
@@ -75,7 +75,9 @@ class Delivery(Courier):
         lane, reports = self._lanes[notification.integration], self._reports
 
         async def deliver() -> None:
-            report = Report(notification.group, notification.integration, "broken off", True)
+            report = DeliveryReport(
+                notification.group, notification.integration, "broken off", True
+            )
             try:
                 report = await lane.deliver(notification, patience)
             finally:
@@ -83,7 +85,7 @@ class Delivery(Courier):
 
         asyncio.run_coroutine_threadsafe(deliver(), self._loop)
 
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[DeliveryReport]:
         """Return the reports since the last call; never blocks."""
         found = [] if self._first is None else [self._first]
         self._first = None
@@ -111,8 +113,9 @@ class _Lane:
         self._sleep = sleep
         self._turns = asyncio.Semaphore(CONCURRENCY)
         self._paused_until = 0.0
+        self._next_turn = 0.0
 
-    async def deliver(self, notification: Notification, patience: float) -> Report:
+    async def deliver(self, notification: Notification, patience: float) -> DeliveryReport:
         """Try until it is delivered, refused, or too late; say how it ended."""
         name = self.channel.name
         outcomes: list[Outcome] = []
@@ -146,7 +149,7 @@ class _Lane:
                 len(notification.firing),
                 len(notification.resolved),
             )
-            return Report(notification.group, name)
+            return DeliveryReport(notification.group, name, receipt=last.receipt)
         NOTIFICATION_FAILURES.labels(name).inc()
         _log.error(
             "%s: the notification of %s is given up until the group's next flush: %s",
@@ -155,14 +158,13 @@ class _Lane:
             last.reason,
         )
         perhaps = any(isinstance(outcome, Retry) and outcome.perhaps for outcome in outcomes)
-        return Report(notification.group, name, last.reason, perhaps)
+        return DeliveryReport(notification.group, name, last.reason, perhaps)
 
     async def _attempt(self, notification: Notification, outcomes: list[Outcome]) -> Outcome:
         """Try once, when it is our turn, and put how it ended at the end of ``outcomes``."""
         loop = asyncio.get_running_loop()
         async with self._turns:
-            while (pause := self._paused_until - loop.time()) > 0:
-                await self._sleep(pause)
+            await self._wait_for_turn(loop)
             unanswered = Retry(f"no answer within {self.channel.timeout:g} s", perhaps=True)
             outcomes.append(unanswered)  # and so it stays if patience ends meanwhile
             began = perf_counter()
@@ -175,12 +177,23 @@ class _Lane:
             except Exception as error:
                 # A channel must not take the others down with it.
                 _log.exception("%s: a fault in the channel", self.channel.name)
-                outcome = Refused(f"a fault in the channel: {type(error).__name__}")
+                outcome = RefusedByReceiver(f"a fault in the channel: {type(error).__name__}")
             NOTIFICATION_SECONDS.labels(self.channel.name).observe(perf_counter() - began)
             if isinstance(outcome, Retry) and outcome.after:
                 self._paused_until = loop.time() + min(outcome.after, LONGEST_PAUSE)
             outcomes[-1] = outcome
             return outcome
+
+    async def _wait_for_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until the receiver is no longer to be left alone, and for its rate limit."""
+        if self.channel.rate_limit:
+            pace = 60.0 / self.channel.rate_limit
+            turn = max(self._next_turn, loop.time())
+            self._next_turn = turn + pace
+            if turn > loop.time():
+                await self._sleep(turn - loop.time())
+        while (pause := self._paused_until - loop.time()) > 0:
+            await self._sleep(pause)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

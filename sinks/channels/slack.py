@@ -8,7 +8,7 @@ from typing import Any, Final
 from operators.notifying.alert import Alert
 from operators.notifying.notification import Notification, common_pairs, status_of
 from operators.notifying.times import format_instant
-from sinks.channels.base import Channel, Delivered, Outcome, Refused
+from sinks.channels.base import Channel, Delivered, Outcome, RefusedByReceiver
 from sinks.channels.http import Endpoint
 
 __all__ = ["SlackChannel", "slack_message"]
@@ -53,10 +53,14 @@ class SlackChannel(Channel):
         outcome, answer = await self._endpoint.post(message)
         # Slack answers some faults, such as an archived channel, with status 200.
         if isinstance(outcome, Delivered) and answer.strip() != "ok":
-            return Refused(
+            return RefusedByReceiver(
                 f'{self._endpoint.host} answered "{answer.strip()[:100]}" instead of "ok"'
             )
         return outcome
+
+    async def reach(self) -> str:
+        """Make sure that the receiver is there, posting nothing."""
+        return await self._endpoint.reach()
 
     async def close(self) -> None:
         """Release the connections."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import re
 from typing import Any, Final
 
+import orjson
+
+from operators.contracts.clock import Clock, SystemClock
 from operators.notifying.alert import Alert
 from operators.notifying.notification import Notification, common_pairs, status_of
 from operators.notifying.times import NEVER, format_instant
@@ -13,6 +19,7 @@ from sinks.channels.http import Endpoint
 
 __all__ = ["WebhookChannel", "webhook_body"]
 
+_PREFIX: Final = "whsec_"
 _GO_META: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -24,22 +31,53 @@ class WebhookChannel(Channel):
         endpoint: where to.
         external_url: sent as ``externalURL``, for links back.
         max_alerts: at most so many alerts a message, 0 for all.
+        secret: what messages are signed with, as https://www.standardwebhooks.com describes it;
+            base64 after ``whsec_``, or any text.
+        clock: tells the time that is signed.
+
+    A message has a ``webhook-id``, which is the same when it is sent again, so a receiver can
+    drop what it has had.
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, *, external_url: str, max_alerts: int = 0
+        self,
+        name: str,
+        endpoint: Endpoint,
+        *,
+        external_url: str,
+        max_alerts: int = 0,
+        secret: str | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.timeout = endpoint.timeout
         self._endpoint = endpoint
         self._external_url = external_url
         self._max_alerts = max_alerts
+        self._key = None if secret is None else _key(secret)
+        self._clock = clock or SystemClock()
 
     async def send(self, notification: Notification) -> Outcome:
         """Post once."""
-        body = webhook_body(notification, self._external_url, self._max_alerts)
-        outcome, _ = await self._endpoint.post(body)
+        body = orjson.dumps(webhook_body(notification, self._external_url, self._max_alerts))
+        outcome, _ = await self._endpoint.post(body, self._headers(notification.id, body))
         return outcome
+
+    def _headers(self, name: str, body: bytes) -> dict[str, str]:
+        if not name:
+            return {}
+        headers = {"webhook-id": name, "Idempotency-Key": name}
+        if self._key is not None:
+            now = str(self._clock.now() // 1_000_000_000)
+            signed = f"{name}.{now}.".encode() + body
+            digest = hmac.new(self._key, signed, hashlib.sha256).digest()
+            headers["webhook-timestamp"] = now
+            headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+        return headers
+
+    async def reach(self) -> str:
+        """Make sure that the receiver is there, posting nothing."""
+        return await self._endpoint.reach()
 
     async def close(self) -> None:
         """Release the connections."""
@@ -67,6 +105,12 @@ def webhook_body(
         "groupKey": notification.group_key,
         "truncatedAlerts": len(notification.alerts) - len(kept),
     }
+
+
+def _key(secret: str) -> bytes:
+    if not secret.startswith(_PREFIX):
+        return secret.encode()
+    return base64.b64decode(secret.removeprefix(_PREFIX))
 
 
 def _alert(alert: Alert) -> dict[str, Any]:

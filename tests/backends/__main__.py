@@ -9,20 +9,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.demo import kafka
-from flows.demo.cache import Progress
-from flows.demo.process import ServerError
-from tests.backends import elasticsearch, in_ci
+from tests.backends import elasticsearch, in_ci, kafka
+from tests.backends.cache import Progress
+from tests.backends.go_template import build as go_template
 from tests.backends.influxd import build
 from tests.backends.lineprotocol import peer
+from tests.backends.process import ServerError
 from tests.backends.prometheus_model import build as prometheus_model
+from tests.backends.promql_engine import build as promql_engine
 
 SERVERS: dict[str, Callable[[Progress], Path]] = {
     kafka.KafkaServer.name: kafka.prepare,
     elasticsearch.NAME: elasticsearch.prepare,
     build.NAME: build.influxd,
     peer.NAME: peer.program,
+    go_template.NAME: go_template.program,
     prometheus_model.NAME: prometheus_model.model,
+    promql_engine.NAME: promql_engine.program,
 }
 
 

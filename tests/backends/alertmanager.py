@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from flows.demo.process import LOCALHOST, Server, UnavailableError, free_port
+from tests.backends.process import LOCALHOST, Server, UnavailableError, free_port
 
 PROGRAMS = ("prometheus-alertmanager", "alertmanager")
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from flows.demo.process import Server, UnavailableError
+from tests.backends.process import Server, UnavailableError
 
 PLUGINS = ("cpu", "load", "memory", "interface")
 MISSING = (

@@ -8,10 +8,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.demo.cache import Progress, silent
-from flows.demo.maven import MavenError, unpacked
-from flows.demo.process import LOCALHOST, Server, UnavailableError, free_port, listens
+from tests.backends.cache import Progress, silent
 from tests.backends.java import java_home
+from tests.backends.maven import MavenError, unpacked
+from tests.backends.process import LOCALHOST, Server, UnavailableError, free_port, listens
 
 VERSION = "9.2.0"
 COORDINATE = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}"

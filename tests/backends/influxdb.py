@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from flows.demo.cache import Progress, silent
-from flows.demo.process import LOCALHOST, Server, free_port, listens
+from tests.backends.cache import Progress, silent
 from tests.backends.influxd.build import NAME, influxd
+from tests.backends.process import LOCALHOST, Server, free_port, listens
 
 USER = "headrace"
 PASSWORD = "headrace-password"

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.demo.process import UnavailableError
+from tests.backends.process import UnavailableError
 
 
 def java_home(name: str, version: int, module: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from flows.demo.process import LOCALHOST, Server, UnavailableError, free_port
+from tests.backends.process import LOCALHOST, Server, UnavailableError, free_port
 
 
 class PrometheusServer(Server):
@@ -20,15 +20,19 @@ class PrometheusServer(Server):
         directory: where it keeps its files.
         receiver: the URL that it sends remote write 1.0 to.
         targets: further addresses to scrape; those that offer native histograms are asked for.
+        rules: the text of a rule file that it evaluates each second.
     """
 
     name = "Prometheus"
 
-    def __init__(self, directory: Path, receiver: str, targets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, receiver: str, targets: Sequence[str] = (), rules: str = ""
+    ) -> None:
         super().__init__(directory)
         self.port = free_port()
         self._receiver = receiver
         self._targets = list(targets)
+        self._rules = rules
 
     @property
     def url(self) -> str:
@@ -38,8 +42,12 @@ class PrometheusServer(Server):
         program = shutil.which("prometheus")
         if program is None:
             raise UnavailableError("Prometheus is not installed: apt-get install prometheus")
-        configuration = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        configuration: dict[str, Any] = {
+            "global": {
+                "scrape_interval": "1s",
+                "scrape_timeout": "1s",
+                "evaluation_interval": "1s",
+            },
             "scrape_configs": [
                 {"job_name": name, "static_configs": [{"targets": targets}]}
                 for name, targets in {
@@ -56,6 +64,10 @@ class PrometheusServer(Server):
                 }
             ],
         }
+        if self._rules:
+            rules = self.directory / "rules.yml"
+            rules.write_text(self._rules, encoding="utf-8")
+            configuration["rule_files"] = [str(rules)]
         file = self.directory / "prometheus.json"  # JSON is YAML
         file.write_text(json.dumps(configuration), encoding="utf-8")
         return [

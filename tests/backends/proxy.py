@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
-from flows.demo.process import LOCALHOST, free_port
+from tests.backends.process import LOCALHOST, free_port
 
 Behaviour = Literal["pass", "answer", "hang", "cut"]
 

@@ -10,19 +10,19 @@ from typing import Any
 import bytewax.operators as op
 import pytest
 from bytewax.dataflow import Dataflow
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from bytewax.operators import StatefulBatchLogic
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
 
 from bench.outputs import Nothing
 from bench.snapshots import SnapshotTimes, StoreWatch, offsets_read
+from operators import bytewax as engine
+from operators.contracts.engine import EndOfInput, KeyedLogic, Reader, Source
 
 SIZE = 100_000
 EPOCHS = 5
 
 
-class Reader(StatefulSourcePartition[int, dict[str, Any]]):
+class Numbers(Reader[int]):
     """Gives numbers; its state is what a reader of two topics has."""
 
     def __init__(self) -> None:
@@ -30,27 +30,33 @@ class Reader(StatefulSourcePartition[int, dict[str, Any]]):
 
     def next_batch(self) -> list[int]:
         if self._next == EPOCHS:
-            raise StopIteration
+            raise EndOfInput
         self._next += 1
         return [self._next]
 
     def snapshot(self) -> dict[str, Any]:
         return {"version": 1, "offsets": {"a": {0: self._next, 1: self._next}, "b": {0: 100}}}
 
+    def wake_at(self) -> None:
+        return None
 
-class Source(FixedPartitionedSource[int, dict[str, Any]]):
-    def list_parts(self) -> list[str]:
+    def close(self) -> None:
+        pass
+
+
+class OneReader(Source[int]):
+    def readers(self) -> list[str]:
         return ["reader-0"]
 
-    def build_part(self, _step: str, _part: str, _state: Any) -> Reader:
-        return Reader()
+    def reader(self, _name: str, _state: Any) -> Numbers:
+        return Numbers()
 
 
-class Large(StatefulBatchLogic[int, int, bytes]):
+class Large(KeyedLogic[int, int]):
     """Has a large state."""
 
-    def on_batch(self, values: list[int]) -> tuple[list[int], bool]:
-        return values, StatefulBatchLogic.RETAIN
+    def on_batch(self, items: list[int]) -> list[int]:
+        return items
 
     def snapshot(self) -> bytes:
         return bytes(SIZE)
@@ -60,8 +66,10 @@ class Large(StatefulBatchLogic[int, int, bytes]):
 def store(tmp_path: Path) -> Path:
     init_db_dir(tmp_path, 2)
     flow = Dataflow("watched")
-    keyed = op.key_on("key", op.input("kafka", flow, Source()), lambda number: str(number % 2))
-    op.output("out", op.stateful_batch("large", keyed, lambda _: Large()), Nothing())
+    keyed = op.key_on(
+        "key", engine.read("kafka", flow, OneReader()), lambda number: str(number % 2)
+    )
+    engine.write("out", engine.keyed("large", keyed, lambda _: Large()), Nothing)
     run_main(
         flow,
         epoch_interval=timedelta(0),
@@ -98,7 +106,7 @@ def test_a_store_that_is_not_there_yet_holds_nothing(tmp_path):
 
 def test_times_are_of_all_states_together_in_one_epoch(monkeypatch):
     monkeypatch.setattr(Large, "snapshot", Large.snapshot)  # put back afterwards
-    monkeypatch.setattr(Reader, "snapshot", Reader.snapshot)
+    monkeypatch.setattr(Numbers, "snapshot", Numbers.snapshot)
     times = SnapshotTimes()
     times.watch()
     logics = [Large(), Large()]

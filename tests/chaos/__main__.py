@@ -11,10 +11,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows.demo.kafka import KafkaServer
-from flows.demo.process import ServerError
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.kafka import KafkaServer
+from tests.backends.process import ServerError
 from tests.chaos.driver import Chaos, ChaosError, staged
 from tests.chaos.schedule import FAULTS, schedule
 

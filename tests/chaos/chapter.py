@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.kafka import KafkaServer
 from tests.backends.proxy import Proxy
 from tests.chaos.feed import Feed
 from tests.chaos.flow import ChaosFlow

@@ -16,9 +16,9 @@ from typing import Final
 
 from confluent_kafka.admin import NewTopic
 
-from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.kafka import KafkaServer
 from tests.backends.proxy import Proxy
 from tests.chaos.chapter import Chapter, Skipped, Stage
 from tests.chaos.feed import Feed, admin_client
@@ -164,6 +164,7 @@ class Chaos:
             "shards": 8,
         }
         flow.settings["scoring"] = {
+            "detector": "robust_ewma",
             "metrics": r"chaos\.scored",
             "fire_after": 2,
             "resolve_after": 3,

@@ -47,6 +47,7 @@ class Feed(threading.Thread):
         self._prelude = prelude
         self._held: list[tuple[int, int, Outgoing]] = []  # by the second at which it is due
         self._number = 0
+        self._begun: dict[int, float] = {}
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._producer = Producer(
@@ -66,6 +67,10 @@ class Feed(threading.Thread):
     def second(self) -> int:
         """The second of event time that is being written; partitions are behind it by their skew."""
         return self._stream.seconds
+
+    def begun(self, second: int) -> float | None:
+        """Return the Unix time at which a second was begun to be written; None if it was not yet."""
+        return self._begun.get(second)
 
     def run(self) -> None:
         """Write until stopped, then what was held back too, and wait for all confirmations."""
@@ -110,6 +115,7 @@ class Feed(threading.Thread):
         return number
 
     def _write_second(self) -> None:
+        self._begun[self._stream.seconds + 1] = time.time()
         for message in self._stream.second():
             self._number += 1
             heapq.heappush(self._held, (message.at, self._number, message))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flows.demo.process import LOCALHOST, free_port
+from tests.backends.process import LOCALHOST, free_port
 from tests.chaos.small_disk import SmallDisks
 from tests.flows.metrics_flow import ROOT, MetricsFlow, Process
 
@@ -77,9 +77,14 @@ class ChaosFlow(MetricsFlow):
         """Read what is left, and end."""
         self.wait_for_the_end(self.start("-r", str(self.store), "-s", "1", "-b", "0", until="end"))
 
+    @property
+    def everything(self) -> list[Process]:
+        """The processes of both flows."""
+        return [*self.running, *([self.storage] if self.storage is not None else [])]
+
     def check_running(self) -> None:
         """Make sure that every process runs."""
-        for process in self.running:
+        for process in self.everything:
             assert process.poll() is None, (
                 f"the flow ended with {process.returncode}:\n{self.log_tail(60)}"
             )
@@ -87,9 +92,9 @@ class ChaosFlow(MetricsFlow):
     def terminate(self) -> float:
         """Ask all processes to end, and make sure that they do in time; return the seconds."""
         began = time.monotonic()
-        for process in self.running:
+        for process in self.everything:
             process.send_signal(signal.SIGTERM)
-        for process in self.running:
+        for process in self.everything:
             left = began + STOP_SECONDS - time.monotonic()
             try:
                 status = process.wait(max(0.1, left))
@@ -97,12 +102,19 @@ class ChaosFlow(MetricsFlow):
                 raise AssertionError(
                     f"it did not end within {STOP_SECONDS:g} s of SIGTERM:\n{self.log_tail(60)}"
                 ) from None
-            # SIGALRM: the interpreter hung while it was taken down, see flows.serving.deadline.
+            # SIGALRM: the interpreter hung while it was taken down, see flows.process.deadline.
             assert status in (-signal.SIGTERM, -signal.SIGALRM), (
                 f"after SIGTERM its status is {status}:\n{self.log_tail(60)}"
             )
-        self.running = []
+        self.running, self.storage = [], None
         return time.monotonic() - began
+
+    def kill_storage(self) -> None:
+        """Kill flow storage, which none of the other processes notices."""
+        assert self.storage is not None
+        self.storage.kill()
+        self.storage.wait()
+        self.storage = None
 
     def kill(self, victim: int = 0) -> str:
         """Kill one process; return what became of the others, which are stopped then.

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from sinks.lake import read_rollups
+from tests.chaos.feed import Feed
 from tests.chaos.flow import ChaosFlow
+from tests.chaos.stream import BEGIN, DISORDER, SKEW, WINDOW
 from tests.flows.expectation import SCHEMA, series_key
 from tests.flows.histogram_expectation import PERCENTILES
 from tests.flows.telemetry import records
 
-__all__ = ["document_differences", "events", "lake_rollups", "of_window", "topic_rollups"]
+__all__ = [
+    "alert_seconds",
+    "document_differences",
+    "events",
+    "lake_rollups",
+    "of_window",
+    "topic_rollups",
+]
 
 _ROW: Final = ["tenant", "series", "window", "window_start"]
 _CLOSE: Final = 1e-9
@@ -30,14 +41,14 @@ def lake_rollups(path: Path, window: int) -> pl.DataFrame:
 
 def topic_rollups(flow: ChaosFlow) -> pl.DataFrame:
     """Return what readers of the rollups topic keep: of each rollup what came last."""
-    lines = b"\n".join(record.value for record in records(flow.kafka, flow.topics["rollups"]))
-    rows = [json.loads(line) for line in lines.splitlines()]
-    fields = {name: kind for name, kind in _COLUMNS.items() if name not in ("series", "time")}
-    schema: dict[str, Any] = dict.fromkeys(("tenant", "series", "name"), pl.String)
-    schema |= dict.fromkeys(("window", "window_start"), pl.Int64) | fields
-    frame = pl.DataFrame(
-        [[row.get(name) for name in schema] for row in rows], schema=schema, orient="row"
-    ).with_columns(labels=pl.Series([json.dumps(row["labels"]) for row in rows], dtype=pl.String))
+    values = (record.value for record in records(flow.kafka, flow.topics["rollups"]))
+    # By Polars' own reader of Arrow, as any other subscriber would.
+    frames = [pl.read_ipc_stream(io.BytesIO(value)) for value in values]
+    texts = pl.col("tenant", "name", "labels").cast(pl.String)
+    numbers = [pl.col(name).cast(kind) for name, kind in _COLUMNS.items() if name in frames[0].columns
+               and name not in ("series", "time")]  # fmt: skip
+    places = pl.col("series", "window", "window_start")
+    frame = pl.concat([each.select(texts, places, *numbers) for each in frames])
     return frame.unique(_ROW, keep="last", maintain_order=True)
 
 
@@ -62,6 +73,24 @@ def events(flow: ChaosFlow) -> list[dict[str, Any]]:
     """Return what readers of the alerts topic keep: each event once, by its id."""
     found = [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
     return list({event["id"]: event | {"_id": event["id"]} for event in found}.values())
+
+
+def alert_seconds(flow: ChaosFlow, feed: Feed, since: int) -> list[float]:
+    """Return how long each alert took that was due to fire after the second ``since``.
+
+    From when the feed wrote the second by which the slowest partition has passed the end of the
+    second window that is anomalous, up to when the event was written to its topic.
+    """
+    taken = []
+    for record in records(flow.kafka, flow.topics["alerts"]):
+        event = json.loads(record.value)
+        if event["status"] == "firing":
+            start = datetime.fromisoformat(event["startsAt"]).timestamp() - BEGIN
+            due = round(start + 2 * WINDOW + DISORDER + max(SKEW))
+            begun = feed.begun(due)
+            if begun is not None and due > since:
+                taken.append(record.timestamp / 1000 - begun)
+    return taken
 
 
 def document_differences(

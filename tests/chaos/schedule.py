@@ -28,11 +28,13 @@ class Fault:
 
 FAULTS: Final = (
     Fault("kill", processes.kill),
+    Fault("kill-storage", processes.kill_storage),
     Fault("terminate", processes.terminate),
     Fault("rescale", processes.rescale, ARRANGEMENTS),
     Fault("broker", servers.broker, ENDS),
     Fault("influxdb", servers.influxdb, ENDS),
     Fault("elasticsearch", servers.elasticsearch, ENDS),
+    Fault("databases", servers.databases),
     Fault("influxdb-answers", answers.influxdb, answers.MODES),
     Fault("elasticsearch-answers", answers.elasticsearch, answers.MODES),
     Fault("terminate-hanging", answers.terminate_while_hanging, ("influxdb", "elasticsearch")),

@@ -6,9 +6,9 @@ import os
 import random
 from pathlib import Path
 
-from flows.demo.kafka import KafkaServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.kafka import KafkaServer
 from tests.chaos.driver import Chaos, staged
 from tests.chaos.schedule import FAULTS, schedule
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.demo.cache import cached
+from tests.backends.cache import cached
 
 LOADER = Path(__file__).with_name("composeloader")
 

@@ -198,7 +198,8 @@ def _built_influxql(target: Json, variables: Mapping[str, Variable]) -> str:
     for part in target.get("groupBy", []):
         joint = "" if part["type"] == "fill" else "," if group else " GROUP BY"
         if part["type"] == "tag":
-            written = "*" if part["params"] == ["*"] else _identifier(part["params"][0])
+            tag = interpolate(part["params"][0], variables, "influxql")
+            written = "*" if tag == "*" else _identifier(tag)
         else:
             written = f"{part['type']}({', '.join(part['params'])})"
         group += f"{joint} {written}"
@@ -234,10 +235,10 @@ def search(
     if "metrics" not in target:
         return body | {"size": 10_000}
     first = target["metrics"][0]
-    if first["type"] == "raw_data":
+    if first["type"] in ("raw_data", "logs"):
         newest = {time_field: {"order": "desc", "unmapped_type": "boolean"}}
         times = [{"field": time_field, "format": "strict_date_optional_time_nanos"}]
-        size = int(first["settings"]["size"])
+        size = int(first["settings"].get("size") or first["settings"]["limit"])
         return body | {"size": size, "sort": [newest, {"_doc": {"order": "desc"}}], "fields": times}
     metrics = {
         metric["id"]: {metric["type"]: {"field": metric["field"], **metric.get("settings", {})}}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from operators.alerts import Status, alert_event, encode_event
-from operators.frames import ALERT_EVENTS, QUANTILES, SCORES
+from operators.contracts.alert import Status, alert_event, encode_event
+from operators.contracts.frames import ALERT_EVENTS, QUANTILES, SCORES
+from tests.sinks.log_records import records
 
 SECOND = 1_000_000_000
 SPAN = 1_800  # seconds
@@ -25,16 +26,20 @@ INCIDENT = (START + 900, START + 960)
 
 @dataclass(frozen=True)
 class Series:
-    """A series, and how large it is; a counter's level is its rate."""
+    """A series, and how large it is; a counter's level is its rate, a histogram's its mean."""
 
     name: str
     labels: Mapping[str, str]
     kind: str = "gauge"
     level: float = 1.0
+    often: float = 0.0  # a histogram's observations a second
 
 
 CPU = "system.cpu.utilization"
 REQUESTS = "http.server.requests"
+DURATION = "http.server.request.duration"
+STATUS = "http.response.status_code"
+HISTOGRAM = "cumulative_histogram"
 
 SERVICES = [
     Series(CPU, {"service.name": "checkout", "host.name": "web-1"}, level=0.3),
@@ -42,6 +47,8 @@ SERVICES = [
     Series(CPU, {"service.name": "pay/ments (eu)", "host.name": "web-3"}, level=0.2),
     Series(REQUESTS, {"service.name": "cart", "host.name": "web-1"}, "cumulative", level=40.0),
     Series("room.temperature", {"room": "2.17"}, level=21.0),
+    Series(DURATION, {"service.name": "cart", STATUS: "200"}, HISTOGRAM, 0.2, often=36.0),
+    Series(DURATION, {"service.name": "cart", STATUS: "503"}, HISTOGRAM, 0.2, often=4.0),
 ]
 
 FLOW = {"service.name": "headrace", "flow": "metrics"}
@@ -97,7 +104,8 @@ def _rollups(number: int, series: Series, window: int) -> pl.DataFrame:
     counts = series.kind == "cumulative"
     frame = pl.DataFrame({"window_start": starts, "value": values, "incident": incident})
     value, total = pl.col("value"), pl.col("value").cum_sum() * window + 1e6
-    rate = value if counts else pl.lit(None, pl.Float64)
+    none = pl.lit(None, pl.Float64)
+    rate = value if counts else pl.lit(series.often) if series.often else none
     scored = pl.col("window_start") > START
     rollups = frame.select(
         tenant=pl.lit("default"),
@@ -116,7 +124,7 @@ def _rollups(number: int, series: Series, window: int) -> pl.DataFrame:
         last=total if counts else value,
         increase=rate * window,
         rate=rate,
-        **dict.fromkeys(QUANTILES, pl.lit(None, pl.Float64)),
+        **{name: value * (0.5 + q) if series.often else none for name, q in QUANTILES.items()},
         revision=pl.lit(0),
         score=pl.when(scored).then(pl.when("incident").then(4.0).otherwise(0.2)),
         expected=pl.when(scored).then(pl.lit(series.level)),
@@ -125,6 +133,17 @@ def _rollups(number: int, series: Series, window: int) -> pl.DataFrame:
         detector=pl.when(scored).then(pl.lit("robust_ewma")),
     )
     return rollups.select(SCORES.names()).cast(SCORES)
+
+
+def logs() -> pl.DataFrame:
+    """Return records of half an hour, each sixth of them an error with an exception."""
+    rows = []
+    for number in range(60):
+        row: dict[str, object] = {"ts": (START + 30 * number) * SECOND, "template": 1 + number % 3}
+        if number % 6 == 0:
+            row |= {"severity": 17, "severity_text": "ERROR", "exception": "e" * 16}
+        rows.append(row)
+    return records(*rows)
 
 
 def alerts() -> pl.DataFrame:

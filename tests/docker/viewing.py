@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
-from operators.durations import parse_duration
+from operators.contracts.durations import parse_duration
 from tests.backends.influxdb import InfluxdbAccess
 from tests.docker import grafana, telemetry
 from tests.docker.grafana import Json, Query, Span, Variable

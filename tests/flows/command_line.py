@@ -19,7 +19,10 @@ from flows.cli import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "flows.cli"]
-ROLES = ("rollups", "alerts", "dead_letter", "late", "status")
+ROLES = (
+    "rollups", "anomalies", "alerts", "commands", "notifications", "incidents", "models",
+    "shadow", "dead_letter", "late", "status",
+)  # fmt: skip
 
 
 class CommandLine:

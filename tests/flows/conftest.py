@@ -9,8 +9,8 @@ from typing import Protocol
 import pytest
 
 from flows.settings import Enrichment
+from flows.warm_up import compile_kernels
 from operators.decoders import DECODERS
-from operators.warm_up import compile_kernels
 from tests.conftest import TopicFactory
 from tests.flows.metrics_flow import MetricsFlow
 

@@ -43,14 +43,18 @@ def last_heartbeats(kafka: str, topic: str) -> dict[str, Any]:
     return {each.key.decode(): orjson.loads(each.value) for each in records(kafka, topic)}
 
 
-def wait_for(kafka: str, topic: str, state: str, within: float = 60) -> Any:
-    """The first heartbeat seen in which some process is in this state."""
+def wait_for(
+    kafka: str, topic: str, state: str, within: float = 60, *, flow: str = "metrics"
+) -> Any:
+    """The first heartbeat seen in which a process of the flow is in this state."""
     deadline = time.monotonic() + within
     while True:
-        beats = last_heartbeats(kafka, topic).values()
+        beats = [beat for beat in last_heartbeats(kafka, topic).values() if beat["flow"] == flow]
         for beat in beats:
             if beat["state"] == state:
                 return beat
         states = [beat["state"] for beat in beats]
-        assert time.monotonic() < deadline, f"no heartbeat says {state} in {within} s: {states}"
+        assert time.monotonic() < deadline, (
+            f"no heartbeat of {flow} says {state} in {within} s: {states}"
+        )
         time.sleep(0.3)

@@ -11,17 +11,24 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
 import polars as pl
 
-from tests.flows.expectation import HORIZON, RESOURCE_LABELS, SCHEMA, series_key
+from tests.flows.expectation import (
+    HORIZON,
+    RESOURCE_LABELS,
+    SCHEMA,
+    Risen,
+    rate,
+    series_key,
+    with_service,
+)
 from tests.flows.histograms import Bucket, HistogramPoint
-from tests.flows.telemetry import SECOND
 
-__all__ = ["PERCENTILES", "from_histogram_points", "quantile"]
+__all__ = ["PERCENTILES", "exponential_quantile", "from_histogram_points", "quantile"]
 
 PERCENTILES: Final = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
 _SCHEMA: Final = SCHEMA | dict.fromkeys(PERCENTILES, pl.Float64)
@@ -34,6 +41,8 @@ class _Share:
     point: HistogramPoint
     sum: float
     buckets: Counter[Bucket]
+    covers: int | None
+    stream: int = 0
 
 
 def from_histogram_points(points: Iterable[HistogramPoint], window: int) -> pl.DataFrame:
@@ -43,12 +52,13 @@ def from_histogram_points(points: Iterable[HistogramPoint], window: int) -> pl.D
         labels = (frozenset(point.resource.items()), frozenset(point.attributes.items()))
         identities[point.name, point.unit, point.kind, point.scope, *labels].append(point)
     cells: dict[tuple[str, int], list[_Share]] = defaultdict(list)
-    for stream in identities.values():
+    for number, stream in enumerate(identities.values()):
         stream.sort(key=lambda point: point.ts)
-        for share in _shares(stream):
+        for each in _shares(stream):
+            share = replace(each, stream=number)
             point = share.point
             tags = {k: v for k, v in point.resource.items() if k in RESOURCE_LABELS}
-            key = series_key(point.name, tags | point.attributes)
+            key = series_key(point.name, with_service(tags | point.attributes))
             cells[key, point.ts // window * window].append(share)
     rows = [
         {"series": series, "time": start} | _fields(cell, window)
@@ -61,7 +71,9 @@ def _shares(stream: Sequence[HistogramPoint]) -> Iterator[_Share]:
     """Yield what each point of one stream, in order of time, adds."""
     for before, point in itertools.pairwise([None, *stream]):
         assert point is not None
-        whole = _Share(point, point.sum, point.buckets())
+        known_start = 0 < point.start < point.ts
+        since = point.ts - point.start if known_start else None
+        whole = _Share(point, point.sum, point.buckets(), since)
         if point.kind == "delta":
             yield whole
         elif before is None:
@@ -75,7 +87,12 @@ def _shares(stream: Sequence[HistogramPoint]) -> Iterator[_Share]:
             more.subtract(before.buckets())
             # A bucket that fell is a reset that the producer did not tell.
             fell = min(more.values()) < 0
-            yield whole if fell else _Share(point, point.sum - before.sum, more)
+            covers = point.ts - before.ts
+            yield (
+                replace(whole, covers=covers)
+                if fell
+                else _Share(point, point.sum - before.sum, more, covers)
+            )
 
 
 def _fields(cell: Sequence[_Share], window: int) -> dict[str, Any]:
@@ -84,13 +101,19 @@ def _fields(cell: Sequence[_Share], window: int) -> dict[str, Any]:
         merged.update(share.buckets)
     count = merged.total()
     total = math.fsum(share.sum for share in cell)
-    least, most = _extremes([share.point for share in cell if share.buckets.total()])
+    observing = [share.point for share in cell if share.buckets.total()]
+    least, most = _extremes(observing)
+    native = all(point.scale is not None for point in observing)
+    found = exponential_quantile if native else quantile
     return {
         "count": count, "sum": total, "min": least, "max": most,
         "mean": total / count if count else None,
-        "increase": float(count), "rate": count / (window / SECOND), "revision": 0,
+        "increase": float(count), "revision": 0,
+        "rate": rate(
+            [Risen(s.stream, s.point, s.buckets.total(), s.covers) for s in cell], window
+        ),
     } | {
-        name: quantile(merged, Fraction(rank), least, most) for name, rank in PERCENTILES.items()
+        name: found(merged, Fraction(rank), least, most) for name, rank in PERCENTILES.items()
     }  # fmt: skip
 
 
@@ -136,3 +159,31 @@ def quantile(
         value = value if least is None else max(value, least)
         return value if most is None else min(value, most)
     return None
+
+
+def exponential_quantile(
+    buckets: Mapping[Bucket, int], rank: Fraction, least: float | None, most: float | None
+) -> float | None:
+    """Return the quantile of exponential buckets, as Prometheus 3 has it of native histograms.
+
+    Below half it counts from the lowest bucket up, else from the highest down. Inside a bucket that
+    does not touch zero the value is exponential in the share of its count.
+    """
+    held = sorted((bucket, count) for bucket, count in buckets.items() if count)
+    if not held:
+        return None
+    upwards = rank < Fraction(1, 2)
+    target = (rank if upwards else 1 - rank) * sum(count for _, count in held)
+    reached = 0
+    lower, upper, count = 0.0, 0.0, 0
+    for bucket, count in held if upwards else reversed(held):
+        (lower, upper), reached = bucket, reached + count
+        if reached >= target:
+            break
+    share = float((target - reached + count if upwards else reached - target) / count)
+    if lower <= 0 <= upper:
+        value = lower + (upper - lower) * share
+    else:
+        value = lower * (upper / lower) ** share
+    value = value if least is None else max(value, least)
+    return value if most is None else min(value, most)

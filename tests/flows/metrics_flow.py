@@ -1,4 +1,4 @@
-"""The metrics flow as a user runs it: a settings file, and ``python -m bytewax.run``."""
+"""The flows metrics and storage as a user runs them: a settings file, and ``bytewax.run``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import httpx
 import orjson
 import polars as pl
 import yaml
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from flows.demo.process import LOCALHOST, free_port
-from flows.settings import Elasticsearch, InfluxDB, Kafka
-from operators.durations import parse_duration
+from flows.settings import ElasticsearchSection, InfluxDBSection, Kafka
+from operators.contracts.durations import parse_duration
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.dead_letter_reader import Letter, read_dead_letters
 from tests.backends.influxdb import InfluxdbAccess
+from tests.backends.process import LOCALHOST, free_port
 from tests.flows.expectation import SCHEMA, series_key
 from tests.flows.telemetry import records
 
@@ -31,7 +32,10 @@ Process = subprocess.Popen[str]
 
 
 class MetricsFlow:
-    """One flow with topics, buckets, data streams and a recovery store of its own."""
+    """Flow metrics, with topics, buckets, data streams and a recovery store of its own.
+
+    Where there are databases or a lake, flow storage runs beside it; both log to the same file.
+    """
 
     def __init__(self, directory: Path, bootstrap_servers: str, topic: str) -> None:
         self.name = f"t{uuid.uuid4().hex[:10]}"
@@ -42,7 +46,10 @@ class MetricsFlow:
         self.log = self.directory / "log"
         self.influxdb: InfluxdbAccess | None = None
         self.elasticsearch: str | None = None
-        roles = ("rollups", "alerts", "dead_letter", "late", "status")
+        roles = (
+            "rollups", "anomalies", "alerts", "notifications", "incidents", "dead_letter", "late",
+            "status",
+        )  # fmt: skip
         self.topics = {role: f"{self.name}-{role}" for role in roles}
         self.settings: dict[str, Any] = {
             "kafka": {"bootstrap_servers": bootstrap_servers, "group": self.name},
@@ -55,6 +62,8 @@ class MetricsFlow:
         }
         self.prefix: Sequence[str] = ()
         """What to put before the command."""
+        self.storage: Process | None = None
+        self._topics_made = False
         self._processes: list[Process] = []
 
     def write_to_influxdb(self, access: InfluxdbAccess) -> None:
@@ -64,19 +73,42 @@ class MetricsFlow:
         sink["bucket"] = f"{self.name}_{{window}}"
         self.settings["sinks"]["influxdb"] = sink
         windows = [parse_duration(window) for window in self.settings["rollups"]["windows"]]
-        influxdb_setup.ensure(InfluxDB(**sink), windows)
+        influxdb_setup.ensure(InfluxDBSection(**sink), windows)
 
     def write_to_elasticsearch(self, url: str) -> None:
         """Add the sink, and install its templates."""
         self.elasticsearch = url
         sink: dict[str, Any] = {"hosts": [url], "namespace": self.name}
         self.settings["sinks"]["elasticsearch"] = sink
-        elasticsearch_setup.ensure(Elasticsearch(**sink))
+        elasticsearch_setup.ensure(ElasticsearchSection(**sink))
 
     # Running it.
 
     def start(self, *arguments: str, until: str = "forever", since: str = "committed") -> Process:
-        """Start the flow."""
+        """Start the flow, and if it is to go on, flow storage as well."""
+        if self.settings["sinks"]:
+            self.make_topics()
+        process = self._launch("metrics", *arguments, until=until, since=since)
+        if until == "forever" and self.settings["sinks"]:
+            self.start_storage()
+        return process
+
+    def start_storage(self) -> None:
+        """Start flow storage, unless it runs."""
+        if self.storage is None or self.storage.poll() is not None:
+            self.storage = self._launch("storage", until="forever", since="committed")
+
+    def make_topics(self) -> None:
+        """Make what flow storage reads, as ``headrace setup`` does."""
+        if not self._topics_made:
+            admin = AdminClient({"bootstrap.servers": self.kafka})
+            roles = ("rollups", "anomalies", "alerts", "notifications", "incidents")
+            names = [self.topics[role] for role in roles]
+            for future in admin.create_topics([NewTopic(name, 2, 1) for name in names]).values():
+                future.result(60)
+            self._topics_made = True
+
+    def _launch(self, flow: str, *arguments: str, until: str, since: str) -> Process:
         file = self.directory / f"headrace-{until}-{since}.yaml"
         settings = {**self.settings, "run": {"until": until, "since": since}}
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -84,7 +116,7 @@ class MetricsFlow:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "bytewax.run", "flows.metrics", *arguments],
+                [*self.prefix, sys.executable, "-m", "bytewax.run", f"flows.{flow}", *arguments],
                 cwd=ROOT,
                 env=environment | {"HEADRACE_CONFIG": str(file)},
                 stdin=subprocess.DEVNULL,
@@ -106,13 +138,24 @@ class MetricsFlow:
             self.start("-i", str(number), "-a", addresses, *arguments, until="end")
             for number in range(processes)
         ]
-        for process in cluster:
-            self.wait_for_the_end(process)
+        for process in cluster[:-1]:
+            assert process.wait(150) == 0, self.log_tail()
+        self.wait_for_the_end(cluster[-1])
 
     def wait_for_the_end(self, process: Process, within: float = 150) -> None:
-        """Wait until the process has ended well."""
+        """Wait until the process has ended well, and carry what it wrote to databases and files."""
         code = process.wait(within)
         assert code == 0, f"exit status {code}:\n{self.log_tail()}"
+        if self.settings["sinks"]:
+            self.carry(within)
+
+    def carry(self, within: float = 150) -> None:
+        """Run flow storage to the end of its topics."""
+        if self.storage is not None:
+            self.end(self.storage)
+            self.storage = None
+        code = self._launch("storage", until="end", since="committed").wait(within)
+        assert code == 0, f"exit status of storage {code}:\n{self.log_tail()}"
 
     def end(self, process: Process, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Send a signal; return the exit status, and the seconds until the end."""
@@ -142,10 +185,11 @@ class MetricsFlow:
     def wait_until(
         self, what: str, condition: Callable[[], bool], process: Process, within: float = 60
     ) -> None:
-        """Wait for a condition while the flow runs."""
+        """Wait for a condition while the flows run."""
         deadline = time.monotonic() + within
         while not condition():
-            assert process.poll() is None, f"the flow ended:\n{self.log_tail()}"
+            running = [process] + ([self.storage] if self.storage else [])
+            assert all(each.poll() is None for each in running), f"a flow ended:\n{self.log_tail()}"
             assert time.monotonic() < deadline, f"{within} s without {what}:\n{self.log_tail()}"
             time.sleep(0.2)
 
@@ -178,7 +222,7 @@ class MetricsFlow:
         return sum(answer["values"][0][1] for answer in answers)
 
     def ask(self, window: str, query: str) -> list[dict[str, Any]]:
-        """Return what InfluxDB answers to a query of a window's bucket, in InfluxQL."""
+        """Return what InfluxDBSection answers to a query of a window's bucket, in InfluxQL."""
         assert self.influxdb is not None
         answer = httpx.get(
             f"{self.influxdb.url}/query",

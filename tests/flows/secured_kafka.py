@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -14,8 +16,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from flows.demo.kafka import KafkaServer
-from flows.demo.process import LOCALHOST, free_port
+from tests.backends.kafka import KafkaServer
+from tests.backends.process import LOCALHOST, free_port
 
 USER, PASSWORD = "alice", "wonderland-7"
 _MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -73,3 +75,13 @@ class SecuredKafka(KafkaServer):
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         for future in admin.create_acls(bindings).values():
             future.result(10)
+        # They are in the log of the cluster then, and a moment later what the broker goes by.
+        deadline = time.monotonic() + 60
+        for binding in bindings:
+            wanted = AclBindingFilter(
+                binding.restype, binding.name, binding.resource_pattern_type, binding.principal,
+                binding.host, binding.operation, binding.permission_type,
+            )  # fmt: skip
+            while not admin.describe_acls(wanted).result(10):
+                assert time.monotonic() < deadline, f"{binding} is not there"
+                time.sleep(0.05)

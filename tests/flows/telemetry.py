@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, MetricsData
 
+from operators.kafka.clients import bounds
 from tests.flows.histograms import HistogramPoint
 
 Kind = Literal["gauge", "delta", "cumulative"]
@@ -287,6 +288,8 @@ class Record:
     offset: int
     key: bytes
     value: bytes
+    timestamp: int = 0
+    """Milliseconds since the Unix epoch."""
 
 
 def records(bootstrap_servers: str, topic: str) -> list[Record]:
@@ -298,7 +301,7 @@ def records(bootstrap_servers: str, topic: str) -> list[Record]:
             return []
         found: list[Record] = []
         for number in sorted(known.partitions):
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+            _, end = bounds(consumer, TopicPartition(topic, number), 20)
             consumer.assign([TopicPartition(topic, number, 0)] if end else [])
             at = 0
             while at < end:
@@ -306,7 +309,13 @@ def records(bootstrap_servers: str, topic: str) -> list[Record]:
                 assert message is not None, f"{topic}/{number} ends at {end}, and not at {at}"
                 assert message.error() is None, message.error()
                 at = (message.offset() or 0) + 1
-                found.append(Record(number, at - 1, message.key() or b"", message.value() or b""))
+                key, value = message.key() or b"", message.value() or b""
+                found.append(Record(number, at - 1, key, value, message.timestamp()[1]))
         return found
     finally:
         consumer.close()
+
+
+def values_of(bootstrap_servers: str, topic: str) -> list[bytes]:
+    """Return the values of what is in a topic now, partition by partition."""
+    return [record.value for record in records(bootstrap_servers, topic)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -153,6 +154,41 @@ def test_a_receiver_is_asked_without_a_notification(
     assert [request.method for request, _ in httpserver.log] == ["HEAD"]
 
 
+def test_the_channels_of_an_alertmanager_configuration_are_asked_too(
+    tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    headrace = CommandLine(tmp_path, "127.0.0.1:9")
+    httpserver.expect_request("/there").respond_with_data("", status=405)
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(
+        f"""
+        global: {{slack_api_url: "http://127.0.0.1:9/{SECRET}"}}
+        route: {{receiver: ops}}
+        receivers:
+          - name: ops
+            webhook_configs: [{{url: "{httpserver.url_for("/there")}"}}]
+            email_configs: [{{to: a@b.c, from: d@e.f, smarthost: "127.0.0.1:9"}}]
+            slack_configs: [{{channel: ops}}]
+            apprise_configs: [{{url: "json://127.0.0.1:9/{SECRET}"}}]
+            console_configs: [{{}}]
+        """
+    )
+    headrace.settings["notifier"] = {"config_file": str(file)}
+    done = headrace("check")
+    said = {
+        words[1].rstrip(":"): words[0] for line in lines(done.stdout) if (words := line.split())
+    }
+    expected = {
+        "ops/webhook[0]": "ok",
+        "ops/email[0]": "failed",
+        "ops/slack[0]": "failed",
+        "ops/apprise[0]": "ok",
+    }
+    assert {name: fate for name, fate in said.items() if name.startswith("ops/")} == expected
+    assert [request.method for request, _ in httpserver.log] == ["HEAD"]
+    assert SECRET not in done.stdout + done.stderr
+
+
 def test_a_wrong_kafka_password_is_told_at_once(tmp_path: Path, secured: SecuredKafka) -> None:
     headrace = CommandLine(tmp_path, secured.secured)
     headrace.settings["kafka"]["options"] = secured.options("queen-of-hearts")
@@ -175,8 +211,35 @@ def test_permissions_that_lack_are_named(tmp_path: Path, secured: SecuredKafka) 
     done = headrace("check")
     assert (
         f"failed         topics: not allowed to read {headrace.name}-input, "
-        f"read {headrace.name}-alerts (give the user in kafka.options the permission)"
+        f"read {headrace.name}-rollups, read {headrace.name}-anomalies, "
+        f"read {headrace.name}-alerts, read {headrace.name}-commands, "
+        f"read {headrace.name}-notifications, read {headrace.name}-incidents, "
+        f"read {headrace.name}-models "
+        "(give the user in kafka.options the permission)"
     ) in lines(done.stdout)
     secured.allow(headrace.name, [AclOperation.READ])
     assert headrace("check").returncode == 0
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_an_option_that_librdkafka_does_not_have_is_found_without_a_server(tmp_path: Path) -> None:
+    headrace = CommandLine(tmp_path, "127.0.0.1:9")
+    headrace.settings["kafka"]["options"] = {"sasl.usrname": "alice", "sasl.password": PASSWORD}
+    done = headrace("check", "--settings-only")
+    assert done.returncode == 1
+    (said,) = [line for line in lines(done.stdout) if "kafka.options" in line]
+    assert said.startswith('failed         kafka.options: No such configuration property: "sasl.us')
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_programs_get_a_document(tmp_path: Path) -> None:
+    headrace = CommandLine(tmp_path, "127.0.0.1:9")
+    headrace.settings["kafka"]["options"] = {"client.rack": "a"}
+    done = headrace("check", "--settings-only", "--json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    assert {"outcome": "ok", "thing": "kafka.options: client.rack"} in document["outcomes"]
+    headrace.settings["kafka"]["options"] = {"client.rak": "a"}
+    done = headrace("check", "--settings-only", "--json")
+    assert (done.returncode, json.loads(done.stdout)["ok"]) == (1, False)

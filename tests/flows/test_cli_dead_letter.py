@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from flows.settings import InfluxDB as InfluxDBSettings
+from flows.settings import InfluxDBSection as InfluxDBSettings
 from flows.settings import Kafka
-from operators.frames import REJECTS
+from operators.contracts.frames import REJECTS
 from sinks.dead_letter import DeadLetter
 from sinks.influxdb_setup import ensure
 from sinks.rollup_json import encode_rollups

@@ -11,7 +11,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from tests.backends.influxdb import InfluxdbAccess
-from tests.flows.command_line import CommandLine, lines
+from tests.flows.command_line import ROLES, CommandLine, lines
+
+TOPICS = len(ROLES) + 1
+"""Lines that say of a topic: those that Headrace writes, and the input."""
 
 
 def partitions(kafka: str, topics: list[str]) -> dict[str, int]:
@@ -49,17 +52,22 @@ def test_setup_makes_every_topic_and_says_so(tmp_path: Path, kafka: str) -> None
     assert lines(done.stdout) == [
         f"created        topic {headrace.name}-input (input), 2 partitions",
         f"created        topic {headrace.name}-rollups (rollups), 2 partitions",
+        f"created        topic {headrace.name}-anomalies (anomalies), 2 partitions",
         f"created        topic {headrace.name}-alerts (alerts), 2 partitions",
+        f"created        topic {headrace.name}-commands (commands), 1 partition",
+        f"created        topic {headrace.name}-notifications (notifications), 2 partitions",
+        f"created        topic {headrace.name}-incidents (incidents), 1 partition",
+        f"created        topic {headrace.name}-models (models), 1 partition",
+        f"created        topic {headrace.name}-shadow (shadow alerts), 1 partition",
         f"created        topic {headrace.name}-dead_letter (dead letters), 2 partitions",
         f"created        topic {headrace.name}-late (late points), 2 partitions",
         f"created        topic {headrace.name}-status (status), 1 partition",
     ]
     names = [f"{headrace.name}-input", *headrace.topics.values()]
-    assert partitions(kafka, names) == {
-        name: 1 if name.endswith("-status") else 2 for name in names
-    }
+    single = ("-status", "-commands", "-incidents", "-models", "-shadow")
+    assert partitions(kafka, names) == {name: 1 if name.endswith(single) else 2 for name in names}
     assert configuration(kafka, headrace.topics["status"])["cleanup.policy"] == "compact,delete"
-    assert configuration(kafka, headrace.topics["late"])["max.message.bytes"] == "16777216"
+    assert configuration(kafka, headrace.topics["models"])["cleanup.policy"] == "compact"
 
 
 def test_setup_again_changes_nothing(tmp_path: Path, kafka: str) -> None:
@@ -67,7 +75,7 @@ def test_setup_again_changes_nothing(tmp_path: Path, kafka: str) -> None:
     headrace("setup")
     done = headrace("setup")
     assert done.returncode == 0
-    assert len(lines(done.stdout)) == 6
+    assert len(lines(done.stdout)) == TOPICS
     assert all(line.startswith("already there  topic ") for line in lines(done.stdout))
     assert "better" not in done.stdout
 
@@ -96,12 +104,12 @@ def test_setup_makes_buckets_with_their_retention(
     sink = {"url": influxdb.url, "org": influxdb.org, "token": influxdb.token}
     sink |= {"bucket": f"{headrace.name}_{{window}}"}
     headrace.settings["sinks"] = {"influxdb": {**sink, "retention": {"10s": "7d"}}}
-    assert lines(headrace("setup").stdout)[6:] == [
+    assert lines(headrace("setup").stdout)[TOPICS:] == [
         f"created        influxdb: bucket {headrace.name}_10s, kept 1w",
         f"created        influxdb: bucket {headrace.name}_1m, kept for ever",
     ]
     headrace.settings["sinks"] = {"influxdb": {**sink, "retention": {"10s": "7d", "1m": "30d"}}}
-    assert lines(headrace("setup").stdout)[6:] == [
+    assert lines(headrace("setup").stdout)[TOPICS:] == [
         f"already there  influxdb: bucket {headrace.name}_10s",
         f"changed        influxdb: bucket {headrace.name}_1m is now kept 30d",
     ]
@@ -124,14 +132,14 @@ def test_setup_installs_index_templates(tmp_path: Path, kafka: str, elasticsearc
     headrace.settings["sinks"] = {
         "elasticsearch": {"hosts": [elasticsearch], "namespace": namespace}
     }
-    said = lines(headrace("setup").stdout)[6:]
+    said = lines(headrace("setup").stdout)[TOPICS:]
     assert [line.partition(",")[0] for line in said] == [
         f"created        elasticsearch: index template headrace-{kind}-{namespace}"
-        for kind in ("anomalies", "alerts")
+        for kind in ("anomalies", "alerts", "notifications", "incidents", "spans")
     ]
     installed = httpx.get(f"{elasticsearch}/_index_template/headrace-*-{namespace}").json()
-    assert len(installed["index_templates"]) == 2
-    assert lines(headrace("setup").stdout)[6:] == [
+    assert len(installed["index_templates"]) == 5
+    assert lines(headrace("setup").stdout)[TOPICS:] == [
         f"already there  elasticsearch: index templates of namespace {namespace}"
     ]
 
@@ -147,9 +155,9 @@ def test_what_can_be_made_is_made_when_something_else_cannot(tmp_path: Path, kaf
     done = headrace("setup")
     assert done.returncode == 1
     said = lines(done.stdout)
-    assert [line.split()[0] for line in said] == ["created"] * 6 + ["failed"] * 2
-    assert said[6] == "failed         influxdb: http://127.0.0.1:9: Connection refused"
-    assert "elasticsearch: http://127.0.0.1:9" in said[7]
+    assert [line.split()[0] for line in said] == ["created"] * TOPICS + ["failed"] * 2
+    assert said[TOPICS] == "failed         influxdb: http://127.0.0.1:9: Connection refused"
+    assert "elasticsearch: http://127.0.0.1:9" in said[TOPICS + 1]
     assert done.stderr == (
         "headrace: not everything is there: see the lines that say failed, then run this again\n"
     )

@@ -18,7 +18,7 @@ from tests.flows.conftest import FlowFactory
 from tests.flows.heartbeats import NOW, heartbeat, publish, wait_for
 from tests.flows.metrics_flow import MetricsFlow
 from tests.flows.telemetry import feed
-from tests.flows.test_serving import calm, messages
+from tests.flows.test_process import calm, messages
 
 PROBLEM = {
     "at": NOW.isoformat(), "level": "WARNING", "logger": "sinks.base", "message": "influxdb: \x1b[1m",
@@ -162,17 +162,74 @@ def test_past_processes_are_shown_if_asked_for(headrace: CommandLine) -> None:
     assert [row.split()[1] for row in lines(done.stdout)[1:3]] == ["failed", "running"]
 
 
+def test_latency_is_the_sum_of_what_is_waited_for(headrace: CommandLine) -> None:
+    """2 windows of 10 s, what the slower of two processes has measured, and 30 s of group_wait."""
+    slow = {"reading": 2.5, "partitions": 4.0, "disorder": 5.0, "steps": 1.0}
+    fast = {"reading": 0.5, "partitions": 4.5, "disorder": 5.0, "steps": 0.5}
+    now = datetime.now(UTC)
+    put(headrace, heartbeat(now=now, delays=slow), heartbeat(now=now, pid=8, delays=fast))
+    told = orjson.loads(headrace("status", "--latency", "--json").stdout)
+    assert told["complete"] is True
+    seconds = {part["part"]: part["seconds"] for part in told["parts"]}
+    assert seconds == {
+        "window": 10.0, "fire_after": 10.0, "reading": 2.5, "partitions": 4.5, "disorder": 5.0,
+        "steps": 1.0, "group_wait": 30.0,
+    }  # fmt: skip
+    assert told["seconds"] == sum(seconds.values())
+    assert lines(headrace("status", "--latency").stdout)[-1].split() == ["at", "most", "63.0"]
+
+
+def test_latency_of_a_digest_is_the_longest_wait_for_it(headrace: CommandLine) -> None:
+    headrace.settings["notifier"] = {
+        "alertmanager": {
+            "route": {
+                "receiver": "all",
+                "routes": [
+                    {"matchers": ["severity=info"], "receiver": "info",
+                     "digest": {"times": ["08:00"], "weekdays": ["monday:friday"]}}
+                ],
+            },
+            "receivers": [{"name": "all"}, {"name": "info"}],
+        }
+    }  # fmt: skip
+    put(headrace, heartbeat(now=datetime.now(UTC)))
+    told = orjson.loads(headrace("status", "--latency", "--json").stdout)
+    assert [part["part"] for part in told["parts"]][-1] == "group_wait"
+    (digest,) = told["digests"]
+    # From Friday to Monday.
+    assert (digest["part"], digest["seconds"]) == ("digest of info", 3 * 86_400.0)
+    assert digest["why"] == '{severity="info"}: a summary at 08:00 UTC of Mon, Tue, Wed, Thu, Fri'
+    shown = headrace("status", "--latency").stdout
+    assert "IN A SUMMARY INSTEAD" in shown
+    headrace.settings["notifier"]["alertmanager"]["route"]["digest"] = {"times": ["08:00", "20:00"]}
+    told = orjson.loads(headrace("status", "--latency", "--json").stdout)
+    assert [(part["part"], part["seconds"]) for part in told["parts"]][-1] == ("digest", 43_200.0)
+
+
+def test_latency_says_what_nobody_has_told_yet(headrace: CommandLine) -> None:
+    put(headrace, heartbeat(now=datetime.now(UTC)))
+    shown = headrace("status", "--latency").stdout
+    assert "? is what no flow has told" in shown
+
+
 def test_lag_is_what_is_not_committed(
     tmp_path: Path, new_flow: FlowFactory, topic: TopicFactory
 ) -> None:
     flow = calm(new_flow(reads=topic(3, name="metrics"), partitions=3))
+    flow.settings["sinks"]["lake"] = {"path": str(flow.directory / "lake")}
     feed(flow.kafka, flow.topic, messages(5), partitions=3)
     flow.run_to_the_end()
     status = of(flow, tmp_path)
-    assert orjson.loads(status("status", "--json").stdout)["flows"][0]["lag"] == 0
+    flows = orjson.loads(status("status", "--json").stdout)["flows"]
+    assert {found["flow"]: found["lag"] for found in flows} == {"metrics": 0, "storage": 0}
     feed(flow.kafka, flow.topic, messages(11), partitions=3)
-    (found,) = orjson.loads(status("status", "--json").stdout)["flows"]
+    feed(flow.kafka, flow.topics["rollups"], [b"x", b"y"])
+    found, stored = orjson.loads(status("status", "--json").stdout)["flows"]
     assert (found["lag"], found["lag_by_topic"]) == (11, {flow.topic: 11})
+    assert (stored["lag"], stored["lag_by_destination"]) == (
+        2, {"lake": {flow.topics["rollups"]: 2}},
+    )  # fmt: skip
+    assert "lake: 2 messages behind" in status("status").stdout
 
 
 def test_a_killed_flow_is_silent_until_another_runs(tmp_path: Path, new_flow: FlowFactory) -> None:

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from tests.flows.histogram_expectation import from_histogram_points, quantile
+from tests.flows.histogram_expectation import exponential_quantile, from_histogram_points, quantile
 from tests.flows.histograms import Bucket, HistogramPoint
 from tests.flows.telemetry import SECOND, decode_histograms, encode
 
@@ -42,6 +42,20 @@ def test_a_quantile_is_what_prometheus_makes_of_the_buckets(
     assert quantile(buckets, Fraction(rank), None, None) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("rank", "expected"),
+    [  # single_histogram of Prometheus' native_histograms.test: {sum:5, count:4, buckets:[1 2 1]}
+        ("0.25", 1.0), ("0.5", 2**0.5), ("0.75", 2.0), ("0.9", 2 * 2**0.6),
+    ],
+)  # fmt: skip
+def test_a_quantile_of_exponential_buckets_is_what_prometheus_makes_of_them(
+    rank: str, expected: float
+) -> None:
+    buckets = {(0.5, 1.0): 1, (1.0, 2.0): 2, (2.0, 4.0): 1}
+    found = exponential_quantile(buckets, Fraction(rank), None, None)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_open_ends_reach_to_the_extremes_where_they_are_known() -> None:
     buckets = {(-inf, 1.0): 2, (1.0, inf): 2}
     assert quantile(buckets, Fraction("0.25"), 0.5, 3.0) == 0.75
@@ -59,7 +73,7 @@ def test_cumulative_points_add_what_they_have_more_and_all_of_it_after_a_reset()
         cumulative(12, 6, (2, 3, 1), 7.0),  # a bucket fell: all six
     ]
     first, second = from_histogram_points(reversed(points), WINDOW).sort("time").rows(named=True)
-    assert (first["count"], first["sum"], first["increase"], first["rate"]) == (7, 9.5, 7.0, 0.7)
+    assert (first["count"], first["sum"], first["increase"], first["rate"]) == (7, 9.5, 7.0, 1.0)
     assert (first["p50"], first["mean"]) == (0.875, pytest.approx(9.5 / 7))
     assert (second["count"], second["sum"], second["min"]) == (6, 7.0, None)
 

@@ -20,7 +20,7 @@ WINDOW = 10 * SECOND
 CALM, STEP, AFTER = 40, 6, 30
 """Windows before, in and after the step; 20 are learned before any is judged."""
 
-SCHEMA = json.loads((ROOT / "operators" / "alert.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "operators" / "contracts" / "alert.schema.json").read_text())
 
 
 def points() -> Iterator[Point]:
@@ -42,7 +42,7 @@ def test_a_step_fires_once_resolves_once_and_is_seen_in_both_databases(
     new_flow: FlowFactory, influxdb: InfluxdbAccess, elasticsearch: str
 ) -> None:
     flow = new_flow()
-    flow.settings["scoring"] = {}
+    flow.settings["scoring"] = {"detector": "robust_ewma"}
     flow.write_to_influxdb(influxdb)
     flow.write_to_elasticsearch(elasticsearch)
     given = list(points())
@@ -111,3 +111,27 @@ def check_elasticsearch(flow: MetricsFlow, events: list[dict[str, object]]) -> N
         str(event["id"]) for event in events
     )
     assert sorted(document["status"] for document in alerts) == ["firing", "resolved"]
+
+
+def test_a_service_that_falls_silent_is_an_alert_though_none_of_its_values_was_odd(
+    new_flow: FlowFactory,
+) -> None:
+    """Two services send a constant for 40 minutes, and one of them for 20 more."""
+    flow = new_flow()
+    flow.settings["scoring"] = {}
+    given = [
+        Point("up", BEGIN + at * SECOND, 1.0, resource={"service.name": service})
+        for at in range(0, 3_600, 10)
+        for service in ("lives", "dies")
+        if service == "lives" or at < 2_400
+    ]
+    feed(flow.kafka, flow.topic, [encode(given[at : at + 60]) for at in range(0, len(given), 60)])
+    flow.run_to_the_end("-w", "2")
+    (event,) = [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
+    jsonschema.validate(event, SCHEMA, format_checker=jsonschema.FormatChecker())
+    assert event["labels"] == {
+        "alertname": "ServiceSilent", "severity": "warning", "service.name": "dies",
+    }  # fmt: skip
+    assert event["annotations"]["summary"] == "dies sends nothing any more, after 1 series"
+    # 40 minutes after 1,700,000,000 s.
+    assert (event["startsAt"], event["status"]) == ("2023-11-14T22:53:20.000Z", "firing")

@@ -93,11 +93,14 @@ def test_late_points_revise_too_late_ones_are_kept_and_the_future_moves_nothing(
     assert [
         (row["reason"], row["name"], orjson.loads(row["labels"]), row["ts"], row["value"])
         for row in late(flow)
-    ] == [("late", "load", {"host": "a"}, each.ts, each.value) for each in too_late]
+    ] == [
+        ("late", "load", {"host": "a", "service.name": "a"}, each.ts, each.value)
+        for each in too_late
+    ]
     (letter,) = flow.dead_letters()
     assert (letter.origin, letter.topic, letter.partition) == ("input", flow.topic, 1)
     assert list(decode(letter.payload)) == [tomorrow, beside, tomorrow]
-    assert letter.reason.startswith("2 points are further ahead")
+    assert letter.reason.startswith("2 points have a time further ahead of the message's own")
     assert process.poll() is None
 
 

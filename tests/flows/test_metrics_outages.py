@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from bench.load import Load
-from flows.demo.kafka import KafkaServer
-from flows.demo.process import Server
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
+from tests.backends.kafka import KafkaServer
+from tests.backends.process import Server
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_load
 from tests.flows.metrics_flow import MetricsFlow, Process
@@ -90,7 +90,7 @@ def test_elasticsearch_may_go_away(
     new_flow: FlowFactory, influxdb: InfluxdbAccess, elasticsearch_server: ElasticsearchServer
 ) -> None:
     flow = new_flow()
-    flow.settings["scoring"] = {"fire_after": 2, "resolve_after": 3}
+    flow.settings["scoring"] = {"detector": "robust_ewma", "fire_after": 2, "resolve_after": 3}
     flow.settings["rollups"]["idle_timeout"] = "10m"
     flow.write_to_influxdb(influxdb)
     flow.write_to_elasticsearch(elasticsearch_server.url)

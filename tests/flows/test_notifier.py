@@ -19,10 +19,10 @@ from confluent_kafka import Consumer, Producer
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from flows.demo.process import free_port
-from operators.alerts import AlertEvent, encode_event
+from operators.contracts.alert import AlertEvent, encode_event
+from tests.backends.process import free_port
 from tests.conftest import TopicFactory
-from tests.operators.notifying_samples import event
+from tests.operators.notifying.samples import event
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +72,13 @@ class Notifier:
         self.log = directory / "log"
         self.settings: dict[str, Any] = {
             "kafka": {"bootstrap_servers": kafka, "group": self.alerts, "readers": 2},
-            "topics": {"alerts": self.alerts, "dead_letter": self.dead_letters},
+            "topics": {
+                "alerts": self.alerts,
+                "dead_letter": self.dead_letters,
+                "commands": topic(1, name="commands"),
+                "notifications": topic(2, name="notifications"),
+                "incidents": topic(1, name="incidents"),
+            },
             "notifier": {
                 "route": {"receiver": "ops", "group_wait": "200ms", "group_interval": "500ms"},
                 "receivers": [

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.receivers import delivery, root_route
+from flows.receivers import own_channels, root_route
 from flows.settings import SettingsError, load_settings
 from operators.notifying.grouping import Integration
-from tests.operators.notifying_samples import HOUR, MINUTE, SECOND
+from tests.operators.notifying.samples import HOUR, MINUTE, SECOND
 
 GOOD = """
 notifier:
@@ -68,9 +68,8 @@ def test_without_settings_alerts_go_to_the_console_at_alertmanagers_times(direct
 
 
 def test_all_receivers_have_their_channels(directory: Path) -> None:
-    delivering = delivery(load_settings(write(directory, GOOD)).notifier)
-    assert sorted(delivering.channels) == ["ops/slack[1]", "ops/webhook[0]", "other/console[0]"]
-    delivering.close()
+    made = own_channels(load_settings(write(directory, GOOD)).notifier)
+    assert [one.name for one in made] == ["ops/webhook[0]", "ops/slack[1]", "other/console[0]"]
 
 
 def test_the_settings_do_not_show_their_secrets(directory: Path) -> None:

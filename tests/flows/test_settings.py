@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.process.redaction import Redaction
 from flows.settings import Settings, SettingsError, load_settings
 
 SECRET = "s3cr3t-t0ken"
@@ -244,3 +245,76 @@ def test_durations_are_written_as_they_are_read():
 def test_without_a_sink_rollups_go_to_the_lake(tmp_path):
     assert Settings().sinks.lake is not None
     assert load(INFLUX % ", token: ''", tmp_path).sinks.lake is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HEADRACE__INPUTS", "[{topic"),
+        ("HEADRACE__KAFKA", "{a"),
+        ("HEADRACE__KAFKA__OPTIONS", '{"sasl.password": "s3cr3t-t0ken"'),
+        ("HEADRACE__ROLLUPS__WINDOWS", "10s"),
+        ("HEADRACE__INPUTS", "otlp_metrics"),
+    ],
+)
+def test_a_list_or_mapping_that_is_no_json_names_the_variable(
+    variable, value, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(variable, value)
+    message = fault("{}", tmp_path)
+    assert message.startswith(f"{variable}: not JSON: ")
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("inputs: {topic: a}", "inputs: must be a list"),
+        ("inputs: [a]", "inputs[0]: must be a mapping"),
+        ("rollups: {windows: 10s}", "rollups.windows: must be a list"),
+        ("kafka: {readers: many}", "kafka.readers: must be a whole number"),
+        ("kafka: {group: 5}", "kafka.group: must be text"),
+        ("scoring: {enabled: perhaps}", "scoring.enabled: must be true or false"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_words_of_yaml(text, said, tmp_path):
+    assert said in fault(text, tmp_path)
+
+
+def test_a_secret_in_the_environment_wins_over_its_file_in_the_settings(tmp_path, monkeypatch):
+    (tmp_path / "old").write_text("old-token")
+    (tmp_path / "new").write_text("new-token")
+    in_file = (INFLUX % ", token_file: OLD").replace("OLD", str(tmp_path / "old"))
+    monkeypatch.setenv("HEADRACE__SINKS__INFLUXDB__TOKEN", SECRET)
+    settings = load(in_file, tmp_path)
+    assert settings.sinks.influxdb is not None
+    assert settings.sinks.influxdb.token.get_secret_value() == SECRET
+    monkeypatch.delenv("HEADRACE__SINKS__INFLUXDB__TOKEN")
+    monkeypatch.setenv("HEADRACE__SINKS__INFLUXDB__TOKEN_FILE", str(tmp_path / "new"))
+    settings = load(INFLUX % ", token: old", tmp_path)
+    assert settings.sinks.influxdb is not None
+    assert settings.sinks.influxdb.token.get_secret_value() == "new-token"
+
+
+def test_a_secret_and_its_file_beside_each_other_are_refused(tmp_path):
+    text = INFLUX % f", token: {SECRET}, token_file: /any"
+    message = fault(text, tmp_path)
+    assert "give either token or token_file" in message
+    assert SECRET not in message
+
+
+def test_secrets_of_librdkafka_may_be_in_files(tmp_path):
+    (tmp_path / "password").write_text(f"{SECRET}\n")
+    options = f"sasl.password_file: {tmp_path / 'password'}, ssl.ca.location: /ca.pem"
+    settings = load(f"kafka: {{options: {{{options}}}}}", tmp_path)
+    assert settings.kafka.options == {"sasl.password": SECRET, "ssl.ca.location": "/ca.pem"}
+    assert SECRET not in Redaction(settings)(f"wrong: {SECRET}")
+    message = fault("kafka: {options: {ssl.key.password_file: /none}}", tmp_path)
+    assert "ssl.key.password_file: cannot read /none" in message
+    both = "kafka: {options: {sasl.password: a, sasl.password_file: /none}}"
+    assert "give either sasl.password or sasl.password_file" in fault(both, tmp_path)
+
+
+def test_a_flow_may_have_a_port_of_its_own(tmp_path):
+    monitoring = load("monitoring: {port: 9464, ports: {notifier: 9465}}", tmp_path).monitoring
+    assert (monitoring.port_of("metrics"), monitoring.port_of("notifier")) == (9464, 9465)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from operators.decoders.base import Decoded
+from operators.contracts.decoder import Decoded
 from tests.fuzz.mutation import Material, make_material
 from tests.fuzz.targets import Target
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders.compiling import compiled, signed
+from operators.columns.compiling import compiled, signed
 from tests.fuzz.splicing import below, repeat, splice
 
 __all__ = ["change_field"]

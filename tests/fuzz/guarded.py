@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders import scanning
+from operators.columns import scanning
 
 __all__ = ["GuardedJoin", "guard_decoders"]
 

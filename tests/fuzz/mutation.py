@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders.compiling import compiled, signed
+from operators.columns.compiling import compiled, signed
 from tests.fuzz.fields import change_field
 from tests.fuzz.splicing import below, repeat, splice
 

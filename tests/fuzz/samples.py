@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from influxdb_client import Point
 
-from tests.operators import test_decoder_collectd_json as collectd
-from tests.operators import test_decoder_influx as influx
-from tests.operators import test_decoder_prometheus_json as prometheus
-from tests.operators import test_decoder_remote_write as remote_write
-from tests.operators import test_decoder_telegraf_json as telegraf
-from tests.operators import test_decoder_vector_json as vector
-from tests.operators import test_decoders as otlp
-from tests.operators.json_reference import written
+from tests.operators.decoders import test_collectd_json as collectd
+from tests.operators.decoders import test_influx as influx
+from tests.operators.decoders import test_otlp as otlp
+from tests.operators.decoders import test_prometheus_json as prometheus
+from tests.operators.decoders import test_remote_write as remote_write
+from tests.operators.decoders import test_telegraf_json as telegraf
+from tests.operators.decoders import test_vector_json as vector
+from tests.operators.decoders.json_reference import written
 
 __all__ = [
     "Samples",

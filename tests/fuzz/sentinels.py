@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Histogram, HistogramDataPoint, Metric
 
-from tests.operators import test_decoder_remote_write as remote_write
-from tests.operators.otlp_reference import as_json
-from tests.operators.test_decoders import batch, gauge, kv, point
+from tests.operators.decoders import test_remote_write as remote_write
+from tests.operators.decoders.otlp_reference import as_json
+from tests.operators.decoders.test_otlp import batch, gauge, kv, point
 
 __all__ = ["SENTINELS", "Sentinel", "Told"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.decoders.compiling import compiled, signed
+from operators.columns.compiling import compiled, signed
 
 __all__ = ["below", "repeat", "splice"]
 

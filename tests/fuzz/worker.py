@@ -20,15 +20,15 @@ from typing import Final
 import numpy as np
 import psutil
 
+from operators.contracts.decoder import Decoded
 from operators.decoders import DECODERS
-from operators.decoders.base import Decoded
 from tests.fuzz import checks
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.findings import LastPoll, describe_error, make_finding, smallest
 from tests.fuzz.guarded import guard_decoders
 from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import TARGETS
-from tests.operators.test_decoder_remote_write import compress
+from tests.operators.decoders.test_remote_write import compress
 
 __all__ = ["Fuzzing", "main"]
 

@@ -15,13 +15,11 @@ import orjson
 import polars as pl
 from confluent_kafka import Consumer, TopicPartition
 
-from flows.demo.kafka import KafkaServer
-from flows.demo.process import Server
-from flows.settings import Elasticsearch as ElasticsearchSettings
-from flows.settings import InfluxDB as InfluxDBSettings
+from flows.settings import ElasticsearchSection as ElasticsearchSettings
+from flows.settings import InfluxDBSection as InfluxDBSettings
 from flows.settings import Kafka as KafkaSettings
-from flows.settings import Lake as LakeSettings
-from operators.frames import DOCUMENTS, MESSAGES, REJECTS
+from flows.settings import LakeSection as LakeSettings
+from operators.contracts.frames import DOCUMENTS, MESSAGES, REJECTS
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.base import Destination
 from sinks.dead_letter import DeadLetter
@@ -30,8 +28,12 @@ from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB, bucket_name
 from sinks.kafka import KafkaDestination
 from sinks.lake import Lake, read_rollups
+from sinks.log_lake import LogLake, read_logs
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.kafka import KafkaServer
+from tests.backends.process import Server
+from tests.sinks.log_records import records
 from tests.sinks.samples import SECOND, points, scores
 
 SECRET = "a-secret-that-nobody-may-see"
@@ -56,8 +58,11 @@ class Harness(ABC):
     def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
         """Return good rows."""
 
-    def bad(self) -> tuple[pl.DataFrame, str] | None:
-        """Return a row that the backend refuses for good and a word of why; None if it can't."""
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
+        """Return a row that the backend refuses for good and a word of why; None if it can't.
+
+        Rows of different numbers have different identities.
+        """
         return None
 
     @abstractmethod
@@ -108,8 +113,8 @@ class InfluxDBHarness(WithServer):
     def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
         return scores(*({"series": n, "labels": {"n": str(n)}} for n in numbers))
 
-    def bad(self) -> tuple[pl.DataFrame, str] | None:
-        return scores({"series": 2**63, "name": ""}), "missing measurement"
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
+        return scores({"series": 2**63 + number, "name": ""}), "missing measurement"
 
     def found(self) -> Counter[int]:
         return Counter(int(point["tags"]["n"]) for point in points(*self.read))
@@ -142,8 +147,8 @@ class ElasticsearchHarness(WithServer):
     def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
         return pl.DataFrame([self.document(n) for n in numbers], schema=DOCUMENTS, orient="row")
 
-    def bad(self) -> tuple[pl.DataFrame, str] | None:
-        row = self.document(-1, value="no number")
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
+        row = self.document(-1 - number, value="no number")
         return pl.DataFrame([row], schema=DOCUMENTS, orient="row"), "document_parsing_exception"
 
     def found(self) -> Counter[int]:
@@ -174,7 +179,7 @@ class KafkaHarness(WithServer):
         rows = [(self.topic, b"key", str(n).encode()) for n in numbers]
         return pl.DataFrame(rows, schema=MESSAGES, orient="row")
 
-    def bad(self) -> tuple[pl.DataFrame, str] | None:
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
         row = (self.topic, b"key", os.urandom(2_000_000))
         return pl.DataFrame([row], schema=MESSAGES, orient="row"), "MSG_SIZE_TOO_LARGE"
 
@@ -199,7 +204,7 @@ class DeadLetterHarness(KafkaHarness):
         rows = [("input", "source", 0, n, "broken", b"\xff\x00") for n in numbers]
         return pl.DataFrame(rows, schema=REJECTS, orient="row")
 
-    def bad(self) -> tuple[pl.DataFrame, str] | None:
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
         return None
 
     def found(self) -> Counter[int]:
@@ -237,11 +242,23 @@ class LakeHarness(Harness):
         self.away.rename(self.directory)
 
 
+class LogLakeHarness(LakeHarness):
+    def make(self) -> Destination:
+        return LogLake(LakeSettings(path=self.directory / "lake", compact_files=2))
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        return records(*({"offset": n} for n in numbers))
+
+    def found(self) -> Counter[int]:
+        return Counter(read_logs(Path(self.place)).collect()["offset"])
+
+
 HARNESSES: dict[str, type[WithServer] | type[LakeHarness]] = {
     "influxdb": InfluxDBHarness,
     "elasticsearch": ElasticsearchHarness,
     "kafka": KafkaHarness,
     "dead-letter": DeadLetterHarness,
     "lake": LakeHarness,
+    "lake-logs": LogLakeHarness,
 }
 """Every sink. Adding one is writing its harness, and a line here."""

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import polars as pl
 
-from operators.frames import SCORES
+from operators.contracts.frames import SCORES
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

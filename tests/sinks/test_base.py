@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from prometheus_client import REGISTRY
 
-from operators.clock import ManualClock
+from operators.contracts.clock import ManualClock
 from sinks.base import Destination, Remainder, Sink, Unavailable, address, rejects
 
 
@@ -28,6 +28,13 @@ class Scripted(Destination):
         return answer
 
 
+class Stopping(ManualClock):
+    """A clock that ends the first wait."""
+
+    def sleep(self, _seconds: float) -> None:
+        raise InterruptedError
+
+
 def frame(*numbers: int) -> pl.DataFrame:
     return pl.DataFrame({"n": numbers})
 
@@ -38,7 +45,7 @@ def write(
     """Write frames as a dataflow does; return the clock, which shows how long that waited."""
     clock = ManualClock()
     connect = (lambda: dead_letter) if dead_letter else None
-    Sink(lambda: destination, connect, clock).build("sink", 0, 1).write_batch(list(frames))
+    Sink(destination, connect() if connect else None, clock).write(list(frames))
     return clock
 
 
@@ -58,6 +65,16 @@ def test_an_unavailable_backend_gets_the_same_rows_again_until_it_takes_them(
     assert metric("retries_total", "patient") == 3
     assert metric("rows_total", "patient") == 3
     assert metric("blocked", "patient") == 0
+
+
+def test_one_that_goes_on_does_not_hide_another_of_its_name_that_waits() -> None:
+    waiting = Sink(Scripted("shared", Unavailable("down"), Unavailable("down")), None, Stopping())
+    with pytest.raises(InterruptedError):
+        waiting.write([frame(1)])
+    write(Scripted("shared", Unavailable("down")), frame(1))
+    assert metric("blocked", "shared") == 1
+    waiting.close()
+    assert metric("blocked", "shared") == 0
 
 
 def test_waiting_never_takes_longer_than_16_s_unless_the_backend_asks_for_more() -> None:

@@ -17,16 +17,16 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from flows.demo.process import free_port
-from operators.clock import ManualClock
+from operators.contracts.clock import ManualClock
 from operators.notifying.alert import Alert
 from operators.notifying.notification import Notification
-from sinks.channels.base import Channel, Delivered, Outcome, Refused, Retry
+from sinks.channels.base import Channel, Delivered, Outcome, RefusedByReceiver, Retry
 from sinks.channels.console import ConsoleChannel
 from sinks.channels.http import Endpoint
 from sinks.channels.slack import SlackChannel
 from sinks.channels.webhook import WebhookChannel
-from tests.operators.notifying_samples import MINUTE, SECOND, START, alert
+from tests.backends.process import free_port
+from tests.operators.notifying.samples import MINUTE, SECOND, START, alert
 from tests.sinks.notifications import notification
 
 SECRET = "/services/T0123456/B0123456/verysecrettoken"
@@ -179,7 +179,7 @@ def test_what_the_receiver_faults_is_not(
 ) -> None:
     receiver.answer = Response("no such hook", status)
     (outcome,) = send(make(receiver.url), notification(FIRING))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, RefusedByReceiver)
     assert f"answered {status}: no such hook" in outcome.reason
 
 
@@ -231,7 +231,7 @@ def test_a_redirection_is_not_followed_for_it_would_lose_the_notification(
 ) -> None:
     receiver.answer = Response("", 302, headers={"Location": "/elsewhere"})
     (outcome,) = send(make(receiver.url), notification(FIRING))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, RefusedByReceiver)
     assert "write the address that it leads to in the settings" in outcome.reason
 
 
@@ -354,7 +354,7 @@ def test_slack_titles_are_cut_to_what_slack_shows(receiver: Receiver) -> None:
 def test_slack_means_no_when_it_does_not_say_ok(receiver: Receiver) -> None:
     receiver.answer = Response("channel_is_archived", 200)
     (outcome,) = send(slack(receiver.url), notification(FIRING))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, RefusedByReceiver)
     assert "channel_is_archived" in outcome.reason
 
 

@@ -58,8 +58,9 @@ def test_what_is_refused_is_returned_and_what_stands_around_it_is_written(
     if bad is None:
         pytest.skip("refuses nothing")
     row, why = bad
+    other, _ = harness.bad(1) or bad
     destination = harness.make()
-    frame = pl.concat([harness.frame(range(4)), row, harness.frame(range(4, 10)), row])
+    frame = pl.concat([harness.frame(range(4)), row, harness.frame(range(4, 10)), other])
     refused = destination.write(frame)
     assert refused is not None
     assert refused.height == 2
@@ -70,7 +71,7 @@ def test_what_is_refused_is_returned_and_what_stands_around_it_is_written(
 
     restored = destination.restore(refused["payload"].to_list())
     assert restored.schema == frame.schema
-    assert restored.equals(pl.concat([row, row]))
+    assert restored.equals(pl.concat([row, other]))
 
 
 def test_what_is_not_its_own_is_not_restored(harness: Harness) -> None:
@@ -102,11 +103,11 @@ def test_a_backend_that_is_away_is_named_and_takes_the_same_write_later(
 def test_a_flow_waits_for_its_backend_and_loses_nothing(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    partition = Sink(harness.make, harness.make).build("sink", 0, 1)
-    partition.write_batch([harness.frame(range(3))])
+    partition = Sink(harness.make(), harness.make())
+    partition.write([harness.frame(range(3))])
     harness.take_away()
     frames = [harness.frame(range(3, 6)), harness.frame(range(6, 10))]
-    flow = threading.Thread(target=partition.write_batch, args=[frames], daemon=True)
+    flow = threading.Thread(target=partition.write, args=[frames], daemon=True)
     flow.start()
     time.sleep(5)
     assert flow.is_alive()

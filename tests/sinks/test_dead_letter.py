@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.settings import Kafka as Settings
-from operators.frames import MESSAGES, REJECTS
+from operators.contracts.frames import MESSAGES, REJECTS
 from sinks.base import Destination, Unavailable, rejects
 from sinks.dead_letter import DeadLetter
 from sinks.dead_letter_reader import Letter, read_dead_letters, redriven_until

@@ -1,4 +1,4 @@
-"""Anomalies and alerts as documents."""
+"""Anomalies, alerts, notifications and incidents as documents."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ import json
 import polars as pl
 import pytest
 
-from operators.alerts import alert_event, encode_event
-from operators.frames import ALERT_EVENTS, DOCUMENTS
-from sinks.documents import alert_documents, anomaly_documents
+from operators.contracts.alert import alert_event, encode_event
+from operators.contracts.frames import ALERT_EVENTS, DOCUMENTS
+from sinks.documents import (
+    ALERTS_KEPT,
+    alert_documents,
+    anomaly_documents,
+    incident_documents,
+    notification_documents,
+)
+from tests.operators.notifying.histories import history
 from tests.sinks.samples import HISTOGRAM, MIDNIGHT, MINUTE, SECOND, scores
 
 ANOMALY = {
@@ -94,3 +101,35 @@ def test_an_alert_is_its_event_at_the_time_of_the_change() -> None:
     (document,) = documents.iter_rows(named=True)
     assert (document["stream"], document["id"]) == ("alerts-headrace-prod", event["id"])
     assert json.loads(document["document"]) == event | {"@timestamp": "2026-11-23T00:00:00.001Z"}
+
+
+def test_a_notification_says_how_many_fire_and_how_many_were_held_back() -> None:
+    first = history().notifications[0]
+    (row,) = notification_documents(first, "prod").iter_rows(named=True)
+    assert row["stream"] == "notifications-headrace-prod"
+    document, record = json.loads(row["document"]), json.loads(first)
+    assert document["@timestamp"] == record["at"]
+    assert (document["firing"], document["resolved"]) == (1, 0)
+    assert document["alertnames"] == ["Slow"]
+    assert "log" not in document
+    many = record | {"alerts": record["alerts"] * 300, "held": {"a": "member", "b": "member"}}
+    (row,) = notification_documents(json.dumps(many).encode(), "prod").iter_rows(named=True)
+    document = json.loads(row["document"])
+    assert (document["firing"], len(document["alerts"])) == (300, ALERTS_KEPT)
+    assert (document["heldBack"], document["heldReasons"]) == (2, ["member"])
+
+
+def test_an_incident_is_one_document_whatever_becomes_of_it() -> None:
+    made = [incident_documents(change, "prod") for change in history().incidents]
+    assert len(made) > 2
+    assert len({row for one in made for row in one["id"]}) == 1
+    last = json.loads(made[-1]["document"][0])
+    assert (last["timeToAcknowledge"], last["timeToResolve"]) == (120.0, 600.0)
+    assert "timeToAcknowledge" not in json.loads(made[0]["document"][0])
+
+
+@pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"schema": "headrace.notification/v1"}'])
+def test_what_is_no_record_is_refused(value: bytes) -> None:
+    for make in (notification_documents, incident_documents):
+        with pytest.raises(ValueError, match=r"."):
+            make(value, "prod")

@@ -14,16 +14,25 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from flows.settings import Elasticsearch as Settings
-from operators.alerts import alert_event, encode_event
-from operators.frames import ALERT_EVENTS, DOCUMENTS
+from flows.settings import ElasticsearchSection as Settings
+from operators.contracts.alert import alert_event, encode_event
+from operators.contracts.clock import ManualClock
+from operators.contracts.frames import ALERT_EVENTS, DOCUMENTS
 from sinks.base import Unavailable
-from sinks.documents import alert_documents, anomaly_documents
+from sinks.documents import (
+    alert_documents,
+    anomaly_documents,
+    incident_documents,
+    notification_documents,
+)
 from sinks.elasticsearch import Elasticsearch
 from sinks.elasticsearch_setup import check, ensure
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.conftest import running
+from tests.operators.notifying.histories import history
 from tests.sinks.samples import DAY, MIDNIGHT, MINUTE, scores
+
+KINDS = ("anomalies", "alerts", "notifications", "incidents", "spans")
 
 
 @pytest.fixture
@@ -111,8 +120,31 @@ def test_alerts_are_found_by_label_and_text_whatever_their_evidence(
     assert hit["_source"]["evidence"] == {"a": {"b": "text"}}
 
 
+def test_what_was_told_and_what_became_of_incidents_is_found(configuration: Settings) -> None:
+    ensure(configuration)
+    sink, played = Elasticsearch(configuration), history()
+    told = [notification_documents(one, configuration.namespace) for one in played.notifications]
+    assert sink.write(pl.concat([*told, *told])) is None  # what comes again is there once
+    for change in played.incidents:
+        assert sink.write(incident_documents(change, configuration.namespace)) is None
+    found = search(
+        configuration, "notifications", query={"term": {"outcome": "delivered"}},
+        aggs={"names": {"terms": {"field": "alertnames"}}},
+    )  # fmt: skip
+    assert found["hits"]["total"]["value"] == played.delivered
+    names = {bucket["key"] for bucket in found["aggregations"]["names"]["buckets"]}
+    assert names == {"Slow", "Full"}
+    held = search(configuration, "notifications", query={"term": {"heldReasons": "member"}})
+    assert held["hits"]["total"]["value"] == 1
+    (hit,) = search(configuration, "incidents")["hits"]["hits"]
+    incident = hit["_source"]
+    assert (incident["status"], incident["acknowledgedBy"]) == ("over", "ann")
+    assert (incident["timeToAcknowledge"], incident["timeToResolve"]) == (120.0, 600.0)
+    assert incident["rootLabels"]["service"] == "db"
+
+
 def test_setup_says_what_it_did_and_does_it_once(configuration: Settings) -> None:
-    names = [f"headrace-{kind}-{configuration.namespace}" for kind in ("anomalies", "alerts")]
+    names = [f"headrace-{kind}-{configuration.namespace}" for kind in KINDS]
     assert ensure(configuration) == [
         f"elasticsearch: installed index template {name}, kept 30d" for name in names
     ]
@@ -199,8 +231,58 @@ def test_credentials_that_are_wrong_or_may_not_write_are_waited_for(guarded: str
         assert "s3cret" not in str(it.value)
 
 
+def roll_over(configuration: Settings, kind: str) -> None:
+    stream = f"{kind}-headrace-{configuration.namespace}"
+    httpx.post(f"{configuration.hosts[0]}/{stream}/_rollover").raise_for_status()
+
+
+def found_scores(configuration: Settings) -> list[float]:
+    hits = search(configuration, "anomalies", size=100)["hits"]["hits"]
+    return sorted(hit["_source"]["score"] for hit in hits)
+
+
+def judged(configuration: Settings, *scores_of: float) -> pl.DataFrame:
+    rows = ({"score": score, "series": n} for n, score in enumerate(scores_of))
+    return anomaly_documents(scores(*rows), configuration.namespace)
+
+
+def test_a_document_that_comes_again_otherwise_takes_the_place_of_the_first(
+    configuration: Settings,
+) -> None:
+    ensure(configuration)
+    clock = ManualClock()
+    destination = Elasticsearch(configuration, clock)
+    destination.write(judged(configuration, 2.0, 3.0))
+    clock.advance(1000)  # long after the start
+    destination.write(judged(configuration, 2.0, 4.0, 5.0))
+    assert found_scores(configuration) == [2.0, 4.0, 5.0]
+    roll_over(configuration, "anomalies")
+    Elasticsearch(configuration).write(judged(configuration, 6.0, 4.0))
+    assert found_scores(configuration) == [4.0, 5.0, 6.0]
+
+
+def test_what_is_written_again_after_a_rollover_is_there_once(configuration: Settings) -> None:
+    ensure(configuration)
+    Elasticsearch(configuration).write(judged(configuration, 2.0, 3.0))
+    roll_over(configuration, "anomalies")
+    Elasticsearch(configuration).write(judged(configuration, 2.0, 3.0, 4.0))  # after a restart
+    assert found_scores(configuration) == [2.0, 3.0, 4.0]
+
+
+def test_of_two_of_one_id_in_a_frame_the_last_counts(configuration: Settings) -> None:
+    ensure(configuration)
+    frames = [judged(configuration, score) for score in (2.0, 3.0)]
+    Elasticsearch(configuration).write(pl.concat(frames))
+    assert found_scores(configuration) == [3.0]
+
+
 def at_server(server: HTTPServer, **others: Any) -> Settings:
-    """For answers that the real server gives only in trouble that can't be made here."""
+    """For answers that the real server gives only in trouble that can't be made here.
+
+    It has no document yet, as one that was never written to.
+    """
+    nothing = Response("{}", 404, {"X-Elastic-Product": "Elasticsearch"}, "application/json")
+    server.expect_request("/s/_refresh").respond_with_response(nothing)
     return Settings(hosts=(server.url_for("").rstrip("/"),), **others)
 
 
@@ -252,21 +334,22 @@ def test_only_what_an_overloaded_node_did_not_take_is_sent_again(httpserver: HTT
 def test_an_answer_that_tells_too_little_is_none_and_all_is_sent_again(
     httpserver: HTTPServer, body: str
 ) -> None:
-    headers = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}
-    httpserver.expect_ordered_request("/_bulk").respond_with_data(body, headers=headers)
+    headers = {"X-Elastic-Product": "Elasticsearch"}
     requests: list[list[str]] = []
 
     def handle(request: Request) -> Response:
         requests.append(ids(request))
+        if len(requests) == 1:
+            return Response(body, 200, headers, "application/json")
         return answer({"status": 409}, {"status": 201})
 
-    httpserver.expect_ordered_request("/_bulk").respond_with_handler(handle)
+    httpserver.expect_request("/_bulk").respond_with_handler(handle)
     destination = Elasticsearch(at_server(httpserver))
     frame = pl.DataFrame([("s", "0", "{}"), ("s", "1", "{}")], schema=DOCUMENTS, orient="row")
     with pytest.raises(Unavailable, match=httpserver.host):
         destination.write(frame)
     assert destination.write(frame) is None
-    assert requests == [["0", "1"]]
+    assert requests == [["0", "1"], ["0", "1"]]
 
 
 def test_what_went_to_a_failure_store_counts_as_refused(httpserver: HTTPServer) -> None:
@@ -314,4 +397,6 @@ def test_the_templates_are_part_of_the_package() -> None:
     from sinks import elasticsearch_setup  # noqa: PLC0415
 
     directory = Path(elasticsearch_setup.__file__).parent / "templates"
-    assert {path.stem for path in directory.glob("*.json")} == set(elasticsearch_setup.STREAMS)
+    assert {path.stem for path in directory.glob("*.json")} == set(
+        elasticsearch_setup.kinds(logs=True)
+    )

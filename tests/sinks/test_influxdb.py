@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.settings import InfluxDB as Settings
+from flows.settings import InfluxDBSection as Settings
 from sinks.influxdb import InfluxDB, bucket_name
 from sinks.influxdb_setup import ensure
 from sinks.line_protocol import FIELDS
+from sinks.versions import best_only
 from tests.backends.influxdb import InfluxdbAccess
 from tests.sinks.samples import HISTOGRAM, MIDNIGHT, MINUTE, SECOND, points, scores
 
@@ -92,6 +93,12 @@ def test_a_label_named_as_a_field_is_renamed_and_no_other_lost(configuration: Se
         "tenant": "ours", "label_tenant": "theirs",
         "label_min": "first", "label_label_min": "label min",
     }  # fmt: skip
+
+
+def test_of_two_rows_in_one_frame_that_of_more_points_stays() -> None:
+    rows = [{"series": n % 2, "count": 9 - n, "sum": float(n)} for n in range(6)]
+    assert set(best_only(scores(*rows)).select("series", "count").rows()) == {(0, 9), (1, 8)}
+    assert best_only(scores(*rows[:2])).equals(scores(*rows[:2]))
 
 
 def test_of_two_revisions_in_one_frame_the_last_stays(configuration: Settings) -> None:

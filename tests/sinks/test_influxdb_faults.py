@@ -12,8 +12,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from flows.settings import InfluxDB as Settings
-from operators.durations import format_duration
+from flows.settings import InfluxDBSection as Settings
+from operators.contracts.durations import format_duration
 from sinks.base import Unavailable
 from sinks.influxdb import InfluxDB, bucket_name
 from sinks.influxdb_setup import check, ensure

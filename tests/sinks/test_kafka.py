@@ -8,23 +8,27 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import polars as pl
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from flows.demo.kafka import KafkaServer
 from flows.settings import Kafka as Settings
-from operators.alerts import alert_event, decode_event, encode_event
-from operators.frames import ALERT_EVENTS, MESSAGES
+from operators.columns.batches import decode_batch, decode_batches
+from operators.contracts.alert import alert_event, decode_event, encode_event
+from operators.contracts.batch_form import ROLLUP_BATCHES
+from operators.contracts.frames import ALERT_EVENTS, MESSAGES
 from sinks.base import Unavailable
 from sinks.kafka import (
     InvalidRollups,
     KafkaDestination,
     alert_messages,
+    batch_messages,
     read_rollup_messages,
     rollup_messages,
 )
+from tests.backends.kafka import KafkaServer
 from tests.conftest import TopicFactory, running
 from tests.sinks.samples import MIDNIGHT, MINUTE, scores
 
@@ -94,6 +98,43 @@ def test_a_series_stays_in_its_partition_in_the_order_it_was_written(
     for places in seen.values():
         assert len({partition for partition, _ in places}) == 1
         assert [revision for _, revision in places] == [0, 1, 2]
+
+
+def test_batches_of_a_shard_are_in_one_partition_in_their_order(
+    kafka: str, topic: TopicFactory
+) -> None:
+    name = topic(4)
+    destination = KafkaDestination(Settings(bootstrap_servers=kafka), compressed=True)
+    for revision in range(3):
+        frames = [(shard, scores({"series": shard, "revision": revision})) for shard in range(16)]
+        assert destination.write(batch_messages(frames, ROLLUP_BATCHES, name, 4)) is None
+    found = read(kafka, name)
+    assert len(found) == 3 * 4  # the shards of a write share a message a partition
+    assert {message.partition() for message in found} == {0, 1, 2, 3}
+    seen = defaultdict(list)
+    for message in found:
+        for row in decode_batch(message.value() or b"", ROLLUP_BATCHES).iter_rows(named=True):
+            seen[row["series"]].append((message.partition(), row["revision"]))
+    assert seen == {shard: [(shard % 4, revision) for revision in range(3)] for shard in range(16)}
+
+
+def test_what_is_too_large_for_its_topic_goes_in_halves_and_can_be_read(kafka: str) -> None:
+    name = limited_topic(kafka, {"max.message.bytes": "20000"})
+    random = np.random.default_rng(1).random(2_000)
+    frame = scores(*({"series": n, "sum": value} for n, value in enumerate(random.tolist())))
+    destination = KafkaDestination(Settings(bootstrap_servers=kafka), compressed=True)
+    batches = batch_messages([(0, frame)], ROLLUP_BATCHES, name, 1)
+    assert batches is not None
+    assert batches["value"].bin.size().max() > 20_000
+    assert destination.write(batches) is None
+    values = [message.value() or b"" for message in read(kafka, name)]
+    assert decode_batches(values, ROLLUP_BATCHES).equals(frame)
+    before = len(values)
+    lines = rollup_messages(frame, name, shards=1)
+    assert destination.write(lines) is None
+    after = [message.value() or b"" for message in read(kafka, name)][before:]
+    assert len(after) > 1
+    assert read_rollup_messages(after).equals(frame)
 
 
 def test_no_message_of_rollups_is_much_more_than_half_a_megabyte() -> None:

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from flows.settings import Lake as Settings
-from operators.clock import ManualClock
-from operators.frames import QUANTILES, SCORES
+from flows.settings import LakeSection as Settings
+from operators.contracts.clock import ManualClock
+from operators.contracts.frames import QUANTILES, SCORES
 from sinks.base import Unavailable
 from sinks.lake import Lake, check, compact, read_rollups
 from sinks.lake_compaction import GRACE, merge_small
@@ -53,6 +53,21 @@ def at(*seconds: int, day: int = 0) -> pl.DataFrame:
     return scores(
         *({"series": 1, "window_start": MIDNIGHT + day * DAY + s * SECOND} for s in seconds)
     )
+
+
+def test_a_row_of_fewer_points_never_replaces_one_of_more(tmp_path: Path) -> None:
+    """As a flow writes it that has lost a part of its state; a histogram's count says nothing."""
+    clock = ManualClock(MIDNIGHT)
+    writer = lake(tmp_path, clock)
+    histogram = HISTOGRAM | {"series": 2, "labels": {}}
+    for points, total in ((114, 5.0), (7, 6.0), (114, 7.0), (113, 8.0)):
+        number = {"series": 1, "labels": {}, "count": points, "sum": total}
+        writer.write(scores(number, histogram | {"count": points, "sum": total}))
+        clock.advance(1)
+    expected = {(1, 10 * SECOND, MIDNIGHT): (0, 7.0), (2, 10 * SECOND, MIDNIGHT): (0, 8.0)}
+    assert contents(tmp_path) == expected
+    compact(tmp_path, MIDNIGHT + DAY, clock)
+    assert contents(tmp_path) == expected
 
 
 def test_a_row_comes_back_as_it_was(tmp_path: Path) -> None:

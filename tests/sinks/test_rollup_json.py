@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 
+import jsonschema
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.frames import QUANTILES
+from operators.contracts.frames import QUANTILES
 from sinks.rollup_json import InvalidRollups, decode_rollups, encode_rollups
 from tests.sinks.samples import scores
 
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads(resources.files("sinks").joinpath("rollup.schema.json").read_text(encoding="utf-8"))
+)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     [',"labels":', '"}', "\\", "\n", '{"labels":{}}']
 )
@@ -43,9 +48,22 @@ def test_rollups_come_back_and_other_readers_see_the_same(rows: list[dict[str, o
     assert decode_rollups(["\n".join(lines).encode()]).equals(frame)
     for row, line in zip(rows, lines, strict=True):
         document = json.loads(line)
+        SCHEMA.validate(document | {"name": "n", "kind": "gauge", "score": 0.5})
         assert document["series"] == str(row["series"])
         expected = {key: value for key, value in row.items() if key != "series"}
         assert {key: document[key] for key in expected} == expected
+
+
+def test_the_schema_is_a_schema_that_describes_every_field() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA.schema)
+    document = json.loads(encode_rollups(scores({})).item())
+    assert list(document) == [
+        *(name for name in SCHEMA.schema["properties"] if name != "labels"),
+        "labels",
+    ]
+    SCHEMA.validate(document)
+    with pytest.raises(jsonschema.ValidationError):
+        SCHEMA.validate(document | {"schema": "headrace.rollup/v2"})
 
 
 def test_nan_and_infinities_are_null() -> None:
@@ -64,7 +82,7 @@ def test_several_messages_are_one_frame_and_none_an_empty_one() -> None:
 
 def test_a_key_of_a_later_version_is_ignored() -> None:
     frame = scores({})
-    line = encode_rollups(frame).item().replace('{"tenant"', '{"p999":1.5,"tenant"')
+    line = encode_rollups(frame).item().replace('{"schema"', '{"p999":1.5,"schema"')
     assert decode_rollups([line.encode()]).equals(frame)
 
 

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.demo.cache import Progress, cached, silent
-from flows.demo.process import UnavailableError
+from tests.backends.cache import Progress, cached, silent
+from tests.backends.process import UnavailableError
 
 VERSION = "2.7.12"
 NAME = f"InfluxDB {VERSION}"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from flows.demo.cache import Progress, cached, silent
-from flows.demo.process import UnavailableError
+from tests.backends.cache import Progress, cached, silent
+from tests.backends.process import UnavailableError
 
 READER, READER_VERSION = "github.com/influxdata/line-protocol/v2", "2.2.1"
 WRITER, WRITER_VERSION = "github.com/influxdata/telegraf", "1.37.2"

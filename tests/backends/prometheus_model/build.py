@@ -1,12 +1,9 @@
 """Builds `model` from Prometheus's Go module: half a minute, once for each machine."""
 
-import shutil
-import subprocess
-import zlib
 from pathlib import Path
 
-from flows.demo.cache import Progress, cached, silent
-from flows.demo.process import UnavailableError
+from tests.backends.cache import Progress, silent
+from tests.backends.go_program import built
 
 NAME = "Prometheus's model"
 SOURCES = ("main.go", "go.mod", "go.sum")
@@ -17,16 +14,4 @@ def model(progress: Progress = silent) -> Path:
 
     Raises: `UnavailableError` if Go is missing or the build fails.
     """
-    source = Path(__file__).parent
-    checksum = zlib.crc32(b"".join((source / name).read_bytes() for name in SOURCES))
-
-    def build(directory: Path) -> None:
-        if shutil.which("go") is None:
-            raise UnavailableError(f"{NAME} has to be built, and `go` is not installed: install Go")
-        progress(f"building {NAME} from its Go module, once: half a minute")
-        command = ["go", "build", "-o", str(directory / "model"), "."]
-        built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
-        if built.returncode:
-            raise UnavailableError(f"{NAME} could not be built; what Go says:\n{built.stderr}")
-
-    return cached(f"prometheus-model-{checksum:08x}", build, progress) / "model"
+    return built(NAME, Path(__file__).parent, SOURCES, "prometheus-model", "model", progress)

@@ -18,6 +18,14 @@ def kill(chapter: Chapter, _variant: None, choice: random.Random) -> str:
     return f"process {victim}" + (f"; {others}" if others else "")
 
 
+def kill_storage(chapter: Chapter, _variant: None, choice: random.Random) -> str:
+    """Kill flow storage, and start it again some time later."""
+    chapter.flow.kill_storage()
+    time.sleep(choice.uniform(0.0, 3.0))
+    chapter.flow.start_storage()
+    return "started again"
+
+
 def terminate(chapter: Chapter, _variant: None, choice: random.Random) -> str:
     """Ask all to end, which they must within five seconds, and start them again."""
     seconds = chapter.flow.terminate()

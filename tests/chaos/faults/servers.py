@@ -6,10 +6,15 @@ import random
 import time
 from typing import Literal
 
-from flows.demo.process import Server
+from tests.backends.process import Server
 from tests.chaos.chapter import Chapter
+from tests.chaos.outcome import alert_seconds
 
 End = Literal["stopped", "killed"]
+AWAY = 150
+"""Seconds of event time that all databases are away: fifteen windows."""
+SLOWEST = 15.0
+"""Seconds that an alert may take. It takes two; a busy machine stretches that."""
 
 
 def broker(chapter: Chapter, end: End, choice: random.Random) -> str:
@@ -25,6 +30,26 @@ def influxdb(chapter: Chapter, end: End, choice: random.Random) -> str:
 def elasticsearch(chapter: Chapter, end: End, choice: random.Random) -> str:
     """Restart Elasticsearch."""
     return _restart(chapter.stage.elasticsearch, end, choice.uniform(0.2, 1.0))
+
+
+def databases(chapter: Chapter, _variant: None, choice: random.Random) -> str:
+    """Have every database away for long: alerts go on meanwhile, in their usual time."""
+    stage, flow = chapter.stage, chapter.flow
+    stage.influxdb.kill()
+    stage.elasticsearch.stop()
+    try:
+        began = chapter.feed.second
+        # A few windows must come and go; scored series step up in some of them.
+        chapter.wait_for("event time", lambda: chapter.feed.second > began + AWAY, 60 + AWAY)
+        taken = alert_seconds(flow, chapter.feed, began)
+        time.sleep(choice.uniform(0.0, 2.0))
+        flow.check_running()
+        assert taken, "no alert fired while the databases were away"
+        assert max(taken) < SLOWEST, f"an alert took {max(taken):.1f} s without the databases"
+    finally:
+        stage.influxdb.start()
+        stage.elasticsearch.start()
+    return f"away for {AWAY} s of event time; {len(taken)} alerts, the slowest {max(taken):.1f} s"
 
 
 def _restart(server: Server, end: End, away: float) -> str:

@@ -1,1 +1,0 @@
-"""What `headrace demo` starts on a machine that has only Python: a broker and a collector."""

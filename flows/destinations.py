@@ -1,0 +1,218 @@
+"""Which topics flow ``storage`` carries where, made from the settings.
+
+To add a destination: write its sink, and a few lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from flows.settings import Settings
+from operators.columns.batches import decode_batch
+from operators.contracts.batch_form import LOG_BATCHES, ROLLUP_BATCHES, SPAN_BATCHES
+from sinks.base import Destination
+from sinks.carriers import Intake
+
+__all__ = ["destinations", "intakes"]
+
+_SOON: Final = 0.1
+"""Seconds for which rows are gathered where each request costs the server something."""
+_FILES: Final = 1.0
+"""Where each write is files."""
+
+
+def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the topics that each destination takes in."""
+    topics, sinks = settings.topics, settings.sinks
+    found: dict[str, tuple[str, ...]] = {}
+    if sinks.influxdb is not None:
+        found["influxdb"] = (topics.rollups,)
+    if sinks.elasticsearch is not None:
+        spans = (topics.spans,) if _keeps_spans(settings) else ()
+        found["elasticsearch"] = (
+            topics.anomalies,
+            topics.alerts,
+            topics.notifications,
+            topics.incidents,
+            *spans,
+        )
+        if settings.inputs_of("logs"):
+            found["elasticsearch_logs"] = (topics.logs,)
+        if sinks.elasticsearch.jaeger is not None and _keeps_spans(settings):
+            found["elasticsearch_jaeger"] = (topics.spans, topics.rollups)
+    if sinks.lake is not None:
+        found["lake"] = (topics.rollups,)
+        if settings.inputs_of("logs"):
+            found["lake_logs"] = (topics.logs,)
+        if _keeps_spans(settings):
+            found["lake_spans"] = (topics.spans,)
+    if sinks.otlp is not None and _keeps_spans(settings):
+        found["otlp"] = (topics.spans,)
+    if topics.rollups_json is not None:
+        found["rollups_json"] = (topics.rollups,)
+    return found
+
+
+def _keeps_spans(settings: Settings) -> bool:
+    """Say whether the flow traces writes spans that are kept."""
+    return bool(settings.inputs_of("traces")) and settings.traces.sampling is not None
+
+
+def intakes(settings: Settings) -> list[Intake]:
+    """Return what each destination takes in, and how it is connected."""
+    make = {
+        "influxdb": _influxdb, "elasticsearch": _elasticsearch, "lake": _lake,
+        "elasticsearch_logs": _elasticsearch_logs, "lake_logs": _lake_logs,
+        "rollups_json": _rollups_json, "otlp": _otlp, "lake_spans": _lake_spans,
+        "elasticsearch_jaeger": _elasticsearch_jaeger,
+    }  # fmt: skip
+    return [make[name](settings) for name in destinations(settings)]
+
+
+_rollups: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form=ROLLUP_BATCHES)
+_logs: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form=LOG_BATCHES)
+
+_spans: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form=SPAN_BATCHES)
+
+
+# What a destination needs is imported where there is one: the start of a flow waits for imports.
+
+
+def _influxdb(settings: Settings) -> Intake:
+    from sinks.influxdb import InfluxDB  # noqa: PLC0415
+
+    sink = settings.sinks.influxdb
+    assert sink is not None
+    return Intake("influxdb", {settings.topics.rollups: _rollups}, lambda: InfluxDB(sink), _SOON)
+
+
+def _elasticsearch(settings: Settings) -> Intake:
+    from sinks.documents import (  # noqa: PLC0415
+        alert_documents,
+        anomaly_documents,
+        incident_documents,
+        notification_documents,
+    )
+    from sinks.elasticsearch import Elasticsearch  # noqa: PLC0415
+    from sinks.kafka import read_alert_message  # noqa: PLC0415
+
+    sink = settings.sinks.elasticsearch
+    assert sink is not None
+    spans: dict[str, Callable[[memoryview], pl.DataFrame]] = {}
+    if _keeps_spans(settings):
+        from sinks.span_documents import span_documents  # noqa: PLC0415
+
+        spans[settings.topics.spans] = lambda value: span_documents(
+            decode_batch(value, SPAN_BATCHES), sink.namespace
+        )
+    return Intake(
+        "elasticsearch",
+        {
+            **spans,
+            settings.topics.anomalies: lambda value: anomaly_documents(
+                _rollups(value), sink.namespace
+            ),
+            settings.topics.alerts: lambda value: alert_documents(
+                read_alert_message(value), sink.namespace
+            ),
+            settings.topics.notifications: partial(
+                notification_documents, namespace=sink.namespace
+            ),
+            settings.topics.incidents: partial(incident_documents, namespace=sink.namespace),
+        },
+        lambda: Elasticsearch(sink),
+        _SOON,
+    )
+
+
+def _lake(settings: Settings) -> Intake:
+    from sinks.lake import Lake  # noqa: PLC0415
+
+    sink = settings.sinks.lake
+    assert sink is not None
+    return Intake("lake", {settings.topics.rollups: _rollups}, lambda: Lake(sink), _FILES)
+
+
+def _elasticsearch_logs(settings: Settings) -> Intake:
+    """Records of logs have readers of their own, so that no alert waits behind them."""
+    from sinks.elasticsearch import Elasticsearch  # noqa: PLC0415
+    from sinks.log_documents import compile_kernels, log_documents  # noqa: PLC0415
+
+    sink = settings.sinks.elasticsearch
+    assert sink is not None
+    compile_kernels()
+    return Intake(
+        "elasticsearch_logs",
+        {settings.topics.logs: lambda value: log_documents(_logs(value), sink.namespace)},
+        lambda: Elasticsearch(sink),
+        _SOON,
+    )
+
+
+def _lake_logs(settings: Settings) -> Intake:
+    from sinks.log_lake import LogLake  # noqa: PLC0415
+
+    sink = settings.sinks.lake
+    assert sink is not None
+    return Intake("lake_logs", {settings.topics.logs: _logs}, lambda: LogLake(sink), _FILES)
+
+
+def _elasticsearch_jaeger(settings: Settings) -> Intake:
+    from sinks.jaeger import JaegerElasticsearch  # noqa: PLC0415
+    from sinks.jaeger_documents import dependency_documents, jaeger_documents  # noqa: PLC0415
+
+    sink = settings.sinks.elasticsearch
+    assert sink is not None
+    assert sink.jaeger is not None
+    prefix, window = sink.jaeger.index_prefix, settings.rollups.windows[-1]
+    return Intake(
+        "elasticsearch_jaeger",
+        {
+            settings.topics.spans: lambda value: jaeger_documents(_spans(value), prefix),
+            settings.topics.rollups: lambda value: dependency_documents(
+                _rollups(value), window, prefix
+            ),
+        },
+        lambda: JaegerElasticsearch(sink),
+        _SOON,
+    )
+
+
+def _lake_spans(settings: Settings) -> Intake:
+    from sinks.span_lake import SpanLake  # noqa: PLC0415
+
+    sink = settings.sinks.lake
+    assert sink is not None
+    return Intake("lake_spans", {settings.topics.spans: _spans}, lambda: SpanLake(sink), _FILES)
+
+
+def _otlp(settings: Settings) -> Intake:
+    from sinks.otlp import OTLP  # noqa: PLC0415
+    from sinks.otlp_encoding import compile_kernels  # noqa: PLC0415
+
+    sink = settings.sinks.otlp
+    assert sink is not None
+    compile_kernels()
+    return Intake("otlp", {settings.topics.spans: _spans}, lambda: OTLP(sink), _SOON)
+
+
+def _rollups_json(settings: Settings) -> Intake:
+    from sinks.kafka import KafkaDestination, rollup_messages  # noqa: PLC0415
+
+    topic = settings.topics.rollups_json
+    assert topic is not None
+    return Intake(
+        "rollups_json",
+        {settings.topics.rollups: lambda value: rollup_messages(_rollups(value), topic)},
+        lambda: _named("rollups_json", KafkaDestination(settings.kafka)),
+        _SOON,
+    )
+
+
+def _named(name: str, destination: Destination) -> Destination:
+    destination.name = name
+    return destination

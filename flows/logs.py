@@ -1,0 +1,74 @@
+"""The flow ``logs``: raw logs from Kafka to records that are parsed, scrubbed and grouped.
+
+    raw logs ─► decode, join lines, parse, scrub, mask ─► group ─► records: logs topic
+                   └─ rejected ─► dead-letter       ▲   ├────► changes of templates: templates topic
+    commands topic ─► what is asked of exceptions ──┘   ├────► counts: a topic of OTLP metrics
+                                                        └────► events: alerts topic
+
+Run it with ``python -m bytewax.run flows.logs``; add ``-w 2`` for two workers, and
+``-r DIR -s 5 -b 0`` to remember templates and exceptions over a restart.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from flows.exception_commands import ExceptionCommands
+from flows.inputs import kafka_source, logs_decoding
+from flows.outputs import Outputs
+from flows.process import serve
+from flows.settings import Settings
+from operators.bytewax import only, read
+from operators.contracts.items import Events, ExceptionCommand, Grouped, LogBatch, Rejected
+from operators.kafka import fetching
+from operators.kafka.gaps import lost_events
+from operators.logs.decoding import compile_kernels
+from operators.logs.held_lines import HeldLines
+from operators.logs.step import grouping
+
+__all__ = ["build"]
+
+NAME = "logs"
+
+
+def build(settings: Settings, outputs: Outputs) -> Dataflow:
+    """Return the dataflow; at least one input must bring logs."""
+    asked = settings.topics.commands
+    topics = (*(entry.topic for entry in settings.inputs_of(NAME)), asked)
+    fetching.compile_kernels()
+    compile_kernels({entry.encoding for entry in settings.inputs_of(NAME)})
+    flow = Dataflow(NAME)
+    held = HeldLines()
+    # What waits for more lines is let go when nothing came for as long as it would be joined.
+    source = kafka_source(settings, NAME, topics, held, idle_timeout=settings.logs.line_timeout)
+    polled = read("kafka", flow, source)
+    decoded = op.flat_map("decode", polled, logs_decoding(settings, held))
+    batches = op.filter_map("batches", decoded, only(LogBatch))
+    commands = op.flat_map("commands", polled, ExceptionCommands(asked, settings.logs.shards))
+    shards = op.key_on("shards", op.merge("for_shards", batches, commands), shard_of)
+    grouped = op.key_rm("grouped", grouping("grouping", shards, settings.logs))
+
+    outputs.logs(op.filter_map("records", grouped, only(Grouped)))
+    losses = op.filter_map("losses", polled, lost_events)
+    outputs.alerts(op.merge("all_events", op.filter_map("events", grouped, only(Events)), losses))
+    outputs.dead_letters(op.filter_map("rejected", decoded, only(Rejected)))
+    return flow
+
+
+def shard_of(item: LogBatch | ExceptionCommand) -> str:
+    """Return the key of the shard that records or a command are for."""
+    return str(item.shard)
+
+
+def __getattr__(name: str) -> Dataflow:
+    """Make the flow when the Bytewax runner asks for it, not when this module is imported."""
+    if name == "flow":
+        settings = serve(NAME)
+        if not settings.inputs_of(NAME):
+            print("headrace: inputs: none has signal: logs", file=sys.stderr)
+            raise SystemExit(2)
+        return build(settings, Outputs(settings, NAME))
+    raise AttributeError(name)

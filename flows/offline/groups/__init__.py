@@ -1,0 +1,1 @@
+"""Series that ought to be alike: ``outliers`` finds the one that is not."""

@@ -1,0 +1,1 @@
+"""Detectors trained on stored rollups: ``choosing`` picks the settings, ``incidents`` are labels."""

@@ -1,0 +1,186 @@
+"""From points by shard to rollups, scores and alert events: what the flows that make rollups share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bytewax.operators as op
+
+from flows.feedback import ReportedAlarms
+from flows.outputs import Outputs
+from flows.promotions import PromotedModels, registry_of
+from flows.settings import Settings
+from operators.bytewax import KeyedStream, Stream, only
+from operators.cardinality.step import admission
+from operators.cardinality.tenants import tenants_limit
+from operators.contracts.items import (
+    Admitted,
+    CallsSeen,
+    Closed,
+    Events,
+    Kept,
+    KeptExamples,
+    Late,
+    Named,
+    Passed,
+    Refused,
+    Scored,
+    ShadowEvents,
+    ShardBatch,
+)
+from operators.kafka.low_water import LowWater
+from operators.scoring.feedback import NOTHING_REPORTED, Reports
+from operators.scoring.presence import OWNERS, presence
+from operators.scoring.promoted import NOTHING_PROMOTED, Promotions
+from operators.scoring.shadow import scoring
+from operators.scoring.silence import silence
+from operators.scoring.together import together
+from operators.traces.examples import examples_of
+from operators.traces.explaining import calls_of, explaining
+from operators.windows.step import RollupSettings, windows
+
+__all__ = ["rolled_up"]
+
+
+def rolled_up(
+    settings: Settings,
+    outputs: Outputs,
+    decoded: Stream[Any],
+    low_water: LowWater,
+    rollups: RollupSettings,
+    readers: int,
+    idle_timeout: int,
+    *,
+    silences: bool,
+    causes: bool = False,
+    kept: Stream[Kept] | None = None,
+) -> tuple[Stream[Events | ShadowEvents], Stream[Late]]:
+    """Roll up the ``ShardBatch`` of a stream, whose series its ``Named`` name, and write the rollups.
+
+    Args:
+        decoded: whatever else is in it is passed over.
+        rollups: how.
+        readers: how many readers the batches are of.
+        silences: services that fall silent are told of too, if the settings ask for it.
+        causes: the rollups tell of calls, and alerts of services say what is behind them.
+        kept: spans that are kept, of which alerts name examples.
+
+    Returns:
+        Events, those of a model in shadow among them, and points that came too late.
+    """
+    limits, evict_after = settings.limits, settings.rollups.evict_after
+    everybody = op.key_on("everybody", op.filter_map("names", decoded, only(Named)), everyone)
+    passed = op.key_rm(
+        "passed",
+        tenants_limit(
+            "tenants_limit", everybody, limits.active_tenants, limits.severity, evict_after
+        ),
+    )
+    named = op.key_on("tenants", op.filter_map("named", passed, only(Named)), tenant_of)
+    admitted = op.key_rm("admitted", admission("admission", named, limits, evict_after))
+    answers = op.merge("answers", admitted, op.filter_map("beyond", passed, only(Refused, Events)))
+    verdicts: Stream[Admitted | Refused] = op.filter_map(
+        "verdicts", answers, only(Admitted, Refused)
+    )
+
+    batches = op.filter_map("batches", decoded, only(ShardBatch))
+    shards = op.key_on("shards", op.merge("to_shards", batches, verdicts), shard_of)
+    windowed = windows("windows", shards, rollups, readers, low_water, idle_timeout=idle_timeout)
+    closed: KeyedStream[Closed | Passed] = op.filter_map_value(
+        "closed", windowed, only(Closed, Passed)
+    )
+    promotions, shadows = _promotions(settings)
+    scored = scoring(
+        "scoring", closed, settings.scoring, settings.judged, promotions, shadows,
+        _reports(settings),
+    )  # fmt: skip
+    outputs.rollups(op.filter_map_value("rollups", scored, only(Scored)))
+    silent = _silence(closed, settings) if silences else []
+    events = op.merge("scored_or_limited", _told(scored, settings), answers, *silent)
+    late = op.filter_map("late", op.key_rm("refused", windowed), only(Late))
+    told: Stream[Events] = op.filter_map("events_of_rollups", events, only(Events))
+    if causes:
+        told = _explained(closed, told, kept, settings)
+    shadow = op.filter_map("events_of_shadow", op.key_rm("beside", scored), only(ShadowEvents))
+    return op.merge("told_and_in_shadow", told, shadow), late
+
+
+def _explained(
+    closed: KeyedStream[Closed | Passed],
+    events: Stream[Events],
+    kept: Stream[Kept] | None,
+    settings: Settings,
+) -> Stream[Events]:
+    """Return the events, those of services with their likely cause, and traces that show it."""
+    if not settings.scoring.enabled:
+        return events
+    seen = op.map("all_calls", calls_of("calls", closed, settings.judged), _with_key)
+    asked = op.map("to_explain", events, lambda item: ("causes", ("", item)))
+    examples = [op.map("examples", kept, _examples)] if kept is not None else []
+    both: KeyedStream[Any] = op.merge("calls_and_events", seen, asked, *examples)
+    told = explaining("causes", both, settings.judged, settings.rollups.shards)
+    return op.key_rm("explained", told)
+
+
+def _examples(item: Kept) -> tuple[str, tuple[str, KeptExamples]]:
+    return "causes", ("", KeptExamples(examples_of(item.spans)))
+
+
+def _with_key(item: tuple[str, CallsSeen]) -> tuple[str, tuple[str, CallsSeen]]:
+    return "causes", item
+
+
+def _promotions(settings: Settings) -> tuple[Promotions, Promotions]:
+    """Return what is promoted, and what is in shadow; who judges nothing need not know."""
+    if not settings.scoring.enabled:
+        return NOTHING_PROMOTED, NOTHING_PROMOTED
+    models = PromotedModels(settings.kafka, settings.topics.models, registry_of(settings))
+    return models, models.shadows
+
+
+def _reports(settings: Settings) -> Reports:
+    """Return what is reported of alerts; who judges nothing need not know."""
+    if not settings.scoring.enabled:
+        return NOTHING_REPORTED
+    return ReportedAlarms(settings.kafka, settings.topics.commands)
+
+
+def _told(
+    scored: KeyedStream[Scored | Events | Passed | ShadowEvents], settings: Settings
+) -> Stream[Events]:  # fmt: skip
+    """Return the events of series, those of one cause together, if that is asked for."""
+    within = settings.scoring.together
+    raised: KeyedStream[Events | Passed] = op.filter_map_value(
+        "raised", scored, only(Events, Passed)
+    )
+    if not (settings.scoring.enabled and within):
+        return op.filter_map("told", op.key_rm("scored", raised), only(Events))
+    gathered = op.map("all_raised", raised, lambda item: ("causes", item))
+    return op.key_rm("told", together("together", gathered, within, settings.rollups.shards))
+
+
+def _silence(closed: KeyedStream[Closed | Passed], settings: Settings) -> list[Stream[Events]]:
+    """Return the events of services and hosts that fall silent, if they are asked for."""
+    asked = settings.scoring.silence
+    if not (settings.scoring.enabled and asked.enabled):
+        return []
+    owners = OWNERS if asked.hosts else OWNERS[:1]
+    present = presence("presence", closed, settings.judged, owners)
+    gathered = op.map("all_services", present, lambda item: ("services", item))
+    told = silence("silence", gathered, asked, settings.judged, settings.rollups.shards)
+    return [op.key_rm("silent", told)]
+
+
+def shard_of(item: ShardBatch | Admitted | Refused) -> str:
+    """Return the key of the shard that an item is for."""
+    return str(item.shard)
+
+
+def everyone(_: Named) -> str:
+    """Return the one key under which all tenants are counted."""
+    return "tenants"
+
+
+def tenant_of(item: Named) -> str:
+    """Return the tenant that names are of."""
+    return item.tenant

@@ -1,0 +1,116 @@
+"""A hash table in NumPy arrays: whole columns of keys are looked up and put in at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["HashIndex"]
+
+_SMALLEST = 1 << 12
+
+
+class HashIndex:
+    """Maps ``uint64`` keys, well mixed already, to row numbers, by open addressing.
+
+    The rows of keys that it meets for the first time are numbered in the order of meeting, so
+    that they can index arrays. A sorted array would cost a binary search a key, a join would hash
+    the whole table anew.
+    """
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(_SMALLEST, np.uint64)
+        self._rows = np.full(_SMALLEST, -1, np.int32)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return the row of each key, -1 where there is none."""
+        return _find(self._keys, self._rows, keys)
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return all keys, by their rows."""
+        used = self._rows >= 0
+        keys = np.empty(self._size, np.uint64)
+        keys[self._rows[used]] = self._keys[used]
+        return keys
+
+    def insert(self, keys: NDArray[np.uint64], rows: NDArray[np.int32]) -> None:
+        """Put in keys that are distinct, and not in it yet."""
+        self._reserve(len(keys))
+        _insert(self._keys, self._rows, keys, rows)
+        self._size += len(keys)
+
+    def number(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Return the row of each key, and the keys that got the next rows because they were new."""
+        self._reserve(len(keys))
+        rows, fresh = _number(self._keys, self._rows, self._size, keys)
+        self._size += len(fresh)
+        return rows, fresh
+
+    def _reserve(self, more: int) -> None:
+        size = self._size + more
+        if size * 2 <= len(self._keys):
+            return
+        used = self._rows >= 0
+        keys, rows = self._keys[used], self._rows[used]
+        capacity = 1 << max(12, (size * 2 - 1).bit_length())
+        self._keys = np.zeros(capacity, np.uint64)
+        self._rows = np.full(capacity, -1, np.int32)
+        _insert(self._keys, self._rows, keys, rows)
+
+
+@njit(cache=True, nogil=True)
+def _find(
+    table: NDArray[np.uint64], rows: NDArray[np.int32], keys: NDArray[np.uint64]
+) -> NDArray[np.int32]:
+    mask = np.uint64(len(table) - 1)
+    found = np.empty(len(keys), np.int32)
+    for i in range(len(keys)):
+        key = keys[i]
+        slot = key & mask
+        while rows[slot] >= 0 and table[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        found[i] = rows[slot]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _insert(
+    table: NDArray[np.uint64],
+    rows: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    values: NDArray[np.int32],
+) -> None:
+    mask = np.uint64(len(table) - 1)
+    for i in range(len(keys)):
+        slot = keys[i] & mask
+        while rows[slot] >= 0:
+            slot = (slot + np.uint64(1)) & mask
+        table[slot] = keys[i]
+        rows[slot] = values[i]
+
+
+@njit(cache=True, nogil=True)
+def _number(
+    table: NDArray[np.uint64], rows: NDArray[np.int32], size: int, keys: NDArray[np.uint64]
+) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+    mask = np.uint64(len(table) - 1)
+    found = np.empty(len(keys), np.int32)
+    fresh = np.empty(len(keys), np.uint64)
+    count = 0
+    for i in range(len(keys)):
+        key = keys[i]
+        slot = key & mask
+        while rows[slot] >= 0 and table[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        if rows[slot] < 0:
+            table[slot] = key
+            rows[slot] = size + count
+            fresh[count] = key
+            count += 1
+        found[i] = rows[slot]
+    return found, fresh[:count].copy()

@@ -1,0 +1,1 @@
+"""Line protocol of InfluxDB and Telegraf."""

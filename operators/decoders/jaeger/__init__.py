@@ -1,0 +1,1 @@
+"""Jaeger's spans, as the collector writes them to Kafka."""

@@ -1,0 +1,1 @@
+"""Text, a record a message or a line."""

@@ -1,0 +1,263 @@
+"""Decode, parse, scrub, mask: from a poll of log messages to what each shard gets of it.
+
+What is sensitive is scrubbed before anything is made of a text: its shape, its template, its
+exception, its reason on the dead-letter topic.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from operators.columns.text_column import text_column
+from operators.contracts.frames import GROUPED_LOGS
+from operators.contracts.items import LogBatch, Polled, Rejected
+from operators.contracts.monitoring import (
+    BATCH_SECONDS,
+    DEAD_LETTERS,
+    LOG_BYTES,
+    LOG_RECORDS,
+    LOG_SCRUBBED,
+)
+from operators.decoders import LOG_DECODERS
+from operators.logs.held_lines import HeldLines
+from operators.logs.joining import OFF, Joiner
+from operators.logs.joining import compile_kernels as compile_joining
+from operators.logs.masking import masked_texts, shapes
+from operators.logs.parsing import parse, unwrap
+from operators.logs.scrubbing import Scrubber, ScrubbingRules
+
+__all__ = ["EncodedLogs", "LogDecoding", "compile_kernels", "shard_of"]
+
+_MOST_KNOWN: Final = 500_000
+_PARSED_TEXTS: Final = ("body", "stack", "severity_text", "service", "scope")
+_OBJECTS: Final = ("attributes", "resource")
+_REPEATED: Final = ("stack", "severity_text", "service", "scope", "resource")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedLogs:
+    """How a topic's messages are encoded, and whose they are."""
+
+    encoding: str
+    tenant: str
+    timezone: str = "UTC"
+    multiline: str = OFF
+
+
+class LogDecoding:
+    """Callable for ``flat_map``: one ``Polled`` becomes a ``LogBatch`` for each shard that has records
+    in it, and ``Rejected``.
+
+    Args:
+        topics: the encoding and tenant of each topic.
+        rules: what is done with sensitive text, by tenant; those of ``""`` are for all others.
+        shards: number of shards. All records of a service are of one.
+        timeout: nanoseconds that a line waits for more, see ``operators.logs.joining``.
+        held: what waits; the reader's low-water mark.
+    """
+
+    def __init__(
+        self,
+        topics: Mapping[str, EncodedLogs],
+        rules: Mapping[str, ScrubbingRules],
+        *,
+        shards: int,
+        timeout: int = 0,
+        held: HeldLines | None = None,
+    ) -> None:
+        self._topics = topics
+        self._held = held or HeldLines()
+        self._joiners = {
+            name: Joiner(name, each.encoding, each.multiline, timeout, self._held)
+            for name, each in topics.items()
+            if each.multiline != OFF
+        }
+        self._scrubbers = {tenant: Scrubber(each) for tenant, each in rules.items()}
+        self._shards = shards
+        self._known: dict[int, set[tuple[str, str, int]]] = {}
+
+    def __call__(self, polled: Polled) -> Sequence[LogBatch | Rejected]:
+        """Decode a poll."""
+        started = perf_counter()
+        out: list[LogBatch | Rejected] = []
+        if polled.topic not in self._topics:  # commands: nothing of theirs waits
+            self._held.passed(polled.topic, polled.partitions, polled.offsets)
+        elif polled.values:
+            out += self._decode(polled)
+        for name, joiner in self._joiners.items():
+            released = joiner.release(polled)
+            if released is not None:
+                out += self._finish(released, name)
+        if out:
+            BATCH_SECONDS.labels("decode").observe(perf_counter() - started)
+        return out
+
+    def _decode(self, polled: Polled) -> list[LogBatch | Rejected]:
+        topic = self._topics[polled.topic]
+        size = len(polled.values)
+        times = polled.times if polled.times is not None else np.zeros(size, np.int64)
+        decoded = LOG_DECODERS[topic.encoding].decode(polled.values, times)
+        message = decoded.records["message"].to_numpy()
+        records = self._with_tenants(decoded.records, polled, topic).with_columns(
+            partition=pl.Series(polled.partitions[message]),
+            offset=pl.Series(polled.offsets[message]),
+        )
+        joiner = self._joiners.get(polled.topic)
+        if joiner is not None:
+            records = joiner.take(unwrap(records, topic.timezone), polled)
+        else:
+            self._held.passed(polled.topic, polled.partitions, polled.offsets)
+        if polled.replay or polled.known:
+            return []
+        LOG_BYTES.labels(polled.topic).inc(_bytes(polled))
+        out: list[LogBatch | Rejected] = []
+        if decoded.rejected:
+            out.append(Rejected(self._reject(polled, topic, decoded.rejected)))
+        return out + self._finish(records, polled.topic)
+
+    def _finish(self, records: pl.DataFrame, name: str) -> list[LogBatch | Rejected]:
+        """Parse, scrub and mask lines that are whole."""
+        if not records.height:
+            return []
+        records = self._scrub(parse(records, self._topics[name].timezone), name)
+        LOG_RECORDS.labels(name).inc(records.height)
+        return list(self._spread(self._placed(records, name)))
+
+    @staticmethod
+    def _with_tenants(records: pl.DataFrame, polled: Polled, topic: EncodedLogs) -> pl.DataFrame:
+        if polled.tenants is None:
+            return records.with_columns(tenant=pl.lit(topic.tenant))
+        names = pl.Series(polled.tenant_names, dtype=pl.String)
+        of_message = names.gather(polled.tenants)
+        return records.with_columns(tenant=of_message.gather(records["message"]))
+
+    def _scrub(self, records: pl.DataFrame, topic: str) -> pl.DataFrame:
+        """Scrub the texts of all columns, by the rules of each tenant."""
+        if set(self._scrubbers) == {""} or records["tenant"].n_unique() == 1:
+            tenant = records["tenant"][0] if records.height else ""
+            return _scrubbed(records, self._scrubber(tenant), topic)
+        rows = records.with_row_index("row")
+        parts = [
+            _scrubbed(part, self._scrubber(str(tenant)), topic)
+            for (tenant,), part in rows.partition_by("tenant", as_dict=True).items()
+        ]
+        return pl.concat(parts).sort("row").drop("row")
+
+    def _scrubber(self, tenant: str) -> Scrubber:
+        return self._scrubbers.get(tenant) or self._scrubbers[""]
+
+    @staticmethod
+    def _placed(records: pl.DataFrame, topic: str) -> pl.DataFrame:
+        """Return a GROUPED_LOGS frame with ``stack``, as far as this step knows its columns."""
+        column = text_column(records["body"])
+        return records.with_columns(
+            topic=pl.lit(topic),
+            shape=pl.Series(shapes(*column)),
+            template=pl.lit(0, pl.Int64),
+            exception=pl.lit(""),
+            weight=pl.lit(None, pl.Int64),
+        ).select(*GROUPED_LOGS, "stack")
+
+    def _spread(self, records: pl.DataFrame) -> list[LogBatch]:
+        """Part the records by the shard of their service, with the texts of shapes that are new."""
+        services = records.select("tenant", "service").unique(maintain_order=True)
+        numbers = [shard_of(tenant, name, self._shards) for tenant, name in services.rows()]
+        parts = records.join(
+            services.with_columns(shard=pl.Series(numbers, dtype=pl.Int64)),
+            on=("tenant", "service"),
+            how="left",
+            maintain_order="left",
+        )
+        return [
+            LogBatch(int(number), part, self._new_texts(part))
+            for (number,), part in parts.partition_by(
+                "shard", as_dict=True, include_key=False, maintain_order=True
+            ).items()
+            if isinstance(number, int)
+        ]
+
+    def _new_texts(self, records: pl.DataFrame) -> pl.DataFrame:
+        # Bytewax gives its threads a new Python state at each activation, which would empty a
+        # threading.local; the thread's number stays.
+        known = self._known.setdefault(threading.get_ident(), set())
+        if len(known) > _MOST_KNOWN:
+            known.clear()
+        firsts = (
+            records.with_row_index("row")
+            .unique(("tenant", "service", "shape"), keep="first", maintain_order=True)
+            .select("row", "tenant", "service", "shape", "body")
+        )
+        new = [key not in known for key in firsts.select("tenant", "service", "shape").rows()]
+        firsts = firsts.filter(pl.Series(new, dtype=pl.Boolean))
+        known.update(firsts.select("tenant", "service", "shape").rows())
+        texts = masked_texts(*text_column(firsts["body"])) if firsts.height else []
+        return firsts.select("tenant", "service", "shape").with_columns(
+            text=pl.Series(texts, dtype=pl.String)
+        )
+
+    def _reject(
+        self, polled: Polled, topic: EncodedLogs, rejected: Mapping[int, str]
+    ) -> pl.DataFrame:
+        DEAD_LETTERS.labels("input").inc(len(rejected))
+        scrubber = self._scrubber(topic.tenant)
+        return polled.refused(
+            {index: scrubber.scrub_one(reason) for index, reason in rejected.items()}
+        )
+
+
+def compile_kernels(encodings: Iterable[str]) -> None:
+    """Compile the loops of this step, or load them from the disk, before there is a message."""
+    for encoding in encodings:
+        LOG_DECODERS[encoding].compile_kernels()
+    samples = [
+        b"x 1",
+        b'{"a":"\\n","time":"5"}',
+        b"a=b c=d",
+        b"<1>x",
+        b"INFO 8.8.8.8",
+        b"\xff",
+        b'- - - [01/Jan/2026:00:00:00 +0000] "GET / HTTP/1.1" 200 1',
+    ]
+    texts = LOG_DECODERS["text"].decode(samples, np.zeros(len(samples), np.int64)).records
+    bodies = parse(unwrap(texts))["body"]
+    compile_joining()
+    Scrubber(ScrubbingRules()).scrub(bodies)
+    column = text_column(bodies)
+    shapes(*column)
+    masked_texts(*column)
+
+
+def _bytes(polled: Polled) -> int:
+    bounds = getattr(polled.values, "bounds", None)
+    return int(bounds[-1] - bounds[0]) if bounds is not None else sum(map(len, polled.values))
+
+
+def _scrubbed(records: pl.DataFrame, scrubber: Scrubber, topic: str) -> pl.DataFrame:
+    columns = {}
+    for name in (*_PARSED_TEXTS, *_OBJECTS):
+        column = records[name]
+        change = scrubber.scrub_objects if name in _OBJECTS else scrubber.scrub
+        if name in _REPEATED:
+            # Few values are different, and seldom is one sensitive.
+            values = column.unique()
+            if 4 * len(values) < len(column) and not change(values)[1]:
+                continue
+        columns[name], counts = change(column)
+        for kind, count in counts.items():
+            LOG_SCRUBBED.labels(topic, kind).inc(count)
+    return records.with_columns(**columns)
+
+
+def shard_of(tenant: str, service: str, shards: int) -> int:
+    """Return the number of the shard that a service is of."""
+    number = 0xCBF29CE484222325
+    for byte in f"{tenant}\0{service}".encode():
+        number = (number ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return (number >> 32) % shards

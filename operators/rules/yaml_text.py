@@ -1,0 +1,48 @@
+"""YAML as Prometheus reads it: what stands for a text is that text, and each key is there once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+__all__ = ["YamlError", "load"]
+
+
+class YamlError(ValueError):
+    """A text that is no YAML; it says where."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves scalars as they are written: ``on``, ``1`` and ``5m`` are texts."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by the library
+        "<": [("tag:yaml.org,2002:merge", re.compile(r"^(?:<<)$"))]
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in keys:
+                    line = key.start_mark.line + 1
+                    raise YamlError(f'line {line}: the key "{key.value}" is there twice')
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load(text: str) -> Any:
+    """Return what a text says: mappings, lists and texts; nothing is an empty text.
+
+    Raises:
+        YamlError: it is no YAML, or a mapping has a key twice.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise YamlError(f"{line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise YamlError(str(error)) from None

@@ -1,0 +1,131 @@
+"""Which services and hosts sent anything, window by window: what silence is judged by.
+
+Every shard tells what it saw of each. A service is its tenant and the label ``service.name``, a
+host the same with ``host.name``; a series without such a label is of nobody, and is not followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from operators.bytewax import KeyedStream, keyed
+from operators.columns.hash_index import HashIndex
+from operators.contracts.engine import KeyedLogic
+from operators.contracts.items import Closed, Passed, Present
+from operators.contracts.watermark import UNKNOWN
+
+__all__ = ["OWNERS", "PRESENCE", "presence"]
+
+PRESENCE: Final = pl.Schema(
+    {
+        "tenant": pl.String,
+        "label": pl.String,  # which names it, see ``OWNERS``
+        "owner": pl.String,
+        "window_start": pl.Int64,
+        "series": pl.UInt32,  # how many of it have a rollup of this window
+    }
+)
+"""A service or a host in a window, a row each."""
+OWNERS: Final = ("service.name", "host.name")
+"""Labels that name who a series is of."""
+
+_NAMES: Final = {"tenant": pl.String, "owner": pl.String}
+_SERIES_KEPT: Final = 500_000
+
+
+def presence(
+    step_id: str, up: KeyedStream[Closed | Passed], window: int, owners: Sequence[str] = OWNERS
+) -> KeyedStream[Present]:
+    """Tell which services and hosts have rollups.
+
+    Args:
+        step_id: name of the step.
+        up: rollups by shard.
+        window: the resolution that is looked at, in nanoseconds.
+        owners: the labels that name them.
+    """
+    return keyed(step_id, up, lambda _: PresenceLogic(window, owners))
+
+
+class PresenceLogic(KeyedLogic[Closed | Passed, Present]):
+    """Looks at the rollups of one shard. It has no state: series are looked at again."""
+
+    def __init__(self, window: int, owners: Sequence[str] = OWNERS) -> None:
+        self._window = window
+        self._owners = [_Owners(label, window) for label in owners]
+
+    def on_batch(self, items: list[Closed | Passed]) -> list[Present]:
+        """Count the series of each service, host and window."""
+        passed = UNKNOWN
+        seen = []
+        for item in items:
+            if isinstance(item, Passed):
+                passed = max(passed, item.watermark)
+            elif item.frame.height and item.frame["window"][0] == self._window:
+                seen += [owners.count(item.frame) for owners in self._owners]
+        if not seen and passed == UNKNOWN:
+            return []
+        return [Present(pl.concat(seen) if seen else pl.DataFrame(schema=PRESENCE), passed)]
+
+    def snapshot(self) -> None:
+        """Return nothing: what is known can be looked at again."""
+
+
+class _Owners:
+    """Who series are of, by one label."""
+
+    def __init__(self, label: str, window: int) -> None:
+        self._label = label
+        self._path = f"$['{label}']"
+        self._window = window
+        self._forget()
+
+    def _forget(self) -> None:
+        self._index = HashIndex()  # of each series the number of its owner
+        self._known: dict[tuple[str, str | None], int] = {}
+        self._names = pl.DataFrame(schema=_NAMES)
+
+    def count(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a PRESENCE frame of a ROLLUPS frame."""
+        owners = self._owners_of(frame)
+        starts = frame["window_start"].to_numpy()
+        first = int(starts.min())
+        place = (starts - first) // self._window
+        size = len(self._known)
+        counts = np.bincount(place * size + owners)
+        at = np.flatnonzero(counts)
+        if self._names.height < size:
+            self._names = pl.DataFrame(list(self._known), schema=_NAMES, orient="row")
+        return (
+            self._names[at % size]
+            .with_columns(
+                label=pl.lit(self._label, pl.String),
+                window_start=pl.Series(first + at // size * self._window, dtype=pl.Int64),
+                series=pl.Series(counts[at], dtype=pl.UInt32),
+            )
+            .drop_nulls("owner")
+            .select(PRESENCE.names())
+        )
+
+    def _owners_of(self, frame: pl.DataFrame) -> Any:
+        series = frame["series"].to_numpy()
+        numbers = self._index.find(series)
+        unknown = np.flatnonzero(numbers < 0)
+        if not len(unknown):
+            return numbers
+        met, first = np.unique(series[unknown], return_index=True)
+        if len(self._index) + len(met) > _SERIES_KEPT:
+            self._forget()
+            met, first = np.unique(series, return_index=True)
+            unknown = np.arange(len(series))
+        texts = frame.select("tenant", pl.col("labels").str.json_path_match(self._path))
+        found = [
+            self._known.setdefault((tenant, owner or None), len(self._known))
+            for tenant, owner in texts[unknown[first]].iter_rows()
+        ]
+        self._index.insert(met, np.array(found, np.int32))
+        return self._index.find(series)

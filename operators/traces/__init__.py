@@ -1,0 +1,1 @@
+"""From spans to rates, errors and durations, the map of services, and the traces that are kept."""

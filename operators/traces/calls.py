@@ -1,0 +1,188 @@
+"""Counting: from the spans of some windows to calls, errors and durations.
+
+All is counted in whole numbers, so no order matters. Durations are in buckets 0.54 % wide, those of an
+exponential histogram of scale 7, in milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.columns.compiling import compiled, fold
+from operators.contracts.distributions import exponential_bounds
+from operators.traces.rows import ONE
+
+__all__ = ["MILLISECOND", "SECOND", "Durations", "buckets_of", "durations_of", "unique"]
+
+_SCALE: Final = 7
+_FIRST: Final = -4000  # below 2**-30 s, the bucket of a nanosecond
+_LAST: Final = 6000
+_BOUNDS: Final = exponential_bounds(_SCALE, np.arange(_FIRST, _LAST + 1))
+_CODES: Final = 1 << 14
+MILLISECOND: Final = 1e6
+SECOND: Final = 1e9
+"""Nanoseconds of the units in which durations are told."""
+
+
+class Durations(NamedTuple):
+    """How long the spans of each group took; a group is a number below ``len(count)``.
+
+    ``count`` is in parts of ``ONE``, ``sum`` in nanoseconds times that, ``least`` and ``most`` in
+    nanoseconds. The buckets of group ``g`` are ``offsets[g]:offsets[g + 1]``.
+    """
+
+    count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
+    sum: NDArray[np.int64]
+    least: NDArray[np.int64]
+    most: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    bucket: NDArray[np.int32]
+    weight: NDArray[np.int64]
+
+
+@compiled
+def unique(
+    rows: np.ndarray, operations: NDArray[np.int32], tenants: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Return the first row of each trace, span and kind of a tenant.
+
+    Of several that differ the one that took longest stands, then that of the larger operation: which
+    it is does not depend on their order. Client and server may share an id, as Zipkin has it.
+
+    Args:
+        rows: spans.
+        operations: of each, the number of its operation.
+        tenants: of each operation.
+    """
+    size = 1
+    while size < 2 * len(rows) + 2:
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    chosen = np.empty(len(rows), np.int64)
+    count = 0
+    mask = np.uint64(size - 1)
+    for number in range(len(rows)):
+        row = rows[number]
+        slot = (
+            fold(row.trace_low ^ np.uint64(row.kind), row.span ^ np.uint64(0x9E3779B97F4A7C15))
+            & mask
+        )
+        while table[slot] >= 0:
+            other = rows[chosen[table[slot]]]
+            if (
+                other.span == row.span and other.trace_low == row.trace_low
+                and other.trace_high == row.trace_high and other.kind == row.kind
+                and tenants[operations[chosen[table[slot]]]] == tenants[operations[number]]
+            ):  # fmt: skip
+                break
+            slot = (slot + np.uint64(1)) & mask
+        if table[slot] < 0:
+            table[slot] = count
+            chosen[count] = number
+            count += 1
+            continue
+        other = rows[chosen[table[slot]]]
+        mine, theirs = row.ended - row.begun, other.ended - other.begun
+        if mine > theirs or (mine == theirs and row.operation > other.operation):
+            chosen[table[slot]] = number
+    return chosen[:count]
+
+
+@compiled
+def _codes(
+    durations: NDArray[np.int64], unit: float, bounds: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the bucket of each duration: 0 of none, else its index in ``bounds`` and one."""
+    codes = np.zeros(len(durations), np.int64)
+    for number in range(len(durations)):
+        if durations[number] <= 0:
+            continue
+        value = durations[number] / unit
+        # The logarithm tells it but for rounding.
+        code = np.int64(np.floor(np.log2(value) * 128.0)) - _FIRST
+        while bounds[code] >= value:
+            code -= 1
+        while bounds[code + 1] < value:
+            code += 1
+        codes[number] = code + 1
+    return codes
+
+
+def durations_of(
+    groups: NDArray[np.integer[Any]],
+    count: int,
+    durations: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    unit: float = MILLISECOND,
+) -> Durations:
+    """Count spans by group.
+
+    Args:
+        groups: the group of each span, below ``count``.
+        durations: nanoseconds.
+        weights: how many each stands for, in parts of ``ONE``.
+        unit: nanoseconds of the unit that buckets are of.
+    """
+    codes = _codes(durations, unit, _BOUNDS)
+    keys = groups.astype(np.int64) * _CODES + codes
+    if (weights == ONE).all():
+        keys.sort()
+        ordered = weights
+    else:
+        order = np.argsort(keys, kind="stable")
+        keys, ordered = keys[order], weights[order]
+    return _accumulate(
+        np.ascontiguousarray(groups, np.int64), count, durations, weights, keys, ordered
+    )
+
+
+@compiled
+def _accumulate(
+    groups: NDArray[np.int64],
+    count: int,
+    durations: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    ordered: NDArray[np.int64],
+) -> Durations:
+    found = Durations(
+        np.zeros(count, np.int64), np.zeros(count, np.int64),
+        np.full(count, np.iinfo(np.int64).max, np.int64), np.zeros(count, np.int64),
+        np.zeros(count + 1, np.int64), np.empty(len(keys), np.int32), np.empty(len(keys), np.int64),
+    )  # fmt: skip
+    for number in range(len(groups)):
+        group, duration = groups[number], durations[number]
+        found.count[group] += weights[number]
+        found.sum[group] += weights[number] * duration
+        found.least[group] = min(found.least[group], duration)
+        found.most[group] = max(found.most[group], duration)
+    used = 0
+    before = np.int64(-1)
+    for number in range(len(keys)):
+        if keys[number] != before:
+            before = keys[number]
+            found.bucket[used] = before % _CODES
+            found.weight[used] = 0
+            found.offsets[before // _CODES + 1] += 1
+            used += 1
+        found.weight[used - 1] += ordered[number]
+    for group in range(count):
+        found.offsets[group + 1] += found.offsets[group]
+    return Durations(
+        found.count, found.sum, found.least, found.most, found.offsets,
+        found.bucket[:used].copy(), found.weight[:used].copy(),
+    )  # fmt: skip
+
+
+def buckets_of(
+    found: Durations,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return lower and upper bounds and weights of all buckets, in whole spans; none is empty."""
+    code = found.bucket.astype(np.int64)
+    some = code > 0
+    lower, upper = np.zeros(len(code)), np.zeros(len(code))
+    lower[some], upper[some] = _BOUNDS[code[some] - 1], _BOUNDS[code[some]]
+    return lower, upper, np.maximum((found.weight + ONE // 2) // ONE, 1)

@@ -1,0 +1,341 @@
+"""Which service and operation is behind what a service shows: found from the rollups of calls.
+
+What a service takes *itself* for a call it received is what its receiving spans took without what it waited
+for others, its client spans; what fails *by itself* is what failed beyond its failed calls to others. A
+database, a queue or a third party has no spans: it is seen by those who call it. Compared are the calls
+since the incident began with those before it. The likely cause is the one, among the service itself and all
+that it calls, directly or not, whose own change adds most to a call of the service.
+
+Calls side by side count as one after the other here, so a service that waits for several at once seems to
+take less itself than it does, before the incident as in it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from operators.contracts.durations import format_duration
+from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS
+
+__all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "calls_seen"]
+
+CALLS_SEEN: Final = pl.Schema(
+    {
+        "tenant": pl.String,
+        "window_start": pl.Int64,
+        "series": pl.UInt64,
+        "edge": pl.Boolean,  # of the service graph; else of an operation
+        "service": pl.String,  # of an edge: who calls
+        "operation": pl.String,  # of an edge: whom
+        "kind": pl.String,  # of a span, or of a connection
+        "count": pl.Float64,
+        "total": pl.Float64,  # milliseconds
+        "failed": pl.Float64,
+    }
+)
+"""What the rollups of a window tell of calls; a row a series."""
+_NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS)
+_LABELS: Final = (
+    "service.name", "span.name", "span.kind", "status.code", "client", "server", "connection_type",
+)  # fmt: skip
+_KEY: Final = ("tenant", "edge", "service", "operation", "kind")
+_NUMBERS: Final = ("count", "total", "failed")
+
+_RECENT: Final = 12
+"""Windows that are kept one by one; what is older is folded into what is usual."""
+_FADES: Final = 0.95
+"""What is usual counts less by this factor with each window."""
+_LEAST_TIME: Final = 0.1
+"""A change of time counts from this part of what a call of the service took before."""
+_LEAST_FAILED: Final = 0.01
+"""A change of failures counts from this share of the service's calls."""
+_LEAST_PART: Final = 0.2
+"""A cause explains at least this part of all that got worse."""
+_RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
+_WAITS: Final = "SPAN_KIND_CLIENT"
+
+
+def calls_seen(rollups: pl.DataFrame) -> pl.DataFrame:
+    """Return a CALLS_SEEN frame of rollups; all but those of calls are passed over.
+
+    Args:
+        rollups: of ROLLUPS' columns, of one resolution.
+    """
+    ours = rollups.filter(pl.col("name").is_in(_NAMES))
+    if not ours.height:
+        return pl.DataFrame(schema=CALLS_SEEN)
+    name, labels = pl.col("name"), pl.col("labels")
+    said = ours.with_columns(
+        labels.str.json_decode(pl.Struct(dict.fromkeys(_LABELS, pl.String))).struct.unnest()
+    )
+    of_span = name == DURATION
+    observed = name.is_in((DURATION, CLIENT_SECONDS))
+    failed = pl.when(of_span & (pl.col("status.code") == "STATUS_CODE_ERROR")).then("count")
+    return said.select(
+        "tenant",
+        "window_start",
+        "series",
+        edge=~of_span,
+        service=pl.when(of_span).then("service.name").otherwise("client"),
+        operation=pl.when(of_span).then("span.name").otherwise("server"),
+        kind=pl.when(of_span).then("span.kind").otherwise("connection_type"),
+        count=pl.when(of_span).then("count").when(name == REQUESTS).then("increase").otherwise(0.0),
+        total=pl.when(observed)
+        .then(pl.col("sum") * pl.when(of_span).then(1.0).otherwise(1000.0))
+        .otherwise(0.0),
+        failed=pl.when(name == FAILED).then("increase").otherwise(failed.fill_null(0)),
+    ).select(
+        pl.col(column).fill_null("" if kind == pl.String else 0).cast(kind)
+        for column, kind in CALLS_SEEN.items()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyCause:
+    """What is behind an incident.
+
+    Attributes:
+        service: whose change it is; a database, queue or third party too.
+        operation: where it changed most; empty where it has no spans of its own.
+        why: ``time`` or ``errors``.
+        before, now: milliseconds of its own a call, or the share of its calls that fail by themselves.
+        part: of all that got worse, as far as the service's calls show it.
+        own: whether it is the service itself.
+    """
+
+    service: str
+    operation: str
+    why: str
+    before: float
+    now: float
+    part: float
+    own: bool
+
+    def document(self) -> dict[str, Any]:
+        """Return plain data, for the evidence of an alert."""
+        unit = "milliseconds" if self.why == "time" else "share"
+        return {
+            "service": self.service,
+            "operation": self.operation,
+            "why": self.why,
+            "before": round(self.before, 6),
+            "now": round(self.now, 6),
+            "unit": unit,
+            "part": round(self.part, 3),
+        }
+
+    def sentence(self) -> str:
+        """Say it, as the end of a sentence.
+
+        >>> LikelyCause("pay", "charge", "time", 30.0, 412.0, 0.9, False).sentence()
+        'the likely cause is pay (charge): 412 ms of its own a call, 30 ms before'
+        """
+        who = "its own" if self.own else self.service
+        where = f" ({self.operation})" if self.operation else ""
+        if self.why == "time":
+            said = f"{_length(self.now)} of its own a call, {_length(self.before)} before"
+        else:
+            said = f"{self.now:.1%} of its calls fail by themselves, {self.before:.1%} before"
+        return f"the likely cause is {who}{where}: {said}"
+
+
+def _length(milliseconds: float) -> str:
+    if milliseconds >= 10_000:
+        return f"{milliseconds / 1000:.3g} s"
+    return f"{milliseconds:.3g} ms" if milliseconds else format_duration(0)
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What was seen in a span of time: numbers are count, total and failed."""
+
+    received: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
+    )
+    waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
+    calls: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
+    )
+    called: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[Any, ...]]) -> _Totals:
+        found = cls()
+        for edge, service, operation, kind, *numbers in rows:
+            if edge:
+                _add(found.calls[service][operation], numbers)
+                _add(found.called[operation], numbers)
+            elif kind in _RECEIVES:
+                _add(found.received[service][operation], numbers)
+            elif kind == _WAITS:
+                _add(found.waited[service], numbers)
+        return found
+
+    def count(self, service: str) -> float:
+        """Return how many calls a service received."""
+        if service in self.received:
+            return sum(numbers[0] for numbers in self.received[service].values())
+        return self.called[service][0] if service in self.called else 0.0
+
+    def whole(self, service: str) -> float:
+        """Return the milliseconds that a call took, with all that was waited for."""
+        count = self.count(service)
+        total = sum(numbers[1] for numbers in self.received.get(service, {}).values())
+        return total / count if count else 0.0
+
+    def own(self, service: str, number: int) -> float:
+        """Return what a service adds itself to a call: milliseconds (1) or failures (2)."""
+        count = self.count(service)
+        if not count:
+            return 0.0
+        if service not in self.received:
+            return self.called[service][number] / count
+        total = sum(numbers[number] for numbers in self.received[service].values())
+        waited = self.waited[service][number] if service in self.waited else 0.0
+        return max(total - waited, 0.0) / count
+
+    def reach(self, service: str) -> list[str]:
+        """Return a service and all that it calls, directly or not, the nearest first."""
+        found = {service: None}
+        waiting = [service]
+        while waiting:
+            for other in self.calls.get(waiting.pop(0), {}):
+                if other not in found:
+                    found[other] = None
+                    waiting.append(other)
+        return list(found)
+
+    def operation(self, service: str, before: _Totals, number: int) -> str:
+        """Return where most was added since before, by milliseconds (1) or failures (2)."""
+        gained = {}
+        for operation, numbers in self.received.get(service, {}).items():
+            old = before.received.get(service, {}).get(operation, [0.0] * 3)
+            usual = old[number] / old[0] if old[0] else 0.0
+            gained[operation] = numbers[number] - usual * numbers[0]
+        return max(gained, key=lambda name: (gained[name], name)) if gained else ""
+
+
+def _add(to: list[float], numbers: Iterable[float]) -> None:
+    for at, number in enumerate(numbers):
+        to[at] += number
+
+
+class CauseBook:
+    """Remembers what calls there were, and finds causes.
+
+    Args:
+        window: length of the windows, in nanoseconds.
+        state: what ``snapshot`` gave.
+    """
+
+    def __init__(self, window: int, state: dict[str, bytes] | None = None) -> None:
+        self._window = window
+        self._recent = pl.DataFrame(schema=CALLS_SEEN)
+        self._usual = pl.DataFrame(schema={name: CALLS_SEEN[name] for name in (*_KEY, *_NUMBERS)})
+        if state is not None:
+            self._recent, self._usual = (
+                pl.read_ipc(io.BytesIO(state[name])) for name in ("recent", "usual")
+            )
+        self._totals: dict[tuple[str, int, int], tuple[_Totals, _Totals]] = {}
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return plain data: a few windows as they were, and what was usual before them."""
+        found = {}
+        for name, frame in (("recent", self._recent), ("usual", self._usual)):
+            buffer = io.BytesIO()
+            frame.write_ipc(buffer, compression="zstd")
+            found[name] = buffer.getvalue()
+        return found
+
+    def observe(self, seen: pl.DataFrame) -> None:
+        """Take in a CALLS_SEEN frame; of a series and window that comes again the last counts."""
+        if not seen.height:
+            return
+        self._totals = {}
+        self._recent = pl.concat([self._recent, seen]).unique(
+            ("series", "window_start"), keep="last", maintain_order=True
+        )
+        starts = self._recent["window_start"].unique().sort()
+        if len(starts) <= 2 * _RECENT:
+            return
+        oldest = starts[-_RECENT]
+        old = self._recent.filter(pl.col("window_start") < oldest)
+        # The newest of what is folded counts whole.
+        age = (oldest - pl.col("window_start")) // self._window - 1
+        folded = old.with_columns(
+            pl.col(name) * pl.lit(_FADES).pow(age.cast(pl.Float64)) for name in _NUMBERS
+        )
+        fades = _FADES ** ((oldest - int(starts[0])) // self._window)
+        usual = self._usual.with_columns(pl.col(name) * fades for name in _NUMBERS)
+        self._usual = (
+            pl.concat([usual, folded.select(usual.columns)])
+            .group_by(_KEY, maintain_order=True)
+            .agg(pl.sum(name) for name in _NUMBERS)
+            .filter(pl.col("count") + pl.col("total") > 1e-6)
+        )
+        self._recent = self._recent.filter(pl.col("window_start") >= oldest)
+
+    def find(
+        self, tenant: str, service: str, since: int, until: int, about: str
+    ) -> list[LikelyCause]:
+        """Return the likely causes of what a service shows, the likeliest first, three at most.
+
+        Args:
+            tenant: whose it is.
+            service: its name.
+            since, until: the incident, in nanoseconds of event time.
+            about: ``time``, ``errors``, or empty for what of the two changed more.
+        """
+        before, now = self._both(tenant, since, until)
+        calls = now.count(service)
+        if not calls or not before.count(service):
+            return []
+        found: list[LikelyCause] = []
+        took = max(before.whole(service), 1e-9)
+        for why, number, least in (
+            ("errors", 2, _LEAST_FAILED), ("time", 1, _LEAST_TIME * took),
+        ):  # fmt: skip
+            if about not in ("", why) or found:
+                continue
+            added = {
+                name: (now.own(name, number) - before.own(name, number)) * now.count(name) / calls
+                for name in now.reach(service)
+            }
+            worse = sum(value for value in added.values() if value > 0)
+            for name in sorted(added, key=lambda name: -added[name])[:3]:
+                if added[name] < least or added[name] < _LEAST_PART * worse:
+                    continue
+                found.append(
+                    LikelyCause(
+                        name,
+                        now.operation(name, before, number),
+                        why,
+                        before.own(name, number),
+                        now.own(name, number),
+                        added[name] / worse,
+                        name == service,
+                    )
+                )
+        return found
+
+    def _both(self, tenant: str, since: int, until: int) -> tuple[_Totals, _Totals]:
+        since -= since % self._window
+        key = tenant, since, until
+        if key not in self._totals:
+            columns = ("edge", "service", "operation", "kind", *_NUMBERS)
+            mine = pl.col("tenant") == tenant
+            recent = self._recent.filter(mine, pl.col("window_start") < until)
+            began = pl.col("window_start") >= since
+            old = pl.concat(
+                [self._usual.filter(mine).select(columns), recent.filter(~began).select(columns)]
+            )
+            self._totals[key] = (
+                _Totals.of(old.rows()), _Totals.of(recent.filter(began).select(columns).rows()),
+            )  # fmt: skip
+        return self._totals[key]

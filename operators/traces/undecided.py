@@ -1,0 +1,488 @@
+"""Traces of which it is not decided yet whether they are kept, and what was decided lately.
+
+A trace belongs to the *slot*, the window, in which its first root ended. A slot is decided once nothing
+that ended in it counts any more (``hold`` after its end), and all spans of its traces that are there by
+then go one way. One whose root never comes is decided after ``max_age``, by its first span. What comes of
+a decided trace later follows it, so no trace is kept in half. Where there is more than the memory allows
+some are decided early, and left out (``operators.traces.crowding``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from operators.columns.compiling import compiled, fold
+from operators.columns.hash_index import HashIndex
+from operators.contracts.monitoring import TRACES_CROWDED_OUT
+from operators.series.labels import hashes
+from operators.traces.calls import unique
+from operators.traces.crowding import Crowd, GaveWay
+from operators.traces.kept import BatchPart, gather, joined, spans_of
+from operators.traces.rules import KeepingRules
+from operators.traces.table import OperationTable
+from operators.traces.usual import UsualDurations
+
+__all__ = ["DROPPED", "KEPT", "SENT", "SpanDecision", "Undecided"]
+
+_log = logging.getLogger(__name__)
+
+KEPT: Final = 1
+SENT: Final = 2  # to the shard of its root operation, which decides
+DROPPED: Final = 3
+_REASONS: Final = ("", "error", "slow", "wanted", "rest")
+_ERROR, _SLOW, _WANTED, _REST = 1, 2, 3, 4
+_FAILED: Final = 2
+_QUIET: Final = 60_000_000_000
+"""Nanoseconds of event time for which a shard does not say again that its memory is full."""
+_FATES: Final = 16
+"""What is below is the reason for which a trace is kept; what is above, what became of it."""
+
+
+@dataclass(slots=True)
+class SpanDecision:
+    """What is decided, as SPANS frames; None of what there is none.
+
+    Attributes:
+        kept: of traces that are kept for what they are.
+        candidates: of those of which some are kept, with ``slot``, ``group`` and ``randomness``.
+        late: the same of traces that were candidates before.
+        lost: of traces that were left out before, spans that failed.
+        crowded: the same of traces for which there is no memory.
+    """
+
+    kept: pl.DataFrame | None = None
+    candidates: pl.DataFrame | None = None
+    late: pl.DataFrame | None = None
+    lost: pl.DataFrame | None = None
+    crowded: pl.DataFrame | None = None
+
+
+class _Chunk:
+    """Rows of one batch that are not decided, with their bytes."""
+
+    __slots__ = ("content", "keys", "operations", "rows")
+
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        content: NDArray[np.uint8],
+        operations: NDArray[np.int32],
+        keys: NDArray[np.uint64],
+    ) -> None:
+        self.rows, self.content, self.operations, self.keys = rows, content, operations, keys
+
+    def of(self, chosen: NDArray[np.bool_]) -> _Chunk:
+        return _Chunk(self.rows[chosen], self.content, self.operations[chosen], self.keys[chosen])
+
+    @property
+    def used(self) -> int:
+        return int(self.rows["size"].sum())
+
+
+class Undecided:
+    """The traces of one shard.
+
+    Args:
+        rules: which are kept.
+        window, hold: see ``operators.traces.step``.
+        table: of the operations.
+        state: what ``snapshot`` gave.
+    """
+
+    def __init__(
+        self,
+        rules: KeepingRules,
+        window: int,
+        hold: int,
+        table: OperationTable,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self._rules = rules
+        self._window = window
+        self._age = -(-rules.max_age // window) * window
+        self._hold = hold
+        self._table = table
+        self._chunks: list[_Chunk] = []
+        self.decided: int = state["decided"] if state else -(2**62)
+        """Slots that begin before this event time are decided."""
+        columns = state["memory"] if state else [b""] * 5
+        kinds = (np.uint64, np.int64, np.uint8, np.uint64, np.int64)
+        self._memory: list[NDArray[Any]] = [
+            np.frombuffer(content, kind) for content, kind in zip(columns, kinds, strict=True)
+        ]  # key, slot, what became of it or why it is kept, group, randomness
+        self._index = HashIndex()
+        self._index.insert(self._memory[0], np.arange(len(self._memory[0]), dtype=np.int32))
+        self._usual: UsualDurations | None = None
+        if rules.slow_quantile:
+            usual = state.get("usual") if state else None
+            self._usual = UsualDurations(rules.slow_quantile, rules.slow_history, window, usual)
+        self._crowd = Crowd(rules, window, hold, self._age, table)
+        self._warned = -(2**62)
+
+    def __len__(self) -> int:
+        return sum(len(chunk.rows) for chunk in self._chunks)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data: what was decided lately. Undecided spans are read again."""
+        return {
+            "decided": self.decided,
+            "memory": [column.tobytes() for column in self._memory],
+            "usual": self._usual.snapshot() if self._usual is not None else None,
+        }
+
+    def add(
+        self, rows: NDArray[Any], content: NDArray[np.uint8], *, replay: bool = False
+    ) -> SpanDecision:
+        """Take in spans; those of decided traces follow what was decided.
+
+        Args:
+            rows, content: of a batch.
+            replay: they were taken in before, so nothing is said of decided ones.
+        """
+        if not len(rows):
+            return SpanDecision()
+        operations = self._table.find(rows["operation"])
+        chunk = _Chunk(rows, content, operations, _keys(rows, self._table.salt[operations]))
+        at = self._index.find(chunk.keys)
+        decided = at >= 0
+        found = SpanDecision()
+        if not decided.any():
+            self._chunks.append(chunk)
+        else:
+            if not decided.all():
+                self._chunks.append(chunk.of(~decided))
+            if not replay:
+                found = self._follow(chunk.of(decided), at[decided])
+        failed = self._give_way(self._crowd.add(rows, chunk.keys, operations))
+        found.crowded = None if replay else failed
+        return found
+
+    def _give_way(self, crowds: Sequence[GaveWay]) -> pl.DataFrame | None:
+        """Leave traces out that are not decided; return what of them failed."""
+        gone: list[_Chunk] = []
+        for crowd in crowds:
+            new = self._index.find(crowd.keys) < 0  # a trace that is kept stays so
+            keys = crowd.keys[new]
+            if not len(keys):
+                continue
+            self._remember(
+                keys,
+                np.full(len(keys), crowd.start),
+                np.full(len(keys), _FATES + DROPPED, np.uint8),
+                np.zeros(len(keys), np.uint64),
+                crowd.randomness[new],
+            )
+            index = HashIndex()
+            index.number(keys)
+            left, spans = [], 0
+            for chunk in self._chunks:
+                mine = index.find(chunk.keys) >= 0
+                if not mine.any():
+                    left.append(chunk)
+                    continue
+                spans += int(mine.sum())
+                failed = mine & (chunk.rows["status"] == _FAILED)
+                if failed.any():
+                    gone.append(chunk.of(failed))
+                if not mine.all():
+                    left.append(_compacted(chunk.of(~mine)))
+            self._chunks = left
+            tenant = next(t for t, n in self._table.tenants.items() if n == crowd.tenant)
+            TRACES_CROWDED_OUT.labels(tenant).inc(len(keys))
+            if crowd.start >= self._warned + _QUIET:
+                self._warned = crowd.start
+                _log.warning(
+                    "traces: tenant %s has more undecided spans than traces.sampling.memory allows: "
+                    "%d traces with %d spans are left out early; raise it, or have fewer spans",
+                    tenant, len(keys), spans,
+                )  # fmt: skip
+        if not gone:
+            return None
+        return self._frame(gone, np.zeros(sum(len(chunk.rows) for chunk in gone), np.uint8))
+
+    def _remember(
+        self,
+        traces: NDArray[np.uint64],
+        slots: NDArray[np.int64],
+        fates: NDArray[np.uint8],
+        groups: NDArray[np.uint64],
+        randomness: NDArray[np.int64],
+    ) -> None:
+        more: tuple[NDArray[Any], ...] = (traces, slots, fates, groups, randomness)
+        size = len(self._memory[0])
+        self._memory = [
+            np.concatenate([old, new]) for old, new in zip(self._memory, more, strict=True)
+        ]
+        self._index.insert(traces, np.arange(size, size + len(traces), dtype=np.int32))
+
+    def _follow(self, chunk: _Chunk, at: NDArray[np.int32]) -> SpanDecision:
+        _, slots, fates, groups, randomness = self._memory
+        fate = fates[at]
+        found = SpanDecision()
+        kept = fate < _FATES
+        if kept.any():
+            found.kept = self._frame([chunk.of(kept)], fate[kept])
+        sent = fate == _FATES + SENT
+        if sent.any():
+            frame = self._frame([chunk.of(sent)], np.full(int(sent.sum()), _REST))
+            found.late = _placed(frame, slots[at][sent], groups[at][sent], randomness[at][sent])
+        lost = (fate == _FATES + DROPPED) & (chunk.rows["status"] == _FAILED)
+        if lost.any():
+            found.lost = self._frame([chunk.of(lost)], np.zeros(int(lost.sum()), np.uint8))
+        return found
+
+    def decide(self, watermark: int, *, ended: bool = False) -> SpanDecision:
+        """Decide all slots that are due.
+
+        Args:
+            watermark: event time.
+            ended: nothing more will come, so all are due.
+        """
+        window = self._window
+        limit = 2**62 if ended else (watermark - self._hold) // window * window
+        crowded = self._give_way(self._crowd.fill_up(2**62 if ended else watermark))
+        if limit <= self.decided:
+            return SpanDecision(crowded=crowded)
+        if not ended:
+            self.decided = limit
+        # Slots before ``limit``, and traces that began to be heard of too long ago to wait on.
+        oldest = 2**62 if ended else limit - self._age
+        due = [
+            chunk.keys[
+                ((chunk.rows["parent"] == 0) & (chunk.rows["ended"] < limit))
+                | (chunk.rows["ended"] < oldest)
+            ]
+            for chunk in self._chunks
+        ]
+        keys = np.concatenate([np.empty(0, np.uint64), *due])
+        found = self._decide(keys) if len(keys) else SpanDecision()
+        waiting = self._crowd.wait(
+            limit - self._hold, oldest, lambda each: self._index.find(each) < 0
+        )
+        more = self._give_way(waiting)
+        failed = [frame for frame in (crowded, more) if frame is not None]
+        found.crowded = pl.concat(failed) if failed else None
+        self._forget(self.decided)
+        return found
+
+    def _decide(self, keys: NDArray[np.uint64]) -> SpanDecision:
+        index = HashIndex()
+        _, traces = index.number(keys)
+        taken: list[tuple[_Chunk, NDArray[np.int32]]] = []
+        left: list[_Chunk] = []
+        for chunk in self._chunks:
+            trace = index.find(chunk.keys)
+            mine = trace >= 0
+            if not mine.any():
+                left.append(chunk)
+                continue
+            taken.append((chunk if mine.all() else chunk.of(mine), trace[mine]))
+            if not mine.all():
+                left.append(_compacted(chunk.of(~mine)))
+        self._chunks = left
+        rows = joined([chunk.rows for chunk, _ in taken])
+        operations = joined([chunk.operations for chunk, _ in taken])
+        trace = joined([numbers for _, numbers in taken])
+        # Duplicates count for nothing, and are not kept.
+        once = np.zeros(len(rows), np.bool_)
+        once[unique(rows, operations, self._table.tenant)] = True
+        fates, slots, roots, randomness, durations = _judge(
+            rows, operations, trace, once, self._table.wanted, len(traces), self._rules.errors,
+            self._rules.slow, self._window, self._age,
+        )  # fmt: skip
+        groups = self._groups(operations[roots])
+        if self._usual is not None:
+            fates[self._usual.slow(slots, groups, durations) & (fates != _ERROR)] = _SLOW
+        rest = np.flatnonzero(fates == 0)
+        fate = fates.copy()
+        fate[rest] = _FATES + DROPPED
+        fate[rest[_foremost(slots[rest], groups[rest], randomness[rest], self._rules.rest + 1)]] = (
+            _FATES + SENT
+        )
+        of_row = fate[trace]
+        # Those with less would have had to give way, so each that did not stands for some.
+        least = self._crowd.least(traces)[trace]
+        found = SpanDecision()
+        kept = once & (of_row < _FATES)
+        if kept.any():
+            frame = self._frame(_chosen(taken, kept), of_row[kept])
+            found.kept = _at_least(frame, least[kept])
+        sent = once & (of_row == _FATES + SENT)
+        if sent.any():
+            mine = trace[sent]
+            frame = self._frame(_chosen(taken, sent), np.full(len(mine), _REST))
+            frame = _at_least(frame, least[sent])
+            found.candidates = _placed(frame, slots[mine], groups[mine], randomness[mine])
+        self._remember(traces, slots, fate, groups, randomness)
+        return found
+
+    def _groups(self, operations: NDArray[np.int32]) -> NDArray[np.uint64]:
+        """Return a number for the operation of each root, the same in all processes."""
+        some, inverse = np.unique(operations, return_inverse=True)
+        names = self._table.frame[pl.Series(some)].select(
+            pl.concat_str("tenant", "service", "name", separator="\0")
+        )
+        found: NDArray[np.uint64] = hashes(names.to_series())[inverse]
+        return found
+
+    def _frame(self, chunks: Sequence[_Chunk], reasons: NDArray[Any]) -> pl.DataFrame:
+        frame = spans_of(
+            [BatchPart(chunk.rows, chunk.content, chunk.operations) for chunk in chunks],
+            self._table,
+        )
+        words = pl.Series(_REASONS, dtype=pl.String).gather(pl.Series(reasons.astype(np.uint32)))
+        return frame.with_columns(reason=words)
+
+    def _forget(self, decided: int) -> None:
+        """Forget what was decided so long ago that nothing is read again of it."""
+        before = decided - 2 * (self._rules.max_age + 4 * (self._hold + self._window))
+        slots = self._memory[1]
+        old = slots < before
+        if 4 * int(old.sum()) > len(slots):
+            self._memory = [column[~old] for column in self._memory]
+            self._index = HashIndex()
+            self._index.insert(self._memory[0], np.arange(len(self._memory[0]), dtype=np.int32))
+
+
+def _chosen(
+    taken: Sequence[tuple[_Chunk, NDArray[np.int32]]], rows: NDArray[np.bool_]
+) -> list[_Chunk]:
+    """Return the chosen rows of chunks, which stand one after the other."""
+    found = []
+    first = 0
+    for chunk, numbers in taken:
+        mine = rows[first : first + len(numbers)]
+        if mine.any():
+            found.append(chunk.of(mine))
+        first += len(numbers)
+    return found
+
+
+def _at_least(frame: pl.DataFrame, least: NDArray[np.int64]) -> pl.DataFrame:
+    if not least.any():
+        return frame
+    return frame.with_columns(threshold=pl.max_horizontal("threshold", pl.Series(least)))
+
+
+def _placed(
+    frame: pl.DataFrame,
+    slots: NDArray[np.int64],
+    groups: NDArray[np.uint64],
+    randomness: NDArray[np.int64],
+) -> pl.DataFrame:
+    return frame.with_columns(
+        slot=pl.Series(slots), group=pl.Series(groups), randomness=pl.Series(randomness)
+    )
+
+
+def _compacted(chunk: _Chunk) -> _Chunk:
+    """Return a chunk whose bytes are its own, if most of what they were in is not needed."""
+    if 2 * chunk.used > len(chunk.content):
+        return chunk
+    rows = chunk.rows.copy()
+    origins, at = np.unique(rows["resource"], return_index=True)
+    first = rows[at]
+    heads = first["resource_size"].astype(np.int64) + first["scope_size"]
+    sizes = np.concatenate([heads, rows["size"].astype(np.int64)])
+    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+    content = np.empty(int(bounds[-1]) + 16, np.uint8)
+    gather(
+        chunk.content.ctypes.data, np.concatenate([origins, rows["start"]]), sizes, bounds, content
+    )
+    rows["resource"] = bounds[np.searchsorted(origins, rows["resource"])]
+    rows["start"] = bounds[len(origins) : -1]
+    return _Chunk(rows, content, chunk.operations, chunk.keys)
+
+
+@compiled
+def _keys(rows: np.ndarray, salts: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a number for the trace of each row; those of tenants differ."""
+    found = np.empty(len(rows), np.uint64)
+    for number in range(len(rows)):
+        row = rows[number]
+        found[number] = fold(
+            row.trace_low ^ np.uint64(0xA0761D6478BD642F),
+            row.trace_high ^ np.uint64(0xE7037ED1A0B428DB) ^ salts[number],
+        )
+    return found
+
+
+@compiled
+def _judge(
+    rows: np.ndarray,
+    operations: NDArray[np.int32],
+    trace: NDArray[np.int32],
+    once: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+    count: int,
+    errors: bool,
+    slow: int,
+    window: int,
+    age: int,
+) -> tuple[
+    NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
+]:
+    """Return of each trace the reason for which it is kept, 0 without, its slot, the row of its root,
+    its randomness, and how long it took.
+    """
+    fates = np.zeros(count, np.uint8)
+    slots = np.zeros(count, np.int64)
+    roots = np.full(count, -1, np.int64)
+    begun = np.full(count, np.iinfo(np.int64).max, np.int64)
+    ended = np.zeros(count, np.int64)
+    randomness = np.zeros(count, np.int64)
+    for number in range(len(rows)):
+        if not once[number]:
+            continue
+        row, of = rows[number], trace[number]
+        begun[of] = min(begun[of], row.begun)
+        ended[of] = max(ended[of], row.ended)
+        randomness[of] = max(randomness[of], row.randomness)
+        if errors and row.status == _FAILED:
+            fates[of] = _ERROR
+        elif wanted[operations[number]] and fates[of] == 0:
+            fates[of] = _WANTED
+        # The first root; without any, the first span: in an order that does not depend on that of
+        # their coming.
+        other = roots[of]
+        if other < 0:
+            roots[of] = number
+            continue
+        best = rows[other]
+        mine, theirs = row.parent != np.uint64(0), best.parent != np.uint64(0)
+        if mine != theirs:
+            if theirs:
+                roots[of] = number
+        elif (row.ended, row.span, row.kind) < (best.ended, best.span, best.kind):
+            roots[of] = number
+    for of in range(count):
+        root = rows[roots[of]]
+        slots[of] = root.ended - root.ended % window
+        if root.parent != np.uint64(0):
+            slots[of] += age
+        if slow > 0 and ended[of] - begun[of] >= slow and fates[of] != _ERROR:
+            fates[of] = _SLOW
+    return fates, slots, roots, randomness, ended - begun
+
+
+def _foremost(
+    slots: NDArray[np.int64],
+    groups: NDArray[np.uint64],
+    randomness: NDArray[np.int64],
+    most: int,
+) -> NDArray[np.int64]:
+    """Return the elements of the largest randomness of each slot and group."""
+    order = np.lexsort((-randomness, groups, slots))
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (groups[order][1:] != groups[order][:-1]) | (slots[order][1:] != slots[order][:-1])
+    first = np.flatnonzero(new)
+    rank = np.arange(len(order)) - first[np.cumsum(new) - 1]
+    found: NDArray[np.int64] = order[rank < most]
+    return found

@@ -1,0 +1,1 @@
+"""Go's own ``text/template``: the oracle for ``operators.templating``."""

@@ -1,0 +1,56 @@
+// Jaeger's own conversion between OTLP and the documents that it keeps in Elasticsearch.
+//
+// It is built inside of a copy of Jaeger's module, since the packages that it asks are internal.
+// "documents" reads an OTLP message and writes JSON; "spans" reads JSON and writes an OTLP message.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log"
+	"os"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/jaegertracing/jaeger/internal/storage/elasticsearch/dbmodel"
+	"github.com/jaegertracing/jaeger/internal/storage/v2/elasticsearch/tracestore"
+)
+
+func main() {
+	input, err := io.ReadAll(os.Stdin)
+	check(err)
+	switch os.Args[1] {
+	case "documents":
+		traces, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(input)
+		check(err)
+		check(json.NewEncoder(os.Stdout).Encode(tracestore.ToDBModel(traces)))
+	case "spans":
+		var spans []dbmodel.Span
+		decoder := json.NewDecoder(bytes.NewReader(input))
+		decoder.UseNumber() // as Jaeger's reader does
+		check(decoder.Decode(&spans))
+		for i := range spans {
+			for key, value := range spans[i].Tag { // as Jaeger's reader puts them back
+				tag := dbmodel.KeyValue{Key: strings.ReplaceAll(key, "@", "."), Value: value, Type: dbmodel.StringType}
+				if _, ok := value.(bool); ok {
+					tag.Type = dbmodel.BoolType
+				}
+				spans[i].Tags = append(spans[i].Tags, tag)
+			}
+		}
+		traces, err := tracestore.FromDBModel(spans)
+		check(err)
+		output, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(traces)
+		check(err)
+		_, err = os.Stdout.Write(output)
+		check(err)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}

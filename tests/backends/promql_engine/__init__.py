@@ -1,0 +1,1 @@
+"""Prometheus' query engine: the oracle for ``operators.rules``, and what it is compared with."""

@@ -1,0 +1,185 @@
+"""Flow storage: what flow metrics wrote to Kafka comes to every destination, each by itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+
+import polars as pl
+
+from bench.load import Load
+from operators.columns.batches import encode_batches
+from operators.contracts.batch_form import SPAN_BATCHES
+from sinks.lake import read_rollups
+from sinks.span_lake import read_spans
+from tests.backends.elasticsearch import ElasticsearchServer
+from tests.backends.influxdb import InfluxdbServer
+from tests.flows.conftest import FlowFactory
+from tests.flows.expectation import from_load
+from tests.flows.metrics_flow import MetricsFlow
+from tests.flows.telemetry import SECOND, Feeder, Point, encode, feed, records
+from tests.operators.notifying.histories import history
+from tests.sinks.test_otlp import Backend, frame_of, span_row, spans_in
+
+LOAD = Load(series=800, seconds=95)
+WINDOW = 10 * SECOND
+
+
+def lake_of(flow: MetricsFlow) -> None:
+    flow.settings["sinks"]["lake"] = {"path": str(flow.directory / "lake")}
+
+
+def stored(flow: MetricsFlow) -> pl.DataFrame:
+    place = ["series", "window_start"]
+    return read_rollups(flow.directory / "lake").collect().sort(place)
+
+
+def test_a_backfill_ends_with_everything_carried_also_the_lines_for_subscribers(
+    new_flow: FlowFactory,
+) -> None:
+    flow = new_flow(partitions=2)
+    lake_of(flow)
+    lines = flow.topics["rollups_json"] = f"{flow.name}-json"
+    feed(flow.kafka, flow.topic, LOAD.messages(), partitions=2)
+    flow.run_to_the_end()
+    found, expected = stored(flow), from_load(LOAD, WINDOW)
+    assert found.height == expected.height
+    assert found["count"].sum() == LOAD.points
+    assert math.isclose(found["sum"].sum(), expected["sum"].sum(), rel_tol=1e-9)
+    rows = [json.loads(line) for r in records(flow.kafka, lines) for line in r.value.splitlines()]
+    assert len(rows) == found.height
+    told = pl.DataFrame(
+        [(int(row["series"]), row["window_start"], row["sum"]) for row in rows],
+        schema={"series": pl.UInt64, "window_start": pl.Int64, "sum": pl.Float64}, orient="row",
+    ).sort("series", "window_start")  # fmt: skip
+    assert told.equals(found.select(told.columns))
+    # Once more from the beginning: the same rows, each once.
+    flow.run_to_the_end(since="earliest")
+    assert stored(flow).equals(found)
+
+
+def test_what_the_notifier_told_and_its_incidents_come_to_elasticsearch(
+    new_flow: FlowFactory, elasticsearch: str
+) -> None:
+    flow, played = new_flow(), history()
+    flow.write_to_elasticsearch(elasticsearch)
+    flow.make_topics()
+    feed(flow.kafka, flow.topics["notifications"], [*played.notifications, b"no record"])
+    feed(flow.kafka, flow.topics["incidents"], played.incidents)
+    flow.carry()
+    assert len(flow.documents("notifications")) == len(played.notifications)
+    (incident,) = flow.documents("incidents")
+    assert (incident["status"], incident["acknowledgedBy"]) == ("over", "ann")
+    (letter,) = flow.dead_letters()
+    assert letter.topic == flow.topics["notifications"]
+
+
+def test_kept_spans_come_to_an_otlp_backend_and_to_the_lake_each_by_itself(
+    new_flow: FlowFactory,
+) -> None:
+    flow, backend = new_flow(), Backend()
+    flow.settings["inputs"] = [{"topic": flow.topic, "signal": "traces"}]
+    flow.settings["sinks"]["otlp"] = {"endpoint": backend.url}
+    lake_of(flow)
+    topic = flow.topics["spans"] = f"{flow.name}-spans"
+    flow.make_topics()
+    frame = frame_of(*(span_row(n, threshold=n % 2 << 55) for n in range(1, 41)))
+    backend.bad = {"GET 7"}
+    backend.answers = [(503, b"not yet", {}), (429, b"", {"Retry-After": "1"})]
+    feed(flow.kafka, topic, [*encode_batches(frame, SPAN_BATCHES), b"no batch"])
+    flow.carry()
+    told = {span.name: span.trace_state for _, r in backend.requests for span in spans_in(r)}
+    assert told == {f"GET {n}": "ot=th:8" if n % 2 else "" for n in range(1, 41) if n != 7}
+    spans = read_spans(flow.directory / "lake").collect()
+    assert spans.sort("span_id").equals(frame.sort("span_id"))
+    reasons = sorted(letter.reason for letter in flow.dead_letters())
+    assert len(reasons) == 3  # each destination says what it can't read
+    assert sum("400 bad span" in reason for reason in reasons) == 1
+    before = len(backend.requests)
+    flow.carry()  # what is done is in its own offsets
+    assert len(backend.requests) == before
+    backend.close()
+
+
+def test_a_kill_in_the_middle_loses_nothing(new_flow: FlowFactory) -> None:
+    flow = new_flow()
+    lake_of(flow)
+    process = flow.start()
+    feeder = Feeder(flow.kafka, flow.topic, LOAD.messages(), pace=12)
+    feeder.start()
+    flow.wait_until("rollups in the lake", lambda: stored(flow).height > 0, process)
+    for _ in range(2):
+        assert flow.storage is not None
+        flow.storage.send_signal(signal.SIGKILL)
+        flow.storage.wait()
+        flow.start_storage()
+        time.sleep(1.5)
+    feeder.finish()
+    flow.end(process)
+    flow.run_to_the_end()
+    assert stored(flow)["count"].sum() == LOAD.points
+    assert flow.topics_hold_nothing("late", "dead_letter")
+
+
+CALM, LENGTH, STEPS = 24, 3, 8
+"""Windows before the first host steps up; how long each does; how many do, one after the other."""
+PACE = 2.0
+
+
+def stepping(window: int) -> Iterator[Point]:
+    for host in range(STEPS):
+        first = CALM + host * LENGTH
+        value = 10 + math.sin(window + host) + (100 if first <= window < first + LENGTH else 0)
+        ts = (LOAD.begin + window * 10 + 1) * SECOND
+        yield Point(name="load", ts=ts, value=value, attributes={"host": f"h{host}"})
+
+
+def test_alerts_take_no_longer_while_every_database_is_down(
+    new_flow: FlowFactory,
+    influxdb_server: InfluxdbServer,
+    elasticsearch_server: ElasticsearchServer,
+) -> None:
+    flow = new_flow()
+    flow.settings["scoring"] = {
+        "detector": "robust_ewma", "fire_after": 2, "resolve_after": 3
+    }  # fmt: skip
+    flow.settings["rollups"] = {"windows": ["10s"], "disorder": "0s", "idle_timeout": "10m"}
+    flow.write_to_influxdb(influxdb_server.access)
+    flow.write_to_elasticsearch(elasticsearch_server.url)
+    process = flow.start()
+    windows = CALM + (STEPS + 2) * LENGTH
+    feeder = Feeder(
+        flow.kafka, flow.topic, [encode(stepping(w)) for w in range(windows)], pace=PACE
+    )
+    feeder.start()
+
+    def firing() -> int:
+        return sum(b'"firing"' in each.value for each in records(flow.kafka, flow.topics["alerts"]))
+
+    flow.wait_until("alerts with all up", lambda: firing() >= STEPS // 2, process, within=90)
+    influxdb_server.kill()
+    elasticsearch_server.kill()
+    try:
+        feeder.finish()
+        flow.wait_until("alerts with all down", lambda: firing() == STEPS, process, within=30)
+    finally:
+        influxdb_server.start()
+        elasticsearch_server.start()
+    # What was written when: the third window of a step closes the second, so the alert fires.
+    written = [each.timestamp for each in records(flow.kafka, flow.topic)]
+    taken = {}
+    for each in records(flow.kafka, flow.topics["alerts"]):
+        event = json.loads(each.value)
+        if event["status"] == "firing":
+            host = int(event["labels"]["host"][1:])
+            taken[host] = (each.timestamp - written[CALM + host * LENGTH + 2]) / 1000
+    print(f"seconds from the point to the alert: {taken}")
+    up, down = ([taken[h] for h in hosts] for hosts in (range(4), range(5, STEPS)))
+    assert max(down) <= max(up) + 1.0
+    flow.wait_until(
+        "all alerts as documents", lambda: len(flow.documents("alerts")) >= STEPS, process
+    )
+    flow.wait_until("all rollups", lambda: flow.rollups_there() >= STEPS * (windows - 1), process)

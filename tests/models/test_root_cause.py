@@ -1,0 +1,104 @@
+"""Which service is behind a fault, on a small system whose faults are made up."""
+
+import json
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from models.evaluate.__main__ import app
+from models.evaluate.nezha import faults, text_of
+from models.root_cause import rank
+
+SECOND = 1_000_000_000
+AT = 1_675_000_000 * SECOND  # 2023-01-29 13:46:40 UTC
+CHAIN = ("web", "cart", "stock")
+
+
+def minute(begin: int, seed: int, fault: str = "") -> tuple[list[dict], list[dict]]:
+    """Return spans and log lines of a minute: each service calls the next, and logs what it does."""
+    chance = random.Random(seed)
+    spans, lines = [], []
+    for trace in range(40):
+        start = begin + int(chance.random() * 55 * SECOND)
+        own = [int(chance.uniform(4, 6) * 1e6) * (4 if fault == f"slow {s}" else 1) for s in CHAIN]
+        at, end = start, start + sum(own) * 2 + 6_000_000
+        for depth, service in enumerate(CHAIN):
+            name = f"{begin}-{trace}"
+            pod = f"ts-{service}-service-5dc8d4f9fd-4699{depth}"
+            inner = sum(own[depth + 1 :]) * 2
+            spans.append(
+                {"TraceID": name, "SpanID": f"{name}{depth}", "ParentID": f"{name}{depth - 1}" if depth else "root",
+                 "PodName": pod, "OperationName": "op", "StartTimeUnixNano": str(at),
+                 "EndTimeUnixNano": str(at + own[depth] * 2 + inner), "Duration": "0"}
+            )  # fmt: skip
+            steps = ["begin", "look up", "done"]
+            if fault == f"fails {service}":
+                steps = ["begin", "caught", "done"]
+            elif chance.random() < 0.3:
+                steps.insert(1, "cache")
+            for number, step in enumerate(steps):
+                log = f"13:46:40.{number:03d} INFO  c.{service}.{step.replace(' ', '')}#{number} TraceID: {name} SpanID: x done in {chance.random()}"
+                lines.append(
+                    {"Timestamp": "", "TimeUnixNano": str(at + number), "Node": "n", "PodName": pod, "Container": "c",
+                     "TraceID": name, "SpanID": f"{name}{depth}", "Log": json.dumps({"log": log})}
+                )  # fmt: skip
+            at += own[depth]
+        assert end > at
+    return spans, lines
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    minutes = {"normal": [("13_00", minute(AT - 3600 * SECOND, 1))], "faults": []}
+    injected = []
+    for number, fault in enumerate(("fails cart", "slow stock", "slow web", "fails stock")):
+        at = AT + number * 600 * SECOND
+        name = pl.Series([at]).cast(pl.Datetime("ns"))
+        minutes["faults"] += [
+            (name.dt.strftime("%H_%M")[0], minute(at - 60 * SECOND, 10 + number)),
+            (_next(at), minute(at, 20 + number, fault)),
+        ]
+        service = fault.split()[1]
+        injected.append(
+            {"inject_time": name.dt.strftime("%Y-%m-%d %H:%M:%S")[0], "inject_type": fault.split()[0],
+             "inject_pod": f"ts-{service}-service-5dc8d4f9fd-4699{CHAIN.index(service)}"}
+        )  # fmt: skip
+    for kind, parts in minutes.items():
+        for index, what in enumerate(("traces", "logs")):
+            rows = [{**row, "minute": at} for at, part in parts for row in part[index]]
+            pl.DataFrame(rows).write_parquet(tmp_path / f"{kind}_{what}.parquet")
+    (tmp_path / "faults.json").write_text(json.dumps({"13": injected}))
+    return tmp_path
+
+
+def _next(at: int) -> str:
+    return pl.Series([at + 60 * SECOND]).cast(pl.Datetime("ns")).dt.strftime("%H_%M")[0]
+
+
+def test_the_service_behind_each_fault_is_the_first(folder):
+    answer = CliRunner().invoke(app, ["rootcause", "--data", str(folder), "--json"])
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    assert [each["rank"] for each in found["each"]] == [1, 1, 1, 1]
+    assert found["top_1"] == 1
+    assert found["by_type"]["slow"] == {"faults": 2, "top_1": 1, "top_3": 1}
+    assert found["spread"] == pytest.approx(0.2449, abs=1e-3)  # 1.96² / (4 + 1.96²) / 2, Wilson's
+
+
+def test_what_changed_is_named(folder):
+    first, second, *_ = faults(folder)
+    of_logs = rank(first.before, first.after).row(0, named=True)
+    assert of_logs["event"] == "INFO c.cart.begin#0"
+    of_latency = rank(second.before, second.after).row(0, named=True)
+    assert of_latency["latency"] > of_latency["logs"]
+    same = rank(first.before, first.before)
+    assert same["score"].max() == 0
+
+
+def test_a_folder_of_another_form_is_one_line(tmp_path):
+    answer = CliRunner().invoke(app, ["rootcause", "--data", str(tmp_path)])
+    assert answer.exit_code == 2
+    assert text_of("2023-01-29 12:00:00 ERROR boom 17 times") == "ERROR boom * times"

@@ -1,0 +1,1 @@
+"""Runs Prometheus' own tests of its query language, which are not part of this project."""
