@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from bench.load import Load
 from flows.settings import Kafka
-from operators.kafka.clients import admin_client
+from operators.kafka.clients import admin_client, bounds, consumer
 
 __all__ = ["OUTPUTS", "PARTITIONS", "PREFIX", "create", "fill", "producer", "remove_all", "write"]
 
@@ -42,6 +42,16 @@ def create(bootstrap: str, *names: str) -> None:
     for name, future in made.items():
         if (error := future.exception()) is not None:
             raise SystemExit(f"{bootstrap}: {name}: {error}")
+    # The controller answers before the leaders know of the topic.
+    asking = consumer(Kafka(bootstrap_servers=bootstrap), PREFIX)
+    try:
+        for name in names:
+            for partition in range(PARTITIONS):
+                bounds(asking, TopicPartition(name, partition), 30)
+    except KafkaException as failure:
+        raise SystemExit(f"{bootstrap}: {name}: {failure.args[0]}") from None
+    finally:
+        asking.close()
 
 
 def remove_all(bootstrap: str) -> None:
@@ -59,6 +69,8 @@ def producer(bootstrap: str, encoding: str) -> Producer:
         {
             "bootstrap.servers": bootstrap,
             "acks": "1",
+            # A message that has to be sent again must not come behind later ones.
+            "max.in.flight.requests.per.connection": 1,
             "compression.type": _COMPRESSION[encoding],
             "linger.ms": 5,
             "batch.num.messages": 50_000,

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, Protocol, TypeVar
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 from hypothesis import settings
 
 from tests.backends import in_ci
@@ -30,6 +30,7 @@ from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import Server, UnavailableError
+from tests.backends.topics import make_topics
 
 # Loops are compiled on their first call, which takes longer than Hypothesis allows an example.
 settings.register_profile("headrace", deadline=None)
@@ -212,9 +213,7 @@ def topic(request: pytest.FixtureRequest) -> Iterator[TopicFactory]:
     def make(partitions: int = 1, *, name: str = "test", on: str | None = None) -> str:
         address = on or request.getfixturevalue("kafka")
         unique = f"{name}-{uuid.uuid4().hex[:12]}"
-        admin = AdminClient({"bootstrap.servers": address})
-        new = NewTopic(unique, num_partitions=partitions, replication_factor=1)
-        admin.create_topics([new])[unique].result(timeout=30)
+        make_topics(address, [unique], partitions)
         made.setdefault(address, []).append(unique)
         return unique
 

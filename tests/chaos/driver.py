@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka.admin import NewTopic
-
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.proxy import Proxy
+from tests.backends.topics import make_topics
 from tests.chaos.chapter import Chapter, Skipped, Stage
-from tests.chaos.feed import Feed, admin_client
+from tests.chaos.feed import Feed
 from tests.chaos.flow import ARRANGEMENTS, ChaosFlow
 from tests.chaos.schedule import Round
 from tests.chaos.small_disk import SmallDisks
@@ -110,8 +109,7 @@ class Chaos:
     ) -> None:
         stage = self._stage
         topic = f"chaos-{directory.name}-{time.time_ns()}"
-        admin = admin_client(stage.kafka.bootstrap_servers)
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
+        make_topics(stage.kafka.bootstrap_servers, [topic], PARTITIONS)
         stream = Stream(f"stream {choice.random()}", SERIES, PARTITIONS)
         flow = self._flow(directory, topic, disks)
         feed = Feed(stage.kafka.bootstrap_servers, topic, stream, pace=PACE, prelude=PRELUDE)

@@ -14,9 +14,9 @@ import orjson
 import pyarrow as pa
 import yaml
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from operators.contracts.alert import decode_event
+from tests.backends.topics import make_topics
 from tests.flows.telemetry import values_of
 from tests.operators.decoders.remote_write_reference import v1
 
@@ -48,10 +48,7 @@ class AlertingFlow:
             "rollups", "anomalies", "alerts", "samples", "rule_places", "dead_letter", "late", "status"
         )  # fmt: skip
         self.topics = {role: f"{self.name}-{role}" for role in roles}
-        admin = AdminClient({"bootstrap.servers": kafka})
-        made = admin.create_topics([NewTopic(name, 2, 1) for name in self.topics.values()])
-        for future in made.values():
-            future.result(60)
+        make_topics(kafka, self.topics.values(), 2)
         self.settings: dict[str, Any] = {
             "kafka": {"bootstrap_servers": kafka, "group": self.name, "readers": 2},
             "inputs": [{"topic": topic, "encoding": "prometheus_remote_write"}],

@@ -16,7 +16,6 @@ import httpx
 import orjson
 import polars as pl
 import yaml
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from flows.settings import ElasticsearchSection, InfluxDBSection, Kafka
 from operators.contracts.durations import parse_duration
@@ -24,11 +23,15 @@ from sinks import elasticsearch_setup, influxdb_setup
 from sinks.dead_letter_reader import Letter, read_dead_letters
 from tests.backends.influxdb import InfluxdbAccess
 from tests.backends.process import LOCALHOST, free_port
+from tests.backends.topics import make_topics
 from tests.flows.expectation import SCHEMA, series_key
 from tests.flows.telemetry import records
 
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[str]
+
+
+READ_BY_STORAGE = ("rollups", "anomalies", "alerts", "notifications", "incidents")
 
 
 class MetricsFlow:
@@ -46,10 +49,7 @@ class MetricsFlow:
         self.log = self.directory / "log"
         self.influxdb: InfluxdbAccess | None = None
         self.elasticsearch: str | None = None
-        roles = (
-            "rollups", "anomalies", "alerts", "notifications", "incidents", "dead_letter", "late",
-            "status",
-        )  # fmt: skip
+        roles = (*READ_BY_STORAGE, "dead_letter", "late", "status")
         self.topics = {role: f"{self.name}-{role}" for role in roles}
         self.settings: dict[str, Any] = {
             "kafka": {"bootstrap_servers": bootstrap_servers, "group": self.name},
@@ -86,8 +86,7 @@ class MetricsFlow:
 
     def start(self, *arguments: str, until: str = "forever", since: str = "committed") -> Process:
         """Start the flow, and if it is to go on, flow storage as well."""
-        if self.settings["sinks"]:
-            self.make_topics()
+        self.make_topics()
         process = self._launch("metrics", *arguments, until=until, since=since)
         if until == "forever" and self.settings["sinks"]:
             self.start_storage()
@@ -99,13 +98,11 @@ class MetricsFlow:
             self.storage = self._launch("storage", until="forever", since="committed")
 
     def make_topics(self) -> None:
-        """Make what flow storage reads, as ``headrace setup`` does."""
+        """Make the flows' topics, as ``headrace setup`` does."""
         if not self._topics_made:
-            admin = AdminClient({"bootstrap.servers": self.kafka})
-            roles = ("rollups", "anomalies", "alerts", "notifications", "incidents")
-            names = [self.topics[role] for role in roles]
-            for future in admin.create_topics([NewTopic(name, 2, 1) for name in names]).values():
-                future.result(60)
+            read = [self.topics[role] for role in READ_BY_STORAGE]
+            make_topics(self.kafka, read, 2)
+            make_topics(self.kafka, set(self.topics.values()) - set(read))
             self._topics_made = True
 
     def _launch(self, flow: str, *arguments: str, until: str, since: str) -> Process:

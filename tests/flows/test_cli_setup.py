@@ -8,9 +8,10 @@ from pathlib import Path
 
 import httpx
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.backends.influxdb import InfluxdbAccess
+from tests.backends.topics import make_topics
 from tests.flows.command_line import ROLES, CommandLine, lines
 
 TOPICS = len(ROLES) + 1
@@ -38,11 +39,6 @@ def configuration(kafka: str, topic: str) -> dict[str, str]:
     admin = AdminClient({"bootstrap.servers": kafka})
     (future,) = admin.describe_configs([resource]).values()
     return {name: entry.value for name, entry in future.result(10).items()}
-
-
-def create(kafka: str, topic: str, number: int) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(topic, number, 1)])[topic].result(30)
 
 
 def test_setup_makes_every_topic_and_says_so(tmp_path: Path, kafka: str) -> None:
@@ -83,8 +79,8 @@ def test_setup_again_changes_nothing(tmp_path: Path, kafka: str) -> None:
 def test_a_topic_that_is_otherwise_is_left_as_it_is(tmp_path: Path, kafka: str) -> None:
     headrace = CommandLine(tmp_path, kafka)
     alerts, status = headrace.topics["alerts"], headrace.topics["status"]
-    create(kafka, alerts, 3)
-    create(kafka, status, 1)
+    make_topics(kafka, [alerts], 3)
+    make_topics(kafka, [status])
     said = lines(headrace("setup").stdout)
     assert (
         f"already there  topic {alerts} (alerts), 3 partitions (topics.partitions says 2)" in said

@@ -7,10 +7,10 @@ import uuid
 
 import polars as pl
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.load import Load
 from tests.backends.influxdb import InfluxdbAccess
+from tests.backends.topics import make_topics
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_load
 from tests.flows.metrics_flow import MetricsFlow
@@ -33,9 +33,7 @@ def backlog(kafka: str) -> str:
     """A topic with the load; each message has one point of 800 series, so that the points of a
     series are spread over all partitions."""
     name = f"backlog-{uuid.uuid4().hex[:12]}"
-    new = NewTopic(name, num_partitions=PARTITIONS, replication_factor=1)
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([new])[name].result(timeout=30)
+    make_topics(kafka, [name], PARTITIONS)
     feed(kafka, name, LOAD.messages(), partitions=PARTITIONS)
     return name
 

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 from tests.backends.influxdb import InfluxdbAccess
+from tests.backends.topics import make_topics
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import differences, from_points
 from tests.flows.telemetry import SECOND, Point, encode, feed
@@ -64,9 +64,7 @@ JSON_GARBAGE = {
 def wide_topic(kafka: str) -> str:
     """A topic whose messages may be larger than brokers take by default."""
     name = f"garbage-{uuid.uuid4().hex[:12]}"
-    new = NewTopic(name, PARTITIONS, 1, config={"max.message.bytes": str(16 << 20)})
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([new])[name].result(timeout=30)
+    make_topics(kafka, [name], PARTITIONS, config={"max.message.bytes": str(16 << 20)})
     return name
 
 

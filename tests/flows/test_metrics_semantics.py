@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AggregationTemporality,
     DataPointFlags,
@@ -23,6 +22,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from operators.columns.batches import decode_batch
 from operators.contracts.batch_form import ROLLUP_BATCHES
+from tests.backends.topics import make_topics
 from tests.flows.metrics_flow import MetricsFlow
 from tests.flows.telemetry import SECOND, feed, records
 
@@ -301,8 +301,7 @@ def rollups(
 @pytest.fixture(scope="module")
 def module_topic(kafka: str) -> str:
     name = f"semantics-{uuid.uuid4().hex[:12]}"
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])[name].result(30)
+    make_topics(kafka, [name])
     return name
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from operators.notifying.calendars import read_calendar
 from operators.notifying.times import parse_instant
 from tests.backends.process import free_port
+from tests.backends.topics import make_topics
 from tests.operators.notifying.test_calendars import calendar
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +91,7 @@ def notifier(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> Iterator[R
     ]
     kinds = ("alerts", "commands", "notifications", "incidents", "dead_letter")
     names = {kind: f"{kind}-{uuid.uuid4().hex[:8]}" for kind in kinds}
-    admin = AdminClient({"bootstrap.servers": kafka})
-    for made in admin.create_topics([NewTopic(name, 1) for name in names.values()]).values():
-        made.result(30)
+    make_topics(kafka, names.values())
     settings = {
         "kafka": {"bootstrap_servers": kafka, "group": names["alerts"]},
         "topics": names,

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from flows.settings import Kafka as Settings
 from operators.columns.batches import decode_batch, decode_batches
@@ -29,6 +28,7 @@ from sinks.kafka import (
     rollup_messages,
 )
 from tests.backends.kafka import KafkaServer
+from tests.backends.topics import make_topics
 from tests.conftest import TopicFactory, running
 from tests.sinks.samples import MIDNIGHT, MINUTE, scores
 
@@ -49,8 +49,7 @@ def read(address: str, topic: str) -> list[Message]:
 
 def limited_topic(address: str, limits: Mapping[str, str]) -> str:
     name = f"test-{uuid.uuid4().hex[:12]}"
-    admin = AdminClient({"bootstrap.servers": address})
-    admin.create_topics([NewTopic(name, 1, 1, config=dict(limits))])[name].result(30)
+    make_topics(address, [name], config=limits)
     return name
 
 
@@ -219,8 +218,7 @@ def test_a_topic_that_is_not_there_is_waited_for(strict: KafkaServer) -> None:
         f"kafka: {address}, topic headrace.rollups: Broker: Unknown topic or partition; "
         "run `headrace setup` to create the topic"
     )
-    admin = AdminClient({"bootstrap.servers": address})
-    admin.create_topics([NewTopic("headrace.rollups", 1, 1)])["headrace.rollups"].result(30)
+    make_topics(address, ["headrace.rollups"])
     assert destination.write(frame) is None
     assert [message.value() for message in read(address, "headrace.rollups")] == [b"1", b"2"]
 
@@ -235,8 +233,7 @@ def test_what_was_delivered_before_a_fault_is_not_sent_again(strict: KafkaServer
     for _ in range(2):
         with pytest.raises(Unavailable, match=f"topic {missing}: "):
             destination.write(frame)
-    admin = AdminClient({"bootstrap.servers": address})
-    admin.create_topics([NewTopic(missing, 1, 1)])[missing].result(30)
+    make_topics(address, [missing])
     assert destination.write(frame) is None
     assert [message.value() for message in read(address, there)] == [b"1", b"2", b"4"]
     assert [message.value() for message in read(address, missing)] == [b"3"]

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from prometheus_client import REGISTRY
 
 from operators.contracts.alert import decode_event
@@ -15,6 +15,7 @@ from operators.contracts.watermark import Mark
 from operators.kafka import reader as module
 from operators.kafka.gaps import EMPTIED, MADE_ANEW, REMOVED, lost_events
 from operators.kafka.low_water import LowWater
+from tests.backends.topics import make_topics
 from tests.operators.kafka.reading import IDLE, Read, numbers, produce, stood_at
 
 Reading = Callable[..., Read]
@@ -33,10 +34,13 @@ def make_anew(kafka: str, name: str, partitions: int = 1) -> None:
     admin.delete_topics([name])[name].result(30)
     deadline = time.monotonic() + 30
     while True:
-        made = admin.create_topics([NewTopic(name, partitions, 1)])[name]
-        if made.exception(30) is None:
-            return
-        assert time.monotonic() < deadline, "the old one is not gone"
+        try:
+            return make_topics(kafka, [name], partitions)
+        except KafkaException as failure:
+            # The old one may not be gone yet.
+            exists = failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+            if not exists or time.monotonic() > deadline:
+                raise
         time.sleep(0.2)
 
 
