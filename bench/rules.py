@@ -58,6 +58,7 @@ def main() -> None:  # noqa: PLR0915
     named = perf_counter() - begun
     begun = perf_counter()
     expressions = [plan.expression(text) for text in texts]
+    plan.refresh()  # As the flow does: from now on it is known how long samples are kept.
     planned = perf_counter() - begun
     appending = 0.0
     for k in range(warm):
@@ -123,8 +124,9 @@ def append(store: SeriesStore, rows: np.ndarray, number: np.ndarray, k: int) -> 
 
 
 def tick(plan: Evaluator, expressions: list[Expression], time: int) -> int:
-    plan.begin()
-    return sum(int(expression.at(time).present.sum()) for expression in expressions)
+    found = sum(int(expression.at(time).present.sum()) for expression in expressions)
+    plan.begin()  # What was worked out for this tick is of no use any more.
+    return found
 
 
 if __name__ == "__main__":
