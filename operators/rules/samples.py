@@ -98,8 +98,11 @@ class SampleStore:
         size = used + max(used // _SLACK, more, 1 << 12)
         start = ends - capacity
         # One after the other, so that not all four are there at the same time.
-        self.ts = _moved(self.ts, np.empty(size, np.int64), self.start, start, self.count)
-        self.values = _moved(self.values, np.empty(size), self.start, start, self.count)
+        ts, values = np.empty(size, np.int64), np.empty(size, np.float64)
+        _move(self.ts, ts, self.start, start, self.count)
+        self.ts = ts
+        _move(self.values, values, self.start, start, self.count)
+        self.values = values
         self.start, self._capacity = start, capacity
         self._used[0] = used
 
@@ -111,13 +114,14 @@ def _wanted(ts: Longs, start: Longs, count: NDArray[np.int32], keep: Longs, row:
     A third more than it keeps at the mean distance of its samples, so that a quarter of it has
     become old when it is full. A few samples don't tell for sure: it is four times as long at most.
     """
-    n = np.int64(count[row])
+    n = int(count[row])
     first = start[row]
     size = 2 * n
     if keep[row] > 0 and n > 1:
-        needed = keep[row] * (n - 1) // (ts[first + n - 1] - ts[first]) + 1
+        needed = int(keep[row]) * (n - 1) // int(ts[first + n - 1] - ts[first]) + 1
         size = min(-(-needed * 4 // 3), 4 * n)
-    return (max(size, n + n // 4, _SMALLEST) + 3) // 4 * 4
+    size = max(size, n + n // 4, _SMALLEST)
+    return (size + 3) // 4 * 4
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -146,18 +150,13 @@ def _old(ts: Longs, start: Longs, count: NDArray[np.int32], keep: Longs, row: in
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _moved(
-    old: NDArray[np.generic],
-    new: NDArray[np.generic],
-    start: Longs,
-    to: Longs,
-    count: NDArray[np.int32],
-) -> NDArray[np.generic]:
-    """Return a new column of the arena with what the old one holds."""
+def _move(
+    old: Longs | Floats, new: Longs | Floats, start: Longs, to: Longs, count: NDArray[np.int32]
+) -> None:
+    """Copy what a column of the arena holds to another one."""
     for row in range(len(start)):
         for k in range(count[row]):
             new[to[row] + k] = old[start[row] + k]
-    return new
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
