@@ -20,6 +20,7 @@ from operators.rules.store import SeriesStore
 from tests.backends.promql_engine import build
 
 STEP = 15_000
+LOOKBACK = 300_000
 SHAPES = (
     "sum by (job) (rate({a}[5m])) > 1000000",
     "rate({a}[1m]) > 5",
@@ -50,7 +51,7 @@ def main() -> None:  # noqa: PLR0915
         SHAPES[i % len(SHAPES)].format(a=f"m{i % metrics}_total", b=f"m{(i + 1) % metrics}_total")
         for i in range(given.rules)
     ]
-    store = SeriesStore()
+    store = SeriesStore(keep=LOOKBACK)
     plan = Evaluator(store)
     number = np.tile(np.arange(each), metrics)
     begun = perf_counter()
