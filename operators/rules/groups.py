@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.rules.alerts import AlertingRule, RuleAlertChange
+from operators.rules.alerts import AlertingRule, RuleAlertChange, TooManyAlertsError
 from operators.rules.errors import EvaluationError
 from operators.rules.evaluator import Evaluator
 from operators.rules.files import FileGroup, Rule
@@ -146,6 +146,8 @@ class RuleGroup:
                 if len(numbers[0]):
                     done.recorded.append(RecordedSamples(time - offset, *numbers))
             except EvaluationError as error:
+                if isinstance(error, TooManyAlertsError):
+                    done.changes.extend(error.changes)
                 self.faults[number] = str(error)
                 done.failures.append(Failure(rule.rule.name, str(error)))
         self.evaluated_at = time
