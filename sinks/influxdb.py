@@ -149,10 +149,12 @@ class InfluxDB(Destination):
 
     def _write_units(self, frame: pl.DataFrame) -> None:
         """Write the units that are due, after the rows; a write that fails is tried again whole."""
+        size = self._settings.batch_lines
         for window, lines in self._units.due(frame):
             bucket = bucket_name(self._settings, window)
             try:
-                self._post(bucket, lines)
+                for start in range(0, len(lines), size):
+                    self._post(bucket, lines[start : start + size])
             except (ApiException, HTTPError, OSError) as error:
                 if _refusal(error) is None:
                     self._remainder.keep(frame, frame.clear())
