@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Bucket", "Directory", "Shelf"]
 
 _TIMEOUTS: Final = {"connect_timeout": "5s", "timeout": "20s"}
-_RETRIES: Final[dict[str, Any]] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+_RETRIES: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
@@ -115,10 +115,12 @@ class Bucket(Shelf):
 
         plain = options.get("endpoint", "").startswith("http://")
         self._where = "/".join(part for part in (f"s3://{bucket}", prefix) if part)
-        given: dict[str, Any] = dict(options)
+        given: Any = dict(options)
+        client: Any = {**_TIMEOUTS, "allow_http": plain}
+        retries: Any = _RETRIES
         self._store: S3Store = S3Store(
             bucket=bucket, prefix=prefix or None, config=given,
-            client_options={**_TIMEOUTS, "allow_http": plain}, retry_config=_RETRIES,
+            client_options=client, retry_config=retries,
         )  # fmt: skip
 
     def place(self, name: str = "") -> str:
