@@ -13,11 +13,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
+import tenacity
 
 from flows.following import Followed
 from flows.settings import Settings
 from models.artefact import BadArtefact, Trained, read_artefact
-from models.registry import Promotion, Registry
+from models.registry import OutOfReach, Promotion, Registry
 from operators.contracts.monitoring import MODELS_REFUSED, MODELS_TAKEN
 from operators.kafka.clients import KafkaSettings
 from operators.scoring.promoted import Promoted, Promotions
@@ -35,7 +36,7 @@ Role = Literal["scoring", "shadow"]
 
 def registry_of(settings: Settings) -> Registry:
     """Return the registry that the settings name."""
-    return Registry(settings.models.path, settings.models.keys)
+    return Registry(settings.models.shelf(), settings.models.keys)
 
 
 def promotion_message(promotion: Promotion, role: Role = "scoring") -> bytes:
@@ -61,6 +62,15 @@ def publish(
         delivery.close()
     if error is not None:
         raise Unavailable(str(explain(settings, topic, error)))
+
+
+_PATIENCE: Final = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(OutOfReach),
+    wait=tenacity.wait_exponential(0.5, max=10),
+    stop=tenacity.stop_after_delay(60),
+    reraise=True,
+)
+"""A bucket may be out of reach for a moment, and a promotion is heard of once."""
 
 
 class PromotedModels(Followed):
@@ -129,14 +139,14 @@ class PromotedModels(Followed):
 
     def _load(self, version: str, checksum: str) -> Trained | None:
         try:
-            return self._read(version, checksum)
+            return _PATIENCE(self._read, version, checksum)
         except BadArtefact as error:
             MODELS_REFUSED.labels("artefact").inc()
             _log.warning("%s; the model before stays in force", error)
             return None
 
     def _read(self, version: str, checksum: str) -> Trained:
-        content, path = self._registry.content(version), str(self._registry.path(version))
+        content, path = self._registry.content(version), self._registry.place_of(version)
         if checksum and hashlib.sha256(content).hexdigest() != checksum:
             raise BadArtefact(f"{path}: it is not what was promoted")
         trained = read_artefact(content, path, key=self._registry.key)

@@ -1,15 +1,15 @@
-"""Trained models on the local disk, and which of them is in force.
+"""Trained models on a shelf, and which of them is in force.
 
-``<directory>/<version>.model`` is an artefact, see ``models.artefact``. ``promotions.jsonl`` has a
+``<version>.model`` is an artefact, see ``models.artefact``. ``promotions.jsonl`` has a
 line for each promotion, the newest last; nothing in it is ever changed. ``feedback.jsonl`` has what
 people reported of alerts, in the same way.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +17,19 @@ from typing import Any, Final
 import orjson
 
 from models.artefact import BadArtefact, Trained, read_artefact
+from models.shelf import Directory, Shelf
 from models.signing import Keys
 
-__all__ = ["Promotion", "Registry"]
+__all__ = ["OutOfReach", "Promotion", "Registry"]
 
 _SUFFIX: Final = ".model"
 _LOG: Final = "promotions.jsonl"
 _FEEDBACK: Final = "feedback.jsonl"
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")
+
+
+class OutOfReach(BadArtefact):
+    """Models can't be read where they are; that may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,67 +54,62 @@ class Promotion:
 
 
 class Registry:
-    """The models in a directory.
+    """The models on a shelf.
 
     Args:
-        directory: is made when something is put in.
+        shelf: where they are; a path is a directory.
         key: with which models are signed, and have to be.
     """
 
-    def __init__(self, directory: Path, key: bytes | Keys | None = None) -> None:
-        self.directory = directory
+    def __init__(self, shelf: Shelf | Path, key: bytes | Keys | None = None) -> None:
+        self._shelf = Directory(shelf) if isinstance(shelf, Path) else shelf
         self.key = Keys.of(key)
 
-    def put(self, version: str, content: bytes) -> Path:
+    @property
+    def place(self) -> str:
+        """Where they are, for people."""
+        return self._shelf.place()
+
+    def put(self, version: str, content: bytes) -> str:
         """Write an artefact, so that it is there whole or not at all, and return where.
 
         Raises:
             OSError: it can't be written.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.path(version)
-        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
-        return path
+        self._shelf.write(_file(version), content)
+        return self.place_of(version)
 
     def versions(self) -> list[str]:
-        """Return the versions that there are, the oldest first, whether or not they can be used."""
-        return sorted(
-            path.name.removesuffix(_SUFFIX) for path in self.directory.glob(f"*{_SUFFIX}")
-        )
+        """Return the versions that there are, the oldest first, whether or not they can be used.
 
-    def path(self, version: str) -> Path:
+        Raises:
+            OutOfReach: nothing can be read there.
+        """
+        with _reading(self.place):
+            return [name.removesuffix(_SUFFIX) for name in self._shelf.names(_SUFFIX)]
+
+    def place_of(self, version: str) -> str:
         """Return where a version is, or would be.
 
         Raises:
             BadArtefact: it can be no version's name.
         """
-        if not _VERSION.fullmatch(version):
-            raise BadArtefact(f'"{version}" is no version of a model')
-        return self.directory / f"{version}{_SUFFIX}"
+        return self._shelf.place(_file(version))
 
     def content(self, version: str) -> bytes:
         """Return the bytes of a version.
 
         Raises:
-            BadArtefact: it is not there, or can't be read.
+            BadArtefact: it is not there.
+            OutOfReach: it can't be read.
         """
-        path = self.path(version)
+        place = self.place_of(version)
         try:
-            return path.read_bytes()
+            with _reading(place):
+                return self._shelf.read(_file(version))
         except FileNotFoundError:
             known = ", ".join(self.versions()[-5:]) or "none"
-            raise BadArtefact(f"{path}: there is no such model (the newest: {known})") from None
-        except OSError as error:
-            raise BadArtefact(f"{path}: cannot be read: {error.strerror}") from None
+            raise BadArtefact(f"{place}: there is no such model (the newest: {known})") from None
 
     def load(self, version: str, *, manifest_only: bool = False) -> Trained:
         """Return a model.
@@ -118,7 +118,7 @@ class Registry:
             BadArtefact: it can't be used.
         """
         return read_artefact(
-            self.content(version), str(self.path(version)), key=self.key,
+            self.content(version), self.place_of(version), key=self.key,
             manifest_only=manifest_only,
         )  # fmt: skip
 
@@ -128,17 +128,14 @@ class Registry:
         Raises:
             OSError: it can't be written.
         """
-        self._append(_LOG, asdict(promotion))
-
-    def _append(self, name: str, document: Mapping[str, Any]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / name).open("ab") as file:
-            file.write(orjson.dumps(document) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._shelf.add(_LOG, orjson.dumps(asdict(promotion)))
 
     def promotions(self) -> list[Promotion]:
-        """Return all promotions, the newest last; a line that was cut off is left out."""
+        """Return all promotions, the newest last; a line that was cut off is left out.
+
+        Raises:
+            OutOfReach: they can't be read.
+        """
         found = []
         for document in self._lines(_LOG):
             try:
@@ -148,10 +145,8 @@ class Registry:
         return found
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        try:
-            lines = (self.directory / name).read_bytes().splitlines()
-        except FileNotFoundError:
-            return
+        with _reading(self._shelf.place(name)):
+            lines = self._shelf.lines(name)
         for line in lines:
             try:
                 document = orjson.loads(line)
@@ -166,10 +161,14 @@ class Registry:
         Raises:
             OSError: it can't be written.
         """
-        self._append(_FEEDBACK, command)
+        self._shelf.add(_FEEDBACK, orjson.dumps(command))
 
     def reports(self) -> list[dict[str, Any]]:
-        """Return what was reported, the newest last."""
+        """Return what was reported, the newest last.
+
+        Raises:
+            OutOfReach: it can't be read.
+        """
         return list(self._lines(_FEEDBACK))
 
     def before(self) -> str | None:
@@ -188,3 +187,19 @@ class Registry:
         if not standing:
             return None
         return standing[-2] if len(standing) > 1 else ""
+
+
+@contextmanager
+def _reading(place: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OutOfReach(f"{place}: cannot be read: {error.strerror}") from None
+
+
+def _file(version: str) -> str:
+    if not _VERSION.fullmatch(version):
+        raise BadArtefact(f'"{version}" is no version of a model')
+    return f"{version}{_SUFFIX}"

@@ -6,6 +6,9 @@ point, field by field, so a replay changes nothing and a revision replaces what 
 where late data leaves a histogram's window without observations (``count`` is 0) do ``mean`` and
 percentiles stay what they were: a field can't be taken back.
 
+InfluxDB has no place for a unit, and Grafana wants one: measurement ``headrace_units`` has a point
+a day for each metric and unit, as ``headrace_units,metric=system.memory.usage,unit=By seen=1i``.
+
 The v2 write API is used, which InfluxDB 3 and VictoriaMetrics take as well. Its fields are those
 of ``sinks.line_protocol.FIELDS``; null ones are absent.
 """
@@ -32,7 +35,7 @@ from urllib3.exceptions import HTTPError
 
 from operators.contracts.durations import format_duration
 from sinks.base import Destination, Remainder, Unavailable, address, cause, rejects
-from sinks.line_protocol import LineProtocol
+from sinks.line_protocol import LineProtocol, UnitLines
 from sinks.rollup_json import decode_rollups, encode_rollups
 from sinks.versions import best_only
 
@@ -89,6 +92,7 @@ class InfluxDB(Destination):
         self._client = connect(settings)
         self._service = WriteService(self._client.api_client)
         self._protocol = LineProtocol()
+        self._units = UnitLines()
         self._remainder = Remainder()
         self._senders = ThreadPoolExecutor(settings.requests, "influxdb")
 
@@ -116,6 +120,7 @@ class InfluxDB(Destination):
         if trouble:
             self._remainder.keep(frame, pl.concat(unsent))
             raise trouble[0]
+        self._write_units(frame)
         return pl.concat(refused) if refused else None
 
     def restore(self, payloads: Sequence[bytes]) -> pl.DataFrame:
@@ -142,6 +147,21 @@ class InfluxDB(Destination):
             ]
         return batches
 
+    def _write_units(self, frame: pl.DataFrame) -> None:
+        """Write the units that are due, after the rows; a write that fails is tried again whole."""
+        size = self._settings.batch_lines
+        for window, lines in self._units.due(frame):
+            bucket = bucket_name(self._settings, window)
+            try:
+                for start in range(0, len(lines), size):
+                    self._post(bucket, lines[start : start + size])
+            except (ApiException, HTTPError, OSError) as error:
+                if _refusal(error) is None:
+                    self._remainder.keep(frame, frame.clear())
+                    raise unavailable(self._settings, error, bucket) from None
+                # Older than the bucket keeps, as the rows are: of those it was said already.
+            self._units.written()
+
     def _send_unless(self, failed: Event, batch: _Batch) -> list[pl.DataFrame] | None:
         """Send, or return None at once if another request of this write has failed."""
         if failed.is_set():
@@ -155,7 +175,7 @@ class InfluxDB(Destination):
     def _send(self, batch: _Batch) -> list[pl.DataFrame]:
         """Send a batch, and return REJECTS frames of the lines that InfluxDB refuses for good."""
         try:
-            self._post(batch)
+            self._post(batch.bucket, batch.lines)
         except (ApiException, HTTPError, OSError, UnicodeDecodeError) as error:
             refusal = _refusal(error)
             if refusal is None:
@@ -163,15 +183,15 @@ class InfluxDB(Destination):
             return self._isolate(batch, refusal)
         return []
 
-    def _post(self, batch: _Batch) -> None:
-        body = batch.lines.str.join("\n").item().encode()
+    def _post(self, bucket: str, lines: pl.Series) -> None:
+        body = lines.str.join("\n").item().encode()
         encoding = {}
         if self._settings.gzip:
             body = igzip.compress(body, _GZIP_LEVEL)
             encoding = {"content_encoding": "gzip"}
         self._service.post_write(
             self._settings.org,
-            batch.bucket,
+            bucket,
             body,
             precision="ns",
             content_type="text/plain; charset=utf-8",

@@ -15,7 +15,7 @@ Two things change on the way, because the format has no way to write them:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -26,7 +26,15 @@ import polars as pl
 from operators.columns.hash_index import HashIndex
 from operators.contracts.frames import DEFAULT_TENANT, QUANTILES
 
-__all__ = ["FIELDS", "LineProtocol", "escape_measurement", "escape_tag", "series_prefix"]
+__all__ = [
+    "FIELDS",
+    "UNITS",
+    "LineProtocol",
+    "UnitLines",
+    "escape_measurement",
+    "escape_tag",
+    "series_prefix",
+]
 
 _FLOATS: Final = (
     "sum", "min", "max", "mean", "last", "increase", "rate", *QUANTILES,
@@ -34,6 +42,11 @@ _FLOATS: Final = (
 )  # fmt: skip
 FIELDS: Final = ("count", *_FLOATS, "revision")
 """What a point may hold: ``count`` and ``revision`` are integers, the others floats."""
+
+UNITS: Final = "headrace_units"
+"""The measurement that says in which unit each metric is."""
+_DAY: Final = 86_400_000_000_000
+_METRICS_KEPT: Final = 100_000
 
 _RESERVED: Final = frozenset({*FIELDS, "tenant", "time"})
 _PREFIX: Final = "label_"
@@ -105,6 +118,46 @@ class LineProtocol:
         self._prefixes.append(pl.Series(prefixes, dtype=pl.String))
         if self._prefixes.n_chunks() > _MOST_CHUNKS:
             self._prefixes = self._prefixes.rechunk()
+
+
+class UnitLines:
+    """Writes lines that say in which unit a metric is: once a day and window for each.
+
+    One a day, and not one for ever: a bucket forgets what is older than its retention.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[int, str, str], int] = {}
+        self._telling: dict[tuple[int, str, str], int] = {}
+
+    def due(self, frame: pl.DataFrame) -> Iterator[tuple[int, pl.Series]]:
+        """Yield a window's length and the lines due for it, of a SCORES frame.
+
+        They are due again, unless ``written`` is called before the next is taken.
+        """
+        newest = (
+            frame.filter(pl.col("unit") != "")
+            .group_by("window", "name", "unit")
+            .agg(pl.col("window_start").max())
+        )
+        for (window,), part in newest.partition_by("window", as_dict=True).items():
+            lines = []
+            self._telling = {}
+            for name, unit, at in part.select("name", "unit", "window_start").iter_rows():
+                key, day = (window, name, unit), at // _DAY
+                if self._told.get(key, -1) < day:
+                    self._telling[key] = day
+                    lines.append(
+                        f"{UNITS},metric={escape_tag(name)},unit={escape_tag(unit)} seen=1i {at}"
+                    )
+            if lines:
+                yield window, pl.Series(lines, dtype=pl.String)
+
+    def written(self) -> None:
+        """Note that the lines last taken are stored."""
+        if len(self._told) > _METRICS_KEPT:
+            self._told.clear()
+        self._told |= self._telling
 
 
 def _float_field(name: str) -> pl.Expr:

@@ -7,6 +7,7 @@
 | `rotel` | a factory of OTLP collectors that write to that broker | the test |
 | `elasticsearch` | a node's URL | the session |
 | `influxdb` | a server's `url`, `org` and `token` | the session |
+| `s3` | what speaks S3 over a directory | the module |
 | `kafka_server`, `elasticsearch_server`, `influxdb_server` | one to stop and kill | the module |
 
 What cannot be had skips the test on a laptop and fails it in CI (`CI` is set).
@@ -30,6 +31,7 @@ from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import Server, UnavailableError
+from tests.backends.rclone import RcloneServer
 from tests.backends.topics import make_topics
 
 # Loops are compiled on their first call, which takes longer than Hypothesis allows an example.
@@ -203,6 +205,12 @@ def _influxdb_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[In
 def influxdb_server(_influxdb_of_module: InfluxdbServer) -> InfluxdbServer:
     """A server for fault tests, running when the test begins, whatever the last one did."""
     return _influxdb_of_module.start()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServer]:
+    with running(RcloneServer(tmp_path_factory.mktemp("s3"))) as server:
+        yield server
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from flows.cli import running, alerts, logs, traces, rules, offline, models, sto
 
 # isort: on
 from flows.cli.options import app
-from flows.commands.failure import CommandFailed
+from flows.commands.failure import FAILED, CommandFailed
+from models.registry import OutOfReach
 
 __all__ = ["app", "main"]
 
@@ -30,3 +31,6 @@ def main() -> None:
     except CommandFailed as failure:
         typer.echo(f"headrace: {failure}", err=True)
         sys.exit(failure.exit_code)
+    except OutOfReach as failure:
+        typer.echo(f"headrace: {failure}", err=True)
+        sys.exit(FAILED)

@@ -189,8 +189,7 @@ def _say(settings: Settings, command: Mapping[str, Any]) -> None:
         registry.report(command)
     except OSError as error:
         raise CommandFailed(
-            f"{registry.directory}: it is reported, but can't be kept for retraining: "
-            f"{error.strerror}"
+            f"{registry.place}: it is reported, but can't be kept for retraining: {error.strerror}"
         ) from None
 
 

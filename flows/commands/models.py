@@ -35,7 +35,7 @@ def list_models(settings: Settings, *, as_json: bool = False) -> None:
         return
     out = console()
     if not found:
-        out.print(f"{registry.directory}: no models yet: `headrace retrain` makes one")
+        out.print(f"{registry.place}: no models yet: `headrace retrain` makes one")
         return
     shown = table("version", "detector", "series", "learned until", "signed", "", right=["series"])
     for one in found:
@@ -177,7 +177,7 @@ def rollback(settings: Settings, *, at: str = "", by: str = "") -> None:
     registry = registry_of(settings)
     before = registry.before()
     if before is None:
-        raise CommandFailed(f"{registry.directory}: there is no promotion to take back")
+        raise CommandFailed(f"{registry.place}: there is no promotion to take back")
     checksum = ""
     if before:
         _load(registry, before)
@@ -204,7 +204,7 @@ def _say(
         registry.note(promotion)
     except OSError as error:
         raise CommandFailed(
-            f"{registry.directory}: it is promoted, but can't be noted: {error.strerror}"
+            f"{registry.place}: it is promoted, but can't be noted: {error.strerror}"
         ) from None
     what = f"model {version}" if version else f"no model, but {settings.scoring.detector} as set"
     console().print(f"{what} is in force from event time {rfc3339(effective)} on", soft_wrap=True)

@@ -35,7 +35,7 @@ _SLIDER: Final = ("0.1", "0.25", "0.5", "1", "2", "5")
 @dataclass(frozen=True, slots=True)
 class _Made:
     version: str
-    path: Path
+    path: str
     bytes: int
     series: int
 
@@ -141,7 +141,7 @@ def _write(
     try:
         path = registry.put(version, content)
     except OSError as error:
-        raise CommandFailed(f"{registry.directory}: cannot be written: {error.strerror}") from None
+        raise CommandFailed(f"{registry.place}: cannot be written: {error.strerror}") from None
     return _Made(version, path, len(content), run.states.height)
 
 
@@ -153,7 +153,7 @@ def _document(
         "candidates": [{"title": one.title, **one.score.document()} for one in tried],
         "chosen": chosen.title,
         "version": made.version,
-        "path": str(made.path),
+        "path": made.path,
         "bytes": made.bytes,
         "series": made.series,
     }

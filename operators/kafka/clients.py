@@ -50,6 +50,10 @@ _NOT_READY: Final = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        # The broker has not heard of the leader's epoch that the client knows, or the reverse.
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError._NOENT,  # no leaders were found
     }
 )
 

@@ -140,6 +140,52 @@ class Level:
         """Return the start of the window that ``ts`` is in."""
         return ts - ts % self.window
 
+    def children(self, starts: Iterable[int]) -> dict[int, list[int]]:
+        """Return the starts of finer windows by the start of the window that they are part of."""
+        found: dict[int, list[int]] = {}
+        for start in starts:
+            found.setdefault(self.start_of(start), []).append(start)
+        return found
+
+    def note(self, changed: Mapping[int, NDArray[np.int32]]) -> None:
+        """Note, by start of a finer window, which owners changed in it since it came out."""
+        for start, owners in changed.items():
+            if self.start_of(start) in self.emitted:
+                self.altered.setdefault(self.start_of(start), []).append(owners)
+
+    def due(self, filled: Iterable[int], limit: int) -> list[int]:
+        """Return the starts of windows with content that end by ``limit``, in order."""
+        return sorted(start for start in {*filled, *self.folded} if start + self.window <= limit)
+
+    def shown(self, start: int, contents: _Contents, times: Times, owners: int) -> Out | None:
+        """Return what comes out of a window that is due, None if all of it came out before.
+
+        For example: a window is shown early, because its partitions are idle, comes out again when
+        it is whole, and after that only with the owners that a late point changed.
+        """
+        emitted = self.emitted.get(start)
+        whole = start + self.window <= times.passed
+        if emitted is None:
+            content = contents[start]
+            self.emitted[start] = emitted = Emitted(content.rows.owner)
+            emitted.early = not whole
+            revisions = np.zeros(len(content.rows.owner), np.int64)
+            return Out(
+                self.window, start, content, revisions, whole and start + self.window > times.closed
+            )
+        if whole and emitted.early:
+            emitted.early = False
+            self.altered.pop(start, None)
+            content = contents[start]
+        elif start in self.altered:
+            chosen = np.zeros(owners, np.bool_)
+            chosen[np.concatenate(self.altered.pop(start))] = True
+            content = contents[start].of(chosen)
+            whole = False
+        else:
+            return None
+        return Out(self.window, start, content, emitted.next(content.rows.owner), whole)
+
 
 class Levels:
     """All of the coarser resolutions.
@@ -168,50 +214,22 @@ class Levels:
         """
         below = _Contents({start: partial(_itself, content) for start, content in finest.items()})
         for level in self.levels:
-            children: dict[int, list[int]] = {}
-            for start in below.starts:
-                children.setdefault(level.start_of(start), []).append(start)
-            for start, who in changed.items():
-                if level.start_of(start) in level.emitted:
-                    level.altered.setdefault(level.start_of(start), []).append(who)
-            due = sorted(
-                start
-                for start in children.keys() | level.folded.keys()
-                if start + level.window <= times.limit
-            )
+            children = level.children(below.starts)
+            level.note(changed)
             mine = _Contents(
                 {
                     start: partial(
                         _joined, level.folded.get(start), below, children.get(start, ()), owners
                     )
-                    for start in due
+                    for start in level.due(children.keys(), times.limit)
                 }
             )
             changed = {}
-            for start in due:
-                emitted = level.emitted.get(start)
-                whole = start + level.window <= times.passed
-                if emitted is None:
-                    rows = mine[start].rows
-                    level.emitted[start] = Emitted(rows.owner)
-                    level.emitted[start].early = not whole
-                    whole = whole and start + level.window > times.closed
-                    changed[start] = rows.owner
-                    if len(rows.owner):
-                        revisions = np.zeros(len(rows.owner), np.int64)
-                        yield Out(level.window, start, mine[start], revisions, whole)
-                elif whole and emitted.early:
-                    emitted.early = False
-                    level.altered.pop(start, None)
-                    part = mine[start]
-                    changed[start] = part.rows.owner
-                    yield Out(level.window, start, part, emitted.next(part.rows.owner), True)
-                elif start in level.altered:
-                    chosen = np.zeros(owners, np.bool_)
-                    chosen[np.concatenate(level.altered.pop(start))] = True
-                    part = mine[start].of(chosen)
-                    changed[start] = part.rows.owner
-                    yield Out(level.window, start, part, emitted.next(part.rows.owner), False)
+            for start in mine.starts:
+                out = level.shown(start, mine, times, owners)
+                if out is not None:
+                    changed[start] = out.content.rows.owner
+                    yield out
             below = mine
 
     def fold(self, handed: Mapping[int, Content], limit: int, owners: int) -> None:

@@ -18,7 +18,7 @@ has it (metrics/data-model, "Resets and gaps" and "Overlap"):
   the history of a counter that Headrace meets late is not an event of now.
 """
 
-# ruff: noqa: PLR0124, PLR0912, PLR0915 -- a compiled loop is one long function; NaN is what is not equal to itself
+# ruff: noqa: PLR0124 -- NaN is what is not equal to itself
 
 from __future__ import annotations
 
@@ -157,6 +157,88 @@ def overlaps_with(before: int, start: int, ts: int) -> bool:
     return start > 0 and back > 0 and (back > JITTER or 2 * back >= ts - start)
 
 
+DUPLICATE, OVERLAP, COUNTS = range(3)
+"""What a point is to the points before it."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _judged(
+    kind: int,
+    ts: int,
+    start: int,
+    value: float,
+    before: int,
+    origin: int,
+    base: float,
+    horizon: int,
+) -> tuple[int, float, int]:
+    """Return what a point is, how much it adds, and the nanoseconds in which that came about.
+
+    ``before``, ``origin`` and ``base`` are time, start and value of the last point that counts;
+    the rules are those above. A gauge adds NaN.
+    """
+    what, adds, covers = COUNTS, np.nan, 0
+    first = before == NOTHING_BEFORE
+    if ts == before and not (kind == DELTA and start == 0):
+        what = DUPLICATE
+    elif kind == DELTA:
+        if not first and origin != 0 and overlaps_with(before, start, ts):
+            what = OVERLAP
+        adds = value
+        covers = ts - start if 0 < start < ts else UNSAID
+    elif kind == CUMULATIVE:
+        known = 0 < start < ts
+        if first:
+            began_anew = True
+            known = known and ts - start <= horizon
+        else:
+            began_anew = (
+                start > 0 and start != origin and (start >= before or 0 < origin < start - JITTER)
+            )
+        if began_anew:  # all of the value came about since its start
+            adds, covers = (value, ts - start) if known else (0.0, 0)
+        elif 0 < start < origin - JITTER:
+            what = OVERLAP
+        else:
+            adds, covers = value if value < base else value - base, ts - before
+    return what, adds, covers
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _begin_row(rows: Rows, at: int, owner: int, value: float, rise: float, covers: int) -> None:
+    """Make a row of the first point of a window."""
+    rows.owner[at] = owner
+    rows.count[at] = 1
+    rows.sum[at] = rows.min[at] = rows.max[at] = value
+    rows.increase[at] = rise
+    rows.covered[at] = rows.longest[at] = covers
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_to_row(rows: Rows, at: int, value: float, rise: float, covers: int) -> tuple[float, float]:
+    """Add a further point; return what the sum and the increase lost to rounding (Neumaier)."""
+    rows.count[at] += 1
+    rows.sum[at], lost = _plus(rows.sum[at], value)
+    rows.increase[at], rise_lost = _plus(rows.increase[at], rise)
+    rows.min[at] = min(rows.min[at], value)
+    rows.max[at] = max(rows.max[at], value)
+    if rows.covered[at] == UNSAID or covers == UNSAID:
+        rows.covered[at] = UNSAID
+    else:
+        rows.covered[at] += covers
+    rows.longest[at] = max(rows.longest[at], covers)
+    return lost, rise_lost
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _plus(total: float, value: float) -> tuple[float, float]:
+    """Return the sum, and what it lost to rounding."""
+    new = total + value
+    if abs(total) >= abs(value):
+        return new, (total - new) + value
+    return new, (value - new) + total
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _settle(rows: Rows, at: int, lost: float, rise_lost: float) -> None:
     """Add what the sums lost to rounding; nothing where they overflowed."""
@@ -208,35 +290,11 @@ def aggregate(
         lost = rise_lost = 0.0
         for i in range(begin, end):
             ts, start, value = points.ts[i], points.start[i], points.value[i]
-            if ts == before and not (kind == DELTA and start == 0):
-                duplicates += 1
+            what, rise, covers = _judged(kind, ts, start, value, before, origin, base, horizon)
+            if what != COUNTS:
+                duplicates += what == DUPLICATE
+                overlaps += what == OVERLAP
                 continue
-            first = before == NOTHING_BEFORE
-            rise = np.nan
-            covers = np.int64(0)
-            if kind == DELTA:
-                if not first and origin != 0 and overlaps_with(before, start, ts):
-                    overlaps += 1
-                    continue
-                rise = value
-                covers = ts - start if 0 < start < ts else np.int64(UNSAID)
-            elif kind == CUMULATIVE:
-                known = 0 < start < ts
-                covers = ts - before
-                if first:
-                    counts_whole = known and ts - start <= horizon
-                    rise, covers = (value, ts - start) if counts_whole else (0.0, np.int64(0))
-                elif (
-                    start > 0
-                    and start != origin
-                    and (start >= before or 0 < origin < start - JITTER)
-                ):
-                    rise, covers = (value, ts - start) if known else (0.0, np.int64(0))
-                elif start > 0 and start < origin - JITTER:
-                    overlaps += 1
-                    continue
-                else:
-                    rise = value if value < base else value - base
             before, origin, base = ts, start, value
             counts[i] = True
             window_start = ts - ts % window
@@ -247,31 +305,11 @@ def aggregate(
                 lost = rise_lost = 0.0
                 at += 1
                 starts[at] = window_start
-                rows.owner[at] = row
-                rows.count[at] = 1
-                rows.sum[at] = rows.min[at] = rows.max[at] = value
-                rows.increase[at] = rise
-                rows.covered[at] = rows.longest[at] = covers
+                _begin_row(rows, at, row, value, rise, covers)
             else:
-                rows.count[at] += 1
-                # Neumaier's compensated sum.
-                total = rows.sum[at]
-                new = total + value
-                lost += (total - new) + value if abs(total) >= abs(value) else (value - new) + total
-                rows.sum[at] = new
-                rows.min[at] = min(rows.min[at], value)
-                rows.max[at] = max(rows.max[at], value)
-                total = rows.increase[at]
-                new = total + rise
-                rise_lost += (
-                    (total - new) + rise if abs(total) >= abs(rise) else (rise - new) + total
-                )
-                rows.increase[at] = new
-                if rows.covered[at] == UNSAID or covers == UNSAID:
-                    rows.covered[at] = UNSAID
-                else:
-                    rows.covered[at] += covers
-                rows.longest[at] = max(rows.longest[at], covers)
+                more, more_rise = _add_to_row(rows, at, value, rise, covers)
+                lost += more
+                rise_lost += more_rise
             rows.last_ts[at] = ts
             rows.last[at] = value
             origins[at] = start

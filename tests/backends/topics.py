@@ -3,21 +3,10 @@
 import time
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 __all__ = ["make_topics"]
-
-_NOT_YET = frozenset(
-    {
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._TIMED_OUT,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError._UNKNOWN_TOPIC,
-    }
-)
 
 
 def make_topics(
@@ -50,8 +39,8 @@ def make_topics(
         for partition, future in admin.list_offsets(dict(asked)).items():
             try:
                 future.result(within)
-            except KafkaException as failure:
-                if failure.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
+            except KafkaException:  # not the leader, no leaders found, a leader epoch, …
+                if time.monotonic() > deadline:
                     raise
             else:
                 asked.pop(partition)

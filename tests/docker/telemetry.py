@@ -33,6 +33,7 @@ class Series:
     kind: str = "gauge"
     level: float = 1.0
     often: float = 0.0  # a histogram's observations a second
+    unit: str = "1"
 
 
 CPU = "system.cpu.utilization"
@@ -45,10 +46,16 @@ SERVICES = [
     Series(CPU, {"service.name": "checkout", "host.name": "web-1"}, level=0.3),
     Series(CPU, CHECKOUT, level=0.3),
     Series(CPU, {"service.name": "pay/ments (eu)", "host.name": "web-3"}, level=0.2),
-    Series(REQUESTS, {"service.name": "cart", "host.name": "web-1"}, "cumulative", level=40.0),
-    Series("room.temperature", {"room": "2.17"}, level=21.0),
-    Series(DURATION, {"service.name": "cart", STATUS: "200"}, HISTOGRAM, 0.2, often=36.0),
-    Series(DURATION, {"service.name": "cart", STATUS: "503"}, HISTOGRAM, 0.2, often=4.0),
+    Series(
+        REQUESTS,
+        {"service.name": "cart", "host.name": "web-1"},
+        "cumulative",
+        level=40.0,
+        unit="{request}",
+    ),
+    Series("room.temperature", {"room": "2.17"}, level=21.0, unit=""),
+    Series(DURATION, {"service.name": "cart", STATUS: "200"}, HISTOGRAM, 0.2, 36.0, "s"),
+    Series(DURATION, {"service.name": "cart", STATUS: "503"}, HISTOGRAM, 0.2, 4.0, "s"),
 ]
 
 FLOW = {"service.name": "headrace", "flow": "metrics"}
@@ -112,7 +119,7 @@ def _rollups(number: int, series: Series, window: int) -> pl.DataFrame:
         series=pl.lit(number + 1),
         name=pl.lit(series.name),
         labels=pl.lit(json.dumps(series.labels, sort_keys=True)),
-        unit=pl.lit("1"),
+        unit=pl.lit(series.unit),
         kind=pl.lit(series.kind),
         window=pl.lit(window * SECOND),
         window_start=pl.col("window_start") * SECOND,

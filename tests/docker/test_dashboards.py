@@ -136,6 +136,15 @@ def test_every_variable_has_something_to_choose(name: str, databases: Databases)
 
 
 @pytest.mark.parametrize(
+    ("metric", "unit"),
+    [(CPU, ["1"]), (REQUESTS, ["{request}"]), (DURATION, ["s"]), ("room.temperature", [])],
+)
+def test_a_metric_is_shown_with_its_unit(metric: str, unit: list[str], overview: Any) -> None:
+    for resolution in ("headrace-rollups-10s", "headrace-rollups-1m"):
+        assert overview(metric=metric, resolution=resolution).options("unit") == unit
+
+
+@pytest.mark.parametrize(
     ("metric", "observed"), [(CPU, "mean"), (REQUESTS, "rate"), (DURATION, "mean")]
 )
 def test_a_counter_is_drawn_as_its_rate_and_all_else_as_its_mean(

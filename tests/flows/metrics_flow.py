@@ -21,6 +21,7 @@ from flows.settings import ElasticsearchSection, InfluxDBSection, Kafka
 from operators.contracts.durations import parse_duration
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.dead_letter_reader import Letter, read_dead_letters
+from sinks.line_protocol import UNITS
 from tests.backends.influxdb import InfluxdbAccess
 from tests.backends.process import LOCALHOST, free_port
 from tests.backends.topics import make_topics
@@ -203,6 +204,8 @@ class MetricsFlow:
         schema = SCHEMA | dict.fromkeys(more, pl.Float64)
         columns: dict[str, list[Any]] = {name: [] for name in schema}
         for answer in self.ask(window, "SELECT * FROM /.*/ GROUP BY *"):
+            if answer["name"] == UNITS:
+                continue
             tags = {key: value for key, value in answer.get("tags", {}).items() if value}
             size = len(answer["values"])
             columns["series"] += [series_key(answer["name"], tags)] * size

@@ -1,6 +1,6 @@
 """From the lake to a model in force: retrained, promoted, live on all workers, the same after kill -9.
 
-Beside it a model in shadow judges the same.
+Models lie in a bucket of S3. Beside the model in force one in shadow judges the same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from operators.columns.batches import decode_batch
 from operators.contracts.alert import decode_event, rfc3339
 from operators.contracts.batch_form import ROLLUP_BATCHES
 from operators.notifying.command import alert_command, encode_command
+from tests.backends.rclone import RcloneServer
 from tests.flows.command_line import CommandLine
 from tests.flows.conftest import FlowFactory
 from tests.flows.metrics_flow import MetricsFlow
@@ -65,13 +66,23 @@ def scores(flow: MetricsFlow) -> pl.DataFrame:
 
 
 def test_a_promoted_model_is_in_force_from_its_time_on_all_workers_and_after_kill_9(
-    new_flow: FlowFactory, tmp_path: Path
+    new_flow: FlowFactory, tmp_path: Path, s3: RcloneServer
 ) -> None:
     flow = new_flow()
     flow.topics |= {role: f"{flow.name}-{role}" for role in ("models", "shadow", "commands")}
     flow.settings["scoring"] = {}
     flow.settings["sinks"]["lake"] = {"path": str(tmp_path / "lake")}
-    flow.settings["models"] = {"path": str(tmp_path / "artefacts"), "key": "a key of the test"}
+    models = s3.bucket(flow.name)
+    flow.settings["models"] = {
+        "path": f"s3://{flow.name}/trained",
+        "s3": {
+            "endpoint": s3.url,
+            "region": "us-east-1",
+            "access_key_id": s3.access_key_id,
+            "secret_access_key": s3.secret_access_key,
+        },
+        "key": "a key of the test",
+    }
     recovery = flow.recovery()
     feed(flow.kafka, flow.topic, messages(0, TRAINED))
     flow.run_to_the_end(*recovery)
@@ -82,7 +93,7 @@ def test_a_promoted_model_is_in_force_from_its_time_on_all_workers_and_after_kil
     }
     made = headrace("retrain", "--candidate", "detector=robust_ewma")
     assert made.returncode == 0, made.stderr
-    (version,) = [path.stem for path in (tmp_path / "artefacts").glob("*.model")]
+    (version,) = [path.stem for path in (models / "trained").glob("*.model")]
     at = rfc3339(BEGIN + PROMOTED * WINDOW)
     done = headrace("models", "promote", version, "--at", at)
     assert done.returncode == 0, done.stderr

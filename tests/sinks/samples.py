@@ -10,6 +10,7 @@ import httpx
 import polars as pl
 
 from operators.contracts.frames import SCORES
+from sinks.line_protocol import UNITS
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -45,7 +46,7 @@ HISTOGRAM = {
 
 
 def points(url: str, token: str, bucket: str, **extra: str) -> list[dict[str, Any]]:
-    """All points of a bucket, as InfluxQL gives them: name, tags, and the fields that are set."""
+    """All rollups of a bucket, as InfluxQL gives them: name, tags, and the fields that are set."""
     answer = httpx.get(
         f"{url}/query",
         params={"db": bucket, "q": "SELECT * FROM /.*/ GROUP BY *", "epoch": "ns"} | extra,
@@ -55,6 +56,8 @@ def points(url: str, token: str, bucket: str, **extra: str) -> list[dict[str, An
     answer.raise_for_status()
     found = []
     for series in answer.json()["results"][0].get("series", []):
+        if series["name"] == UNITS:
+            continue
         for values in series["values"]:
             fields = dict(zip(series["columns"], values, strict=True))
             found.append(

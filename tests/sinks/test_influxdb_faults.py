@@ -17,6 +17,7 @@ from operators.contracts.durations import format_duration
 from sinks.base import Unavailable
 from sinks.influxdb import InfluxDB, bucket_name
 from sinks.influxdb_setup import check, ensure
+from sinks.line_protocol import UNITS
 from tests.backends.influxdb import InfluxdbAccess
 from tests.sinks.samples import DAY, MINUTE, SECOND, points, scores
 
@@ -189,8 +190,32 @@ def test_what_was_confirmed_before_the_fault_is_not_sent_again(httpserver: HTTPS
     assert len(sent) == 4
     healthy = True
     assert destination.write(frame) is None
-    assert len(sent) == 10
-    assert len(set(sent)) == 10
+    *rows, unit = sent
+    assert len(rows) == len(set(rows)) == 10
+    assert unit.startswith(UNITS)
+
+
+def test_units_that_could_not_be_written_are_written_later(httpserver: HTTPServer) -> None:
+    sent: list[str] = []
+    down = True
+
+    def answer(request: Request) -> Response:
+        lines = gzip.decompress(request.data).decode().splitlines()
+        if down and lines[0].startswith(UNITS):
+            return Response("overloaded", 503)
+        sent.extend(line.split()[0] for line in lines)
+        return Response("", 204)
+
+    httpserver.expect_request("/api/v2/write").respond_with_handler(answer)
+    destination = InfluxDB(at_server(httpserver))
+    frame = scores({}, {"name": "disk", "unit": "By"})
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            destination.write(frame)
+    assert len(sent) == 2
+    down = False
+    assert destination.write(frame) is None
+    assert [line.startswith(UNITS) for line in sent] == [False, False, True, True]
 
 
 def test_a_body_that_is_too_large_is_sent_in_parts(httpserver: HTTPServer) -> None:
@@ -205,7 +230,7 @@ def test_a_body_that_is_too_large_is_sent_in_parts(httpserver: HTTPServer) -> No
 
     httpserver.expect_request("/api/v2/write").respond_with_handler(answer)
     assert InfluxDB(at_server(httpserver, gzip=False)).write(scores(*[{}] * 20)) is None
-    assert len(sent) == 20
+    assert sum(not line.startswith(UNITS) for line in sent) == 20
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from sinks.line_protocol import LineProtocol, series_prefix
-from tests.sinks.samples import HISTOGRAM, MIDNIGHT, scores
+from sinks.line_protocol import LineProtocol, UnitLines, series_prefix
+from tests.sinks.samples import HISTOGRAM, MIDNIGHT, MINUTE, SECOND, scores
 
 
 def test_a_line_has_measurement_sorted_tags_fields_and_nanoseconds() -> None:
@@ -57,3 +59,36 @@ def test_a_frame_of_more_series_than_are_kept_is_written_all_the_same() -> None:
     rows = [{"series": n, "labels": {"n": str(n)}} for n in range(100)]
     lines = LineProtocol(series_kept=10).lines(scores(*rows))
     assert [line.split(",")[1].split()[0] for line in lines] == [f"n={n}" for n in range(100)]
+
+
+def told(units: UnitLines, *rows: dict[str, Any], written: bool = True) -> list[tuple[int, str]]:
+    found = []
+    for window, lines in units.due(scores(*rows)):
+        found += [(window, line) for line in sorted(lines)]
+        if written:
+            units.written()
+    return found
+
+
+def test_a_unit_is_told_once_a_day_and_window_for_each_metric() -> None:
+    units = UnitLines()
+    memory = {"name": "memory usage", "unit": "By"}
+    line = "headrace_units,metric=memory\\ usage,unit=By seen=1i "
+    later = MIDNIGHT + 10 * SECOND
+    rows = [memory, memory | {"window_start": later}, {"name": "load", "unit": ""}]
+    assert told(units, *rows) == [(10 * SECOND, f"{line}{later}")]
+    assert told(units, *rows) == []
+    assert told(units, memory | {"window": MINUTE}) == [(MINUTE, f"{line}{MIDNIGHT}")]
+    assert len(told(units, memory | {"unit": "MiBy"})) == 1
+    tomorrow = MIDNIGHT + 86_400 * SECOND
+    assert told(units, memory | {"window_start": tomorrow}) == [(10 * SECOND, f"{line}{tomorrow}")]
+    assert told(units, memory) == []
+
+
+def test_a_unit_that_was_not_written_is_told_again() -> None:
+    units = UnitLines()
+    row = {"unit": "s"}
+    first = told(units, row, written=False)
+    assert len(first) == 1
+    assert told(units, row) == first
+    assert told(units, row) == []
