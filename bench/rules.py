@@ -125,9 +125,8 @@ def append(store: SeriesStore, rows: np.ndarray, number: np.ndarray, k: int) -> 
 
 
 def tick(plan: Evaluator, expressions: list[Expression], time: int) -> int:
-    found = sum(int(expression.at(time).present.sum()) for expression in expressions)
-    plan.begin()  # What was worked out for this tick is of no use any more.
-    return found
+    plan.begin()
+    return sum(int(expression.at(time).present.sum()) for expression in expressions)
 
 
 if __name__ == "__main__":

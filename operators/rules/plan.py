@@ -46,8 +46,10 @@ class EvaluationPlan:
         self.no_labels = LabelSets(store.symbols, 1, {})
         self.keeps_all = False
         """Whether samples are kept for ever, for evaluations at any time."""
-        self.kept: list[dict[int, Any]] = []
-        """The results of the nodes, which hold for one tick."""
+        self.epoch = 0
+        self.results: list[dict[int, Any]] = []
+        """What each node has worked out in the last tick in which it was asked."""
+        store.samples.readers.add(self)
         self.nested = 0
         self.start = 0
         self.end = 0
@@ -72,11 +74,18 @@ class EvaluationPlan:
             selection.refresh()
 
     def begin(self) -> None:
-        """Forget the results of the tick before; label sets stay."""
-        for results in self.kept:
-            results.clear()
-        self.kept = []
+        """Have the results of the tick before hold no more; label sets stay."""
+        self.epoch += 1
         self.notes = []
+
+    def forget(self) -> None:
+        """Forget all results: they refer to the samples, which are about to be elsewhere.
+
+        Results are not forgotten after each tick. Then they would be made with nothing going away at
+        the same time, and Python would look for garbage among all nodes.
+        """
+        for results in self.results:
+            results.clear()
 
     def warn(self, text: str) -> None:
         """Note something that is probably wrong with the result."""

@@ -208,7 +208,6 @@ class RunningRules:
     def tick(self, time: int) -> list[Ticked]:
         """Evaluate the groups that are due at a time (ms), in their order."""
         found = self._arrivals.take(time)
-        self.plan.begin()
         if len(found.row):
             self.plan.refresh()
             found = self._sums.of(found)
@@ -219,6 +218,7 @@ class RunningRules:
         if len(self.store.histograms) > 2 * self._histograms + _MANY:
             self.store.forget_histograms(self._arrivals.own_values())
             self._histograms = len(self.store.histograms)
+        self.plan.begin()
         made = []
         for group in self.groups:
             if self._due(group) > time:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numba import njit
@@ -22,6 +23,13 @@ HISTOGRAM: Final = 0x7FFE
 _SMALLEST: Final = 8
 _SLACK: Final = 4
 """One part in so many of the arena is left free when it is made anew, for series that grow."""
+
+
+class ArenaReader(Protocol):
+    """Somebody that refers to the arena."""
+
+    def forget(self) -> None:
+        """Refer to it no more."""
 
 
 class SampleStore:
@@ -45,6 +53,8 @@ class SampleStore:
         """How long (ms) a series keeps its samples; 0 is for ever."""
         self.last_marker = np.empty(0, np.int64)
         """The time of a series' last staleness marker or histogram, else the smallest number."""
+        self.readers: WeakSet[ArenaReader] = WeakSet()
+        """Those that refer to the arena, and stop to before it is made anew."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -92,6 +102,8 @@ class SampleStore:
 
         Those that are full become longer on the way.
         """
+        for reader in list(self.readers):
+            reader.forget()
         capacity = _capacities(self.ts, self.start, self.count, self._capacity, self.keep)
         ends = np.cumsum(capacity, dtype=np.int64)
         used = int(ends[-1]) if len(ends) else 0
