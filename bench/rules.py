@@ -20,6 +20,7 @@ from operators.rules.store import SeriesStore
 from tests.backends.promql_engine import build
 
 STEP = 15_000
+LOOKBACK = 300_000
 SHAPES = (
     "sum by (job) (rate({a}[5m])) > 1000000",
     "rate({a}[1m]) > 5",
@@ -50,7 +51,7 @@ def main() -> None:  # noqa: PLR0915
         SHAPES[i % len(SHAPES)].format(a=f"m{i % metrics}_total", b=f"m{(i + 1) % metrics}_total")
         for i in range(given.rules)
     ]
-    store = SeriesStore()
+    store = SeriesStore(keep=LOOKBACK)
     plan = Evaluator(store)
     number = np.tile(np.arange(each), metrics)
     begun = perf_counter()
@@ -58,6 +59,7 @@ def main() -> None:  # noqa: PLR0915
     named = perf_counter() - begun
     begun = perf_counter()
     expressions = [plan.expression(text) for text in texts]
+    plan.refresh()  # As the flow does: from now on it is known how long samples are kept.
     planned = perf_counter() - begun
     appending = 0.0
     for k in range(warm):
@@ -123,8 +125,9 @@ def append(store: SeriesStore, rows: np.ndarray, number: np.ndarray, k: int) -> 
 
 
 def tick(plan: Evaluator, expressions: list[Expression], time: int) -> int:
-    plan.begin()
-    return sum(int(expression.at(time).present.sum()) for expression in expressions)
+    found = sum(int(expression.at(time).present.sum()) for expression in expressions)
+    plan.begin()  # What was worked out for this tick is of no use any more.
+    return found
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,9 +14,9 @@ from operators.rules.files import Rule
 from operators.rules.frame import InstantVector
 from operators.rules.label_sets import NAME
 from operators.rules.selectors import inputs_of
-from operators.rules.templates import Expander
+from operators.rules.templates import Expander, in_order
 
-__all__ = ["AlertingRule", "Key", "RuleAlert", "RuleAlertChange"]
+__all__ = ["AlertingRule", "Key", "RuleAlert", "RuleAlertChange", "TooManyAlertsError"]
 
 PENDING: Final = "pending"
 FIRING: Final = "firing"
@@ -60,6 +60,18 @@ class RuleAlertChange:
     time: int
 
 
+class TooManyAlertsError(EvaluationError):
+    """A rule has more alerts than its group's limit: it loses all of them.
+
+    ``changes`` has those that fired before. Prometheus says no more of them, so that their receiver
+    takes them for resolved after a while; here they are resolved at once.
+    """
+
+    def __init__(self, text: str, changes: Sequence[RuleAlertChange]) -> None:
+        super().__init__(text)
+        self.changes = changes
+
+
 @dataclass
 class AlertingRule:
     """The alerts of one rule, from one evaluation to the next.
@@ -87,12 +99,13 @@ class AlertingRule:
         """Evaluate the rule at a time (ms), looking back by ``offset``; return what changed.
 
         Raises:
-            EvaluationError: the expression has no result, two series make the same alert, or
-                there are more alerts than the limit, which ends all of them.
+            EvaluationError: the expression has no result, or two series make the same alert.
+            TooManyAlertsError: there are more alerts than the limit, which ends all of them.
         """
         at = time - offset
+        fired = [alert for alert in self.active.values() if alert.state == FIRING]
         frame = self.expression.at(at)
-        found = self._found(frame, time, at)
+        found = self._found(frame, time)
         for key, alert in found.items():
             known = self.active.get(key)
             if known is not None and known.is_active:
@@ -104,14 +117,18 @@ class AlertingRule:
         number = sum(alert.is_active for alert in self.active.values())
         if limit and number > limit:
             self.active = {}
-            raise EvaluationError(f"exceeded limit of {limit} with {number} alerts")
+            for alert in fired:
+                alert.state, alert.resolved_at = RESOLVED, time
+            ended = [RuleAlertChange(alert, RESOLVED, time) for alert in fired]
+            raise TooManyAlertsError(f"exceeded limit of {limit} with {number} alerts", ended)
         return changes
 
-    def _found(self, frame: InstantVector, time: int, at: int) -> dict[Key, RuleAlert]:
+    def _found(self, frame: InstantVector, time: int) -> dict[Key, RuleAlert]:
         rule = self.rule
         found: dict[Key, RuleAlert] = {}
         expander = Expander(
-            lambda text: self.evaluator.expression(text).at(at),
+            # As in Prometheus, not by query_offset earlier.
+            lambda text: in_order(self.evaluator.expression(text).at(time)),
             time,
             self.external_labels,
             self.external_url,

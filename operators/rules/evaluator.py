@@ -16,7 +16,7 @@ from operators.rules.node import (
     check_distinct,
 )
 from operators.rules.plan import EvaluationPlan, Note
-from operators.rules.planning import Planner, parsed
+from operators.rules.planning import Planner
 from operators.rules.store import SeriesStore
 
 __all__ = ["Evaluator", "Expression", "Note"]
@@ -42,7 +42,7 @@ class Evaluator(EvaluationPlan):
             ExpressionError: it is no PromQL, or something in it is not supported.
         """
         try:
-            return Expression(self, text, self._planner.node(parsed(text)))
+            return Expression(self, text, self._planner.plan(text))
         except RecursionError:
             raise ExpressionError("it is nested too deeply") from None
 

@@ -49,7 +49,7 @@ def event_of(
         starts_at=started * _MS,
         ends_at=change.time * _MS if resolved else None,
         value=alert.value if math.isfinite(alert.value) else None,
-        generator_url=url if external_url else "",
+        generator_url=url if external_url and rule.expression else "",
         evidence={
             "file": group.file,
             "group": group.name,

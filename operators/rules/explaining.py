@@ -13,6 +13,8 @@ from operators.rules.errors import EvaluationError
 from operators.rules.evaluator import Evaluator
 from operators.rules.files import Rule
 from operators.rules.frame import Range
+from operators.rules.grammar import TRIMS
+from operators.rules.planning import parsed
 
 __all__ = ["ExplainedPart", "explained"]
 
@@ -51,10 +53,13 @@ def explained(
         most: how many series of a part are shown.
     """
     plan.begin()
-    return [
-        _part(plan, node, depth, time, labels, most)
-        for depth, node in _nodes(parser.parse(rule.expression), 0)
+    parts = [
+        (depth, " ".join(node.prettify().split()))
+        for depth, node in _nodes(parsed(rule.expression), 0)
     ]
+    if any(trim in rule.expression for trim in TRIMS):  # The tree has other operators there.
+        parts = [(0, rule.expression)]
+    return [_part(plan, text, depth, time, labels, most) for depth, text in parts]
 
 
 def _nodes(node: Any, depth: int) -> Iterator[tuple[int, Any]]:
@@ -77,9 +82,8 @@ def _nodes(node: Any, depth: int) -> Iterator[tuple[int, Any]]:
 
 
 def _part(
-    plan: Evaluator, node: Any, depth: int, time: int, labels: Mapping[str, str], most: int
+    plan: Evaluator, text: str, depth: int, time: int, labels: Mapping[str, str], most: int
 ) -> ExplainedPart:
-    text = " ".join(node.prettify().split())
     try:
         expression = plan.expression(text)
         if expression.is_range:

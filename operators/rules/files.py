@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from operators.rules.durations import milliseconds
 from operators.rules.errors import ExpressionError
@@ -18,8 +17,6 @@ from operators.rules.yaml_text import YamlError, load
 from operators.templating import TemplateError
 
 __all__ = ["FileGroup", "Rule", "RuleFileError", "parse_file", "parse_group", "read_file"]
-
-_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class RuleFileError(ValueError):
@@ -143,7 +140,8 @@ class _Place:
         if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
             self.fail(f"{key}: a mapping of texts should stand here")
         for name in found:
-            if not _LABEL.fullmatch(name) or name == NAME:
+            # Any other text may be one, since Prometheus 3.
+            if not isinstance(name, str) or name in ("", NAME):
                 self.fail(f'{key}: "{name}" is not the name of a label')
         return found
 
@@ -189,9 +187,10 @@ def _rule(content: Any, group: str, number: int, group_labels: Mapping[str, str]
         place.fail('"expr" has to be there')
     labels = {**group_labels, **place.texts(content, "labels")}
     annotations = place.texts(content, "annotations")
+    hold, keep = place.duration(content, "for"), place.duration(content, "keep_firing_for")
     if record:
-        for key in ("for", "keep_firing_for", "annotations"):
-            if content.get(key):
+        for key, given in (("for", hold), ("keep_firing_for", keep), ("annotations", annotations)):
+            if given:
                 place.fail(f'"{key}" is of alerting rules only')
         if "{" in name or "}" in name:
             place.fail("braces in the name: do they belong to expr?")
@@ -201,20 +200,23 @@ def _rule(content: Any, group: str, number: int, group_labels: Mapping[str, str]
             place.fail("expr: the result is neither an instant vector nor a number")
     except ExpressionError as error:
         place.fail(f"expr: {error}")
-    for key, texts in (("labels", labels), ("annotations", annotations)):
-        for label, text in texts.items():
-            if not alert:
-                continue
-            try:
-                check_template(text)
-            except TemplateError as error:
-                place.fail(f"{key}: {label}: {error}")
+    if alert:
+        _check_templates(place, {"labels": labels, "annotations": annotations})
     return Rule(
         name,
         bool(alert),
         expression,
-        place.duration(content, "for"),
-        place.duration(content, "keep_firing_for"),
+        hold,
+        keep,
         labels,
         annotations,
     )
+
+
+def _check_templates(place: _Place, given: Mapping[str, Mapping[str, str]]) -> None:
+    for key, texts in given.items():
+        for label, text in texts.items():
+            try:
+                check_template(text)
+            except TemplateError as error:
+                place.fail(f"{key}: {label}: {error}")

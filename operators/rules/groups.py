@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.rules.alerts import AlertingRule, RuleAlertChange
+from operators.rules.alerts import AlertingRule, RuleAlertChange, TooManyAlertsError
 from operators.rules.errors import EvaluationError
 from operators.rules.evaluator import Evaluator
 from operators.rules.files import FileGroup, Rule
@@ -146,6 +146,8 @@ class RuleGroup:
                 if len(numbers[0]):
                     done.recorded.append(RecordedSamples(time - offset, *numbers))
             except EvaluationError as error:
+                if isinstance(error, TooManyAlertsError):
+                    done.changes.extend(error.changes)
                 self.faults[number] = str(error)
                 done.failures.append(Failure(rule.rule.name, str(error)))
         self.evaluated_at = time
@@ -160,24 +162,24 @@ class RuleGroup:
         """Return the alerts of its rules, and the labels of the series that they made, as plain data."""
         labels = self._evaluator.store.labels
         state = []
-        for key, rule, before in zip(self._keys(), self.rules, self._before, strict=True):
+        for key, rule, before in zip(self.keys(), self.rules, self._before, strict=True):
             sets = labels(before)
             alerts = rule.snapshot() if isinstance(rule, AlertingRule) else []
             state.append((key, alerts, [sets.labels(row) for row in range(len(before))]))
-        return {"rules": state, "at": self.evaluated_at}
+        return {"rules": state, "at": self.evaluated_at, "shadow": self.group.shadow}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `snapshot` gave; a rule that is not in it begins anew."""
         by_key = {tuple(key): (alerts, labels) for key, alerts, labels in state["rules"]}
         self.evaluated_at = state["at"]
-        for number, (key, rule) in enumerate(zip(self._keys(), self.rules, strict=True)):
+        for number, (key, rule) in enumerate(zip(self.keys(), self.rules, strict=True)):
             alerts, labels = by_key.get(key, ([], []))
             if isinstance(rule, AlertingRule):
                 rule.restore(alerts)
             if labels:
                 self._before[number] = self._evaluator.store.rows(labels)
 
-    def _keys(self) -> list[tuple[str, int, int]]:
+    def keys(self) -> list[tuple[str, int, int]]:
         """Return what tells its rules apart: their names, and the number of each of its name."""
         met: dict[tuple[str, int], int] = {}
         keys = []

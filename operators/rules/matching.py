@@ -11,6 +11,7 @@ from operators.rules import native
 from operators.rules.arithmetic import ARITHMETIC, calculate, compare
 from operators.rules.errors import EvaluationError
 from operators.rules.frame import Bools, Floats, InstantVector
+from operators.rules.grammar import TRIMS
 from operators.rules.label_sets import METADATA, NAME, Ids, LabelSets, groups_of
 from operators.rules.node import KeptByLabels, Node, VectorNode, check_distinct
 from operators.rules.plan import EvaluationPlan
@@ -26,7 +27,8 @@ class Matching(NamedTuple):
     ``labels`` are those that have to be equal (``on``), or those that need not be. ``many`` says
     which side may have many series for one of the other: ``left``, ``right`` or neither.
     ``include`` are the labels that come from the one side. ``fill_left`` and ``fill_right`` stand
-    in for the value of a series that is not there.
+    in for the value of a series that is not there; with ``group_right`` it is the side of many
+    series that is the left one to Prometheus, and so to ``fill_left``.
     """
 
     labels: tuple[str, ...] = ()
@@ -118,8 +120,6 @@ class VectorOperation(VectorNode):
         of_many, of_one, number = self._groups(many.sets, one.sets)
         none = np.zeros(0, np.int64)
         fill_many, fill_one = self.matching.fill_left, self.matching.fill_right
-        if self.matching.many == "right":
-            fill_many, fill_one = fill_one, fill_many
         lacking = not many.present.any() or not one.present.any()
         if lacking and not self._fills:
             return self._remembered(many.sets, one.sets, none, none)
@@ -198,10 +198,8 @@ class VectorOperation(VectorNode):
     def _result(self, many: InstantVector, one: InstantVector, pairs: _Pairs) -> InstantVector:
         matching = self.matching
         swapped = matching.many == "right"
-        fills = (matching.fill_right, matching.fill_left) if swapped else (
-            matching.fill_left, matching.fill_right)  # fmt: skip
-        values_many, present = self._values(many, pairs.many, fills[0])
-        values_one, there = self._values(one, pairs.one, fills[1])
+        values_many, present = self._values(many, pairs.many, matching.fill_left)
+        values_one, there = self._values(one, pairs.one, matching.fill_right)
         present = present & there
         left, right = (values_one, values_many) if swapped else (values_many, values_one)
         if not matching.many:
@@ -213,7 +211,7 @@ class VectorOperation(VectorNode):
                     "multiple matches for labels: grouping labels must ensure unique matches"
                 )
         objects: Any = None
-        if many.has_histograms() or one.has_histograms():
+        if many.has_histograms() or one.has_histograms() or self.operator in TRIMS:
             hists = [
                 native.taken(frame, rows) for frame, rows in ((many, pairs.many), (one, pairs.one))
             ]

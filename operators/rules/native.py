@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from operators.rules.arithmetic import ARITHMETIC, calculate, compare
 from operators.rules.folding import FOLDED, folded
 from operators.rules.frame import Bools, Floats, InstantVector, Range
+from operators.rules.grammar import TRIMS
 from operators.rules.label_sets import Ids, LabelSets
 from operators.rules.native_histogram import (
     COUNTER_RESET,
@@ -23,6 +24,7 @@ from operators.rules.native_histogram import (
     summed,
 )
 from operators.rules.plan import EvaluationPlan
+from operators.rules.trimming import trimmed
 
 __all__ = [
     "aggregate",
@@ -175,6 +177,10 @@ def with_number(
     objects = np.full(frame.sets.size, None, np.object_)
     if operator in ARITHMETIC:
         values = calculate(operator, *sides)
+    elif operator in TRIMS:
+        if present.any():
+            plan.info(f"incompatible sample types encountered for binary operator {operator}")
+        values, present = frame.values, np.zeros(len(present), np.bool_)
     else:
         keep = compare(operator, *sides)
         values = keep.astype(np.float64) if as_bool else frame.values
@@ -184,6 +190,9 @@ def with_number(
         one: NativeHistogram = objects_of(frame)[row]
         if operator == "*" or (operator == "/" and not number_left):
             objects[row] = one.scaled(number, divide=operator == "/").compact()
+            present[row] = True
+        elif operator in TRIMS and not number_left:
+            objects[row] = trimmed(one, number, below=operator == "</")
             present[row] = True
         else:
             plan.info(f"incompatible sample types encountered for binary operator {operator}")
@@ -213,30 +222,20 @@ def combine(
     objects = np.full(len(left), None, np.object_)
     if operator in ARITHMETIC:
         values, keep = calculate(operator, left, right), np.ones(len(left), np.bool_)
+    elif operator in TRIMS:
+        values, keep = left, np.zeros(len(left), np.bool_)
     else:
         values, keep = left, compare(operator, left, right)
     for row in np.flatnonzero(present):
         one, two = left_hists[row], right_hists[row]
-        if one is None and two is None:
+        if one is None and two is None and operator not in TRIMS:
             continue
-        made: NativeHistogram | None = None
+        if one is not None and two is not None and operator in ("==", "!="):
+            keep[row] = one.same(two) == (operator == "==")
+            objects[row] = one
+            continue
         try:
-            if one is not None and two is not None:
-                if operator in ("+", "-"):
-                    done = "addition" if operator == "+" else "subtraction"
-                    _note_bounds(plan, [one, two], done)
-                    _note_resets(plan, [one, two], done)
-                    made = one.plus(two, 1.0 if operator == "+" else -1.0)
-                    if operator == "-":
-                        made = replace(made, hint=GAUGE)
-                elif operator in ("==", "!="):
-                    keep[row] = one.same(two) == (operator == "==")
-                    objects[row] = one
-                    continue
-            elif operator == "*":
-                made = one.scaled(right[row]) if one is not None else two.scaled(left[row])
-            elif operator == "/" and one is not None:
-                made = one.scaled(right[row], divide=True)
+            made = _of_pair(plan, operator, one, two, float(left[row]), float(right[row]))
         except IncompatibleError as error:
             plan.warn(str(error))
             keep[row] = False
@@ -246,6 +245,32 @@ def combine(
         keep[row] = made is not None
         objects[row] = None if made is None else made.compact()
     return values, keep, objects
+
+
+def _of_pair(
+    plan: EvaluationPlan,
+    operator: str,
+    one: NativeHistogram | None,
+    two: NativeHistogram | None,
+    left: float,
+    right: float,
+) -> NativeHistogram | None:
+    """Return an operator between two values of which one at least is a histogram; None is none."""
+    if one is not None and two is not None:
+        if operator not in ("+", "-"):
+            return None
+        done = "addition" if operator == "+" else "subtraction"
+        _note_bounds(plan, [one, two], done)
+        _note_resets(plan, [one, two], done)
+        made = one.plus(two, 1.0 if operator == "+" else -1.0)
+        return replace(made, hint=GAUGE) if operator == "-" else made
+    if operator == "*":
+        return one.scaled(right) if one is not None else two.scaled(left) if two else None
+    if operator == "/" and one is not None:
+        return one.scaled(right, divide=True)
+    if operator in TRIMS and one is not None:
+        return trimmed(one, right, below=operator == "</")
+    return None
 
 
 def over_range(

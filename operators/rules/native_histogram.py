@@ -152,11 +152,11 @@ class NativeHistogram:
         for counts in (self.positive, self.negative):
             stays: dict[int, float] = {}
             for index, count in sorted(counts.items()):
-                if self._upper(index - 1) >= threshold or count == 0:
+                if self.upper(index - 1) >= threshold or count == 0:
                     stays[index] = count
                 else:
                     zero += count
-                    threshold = max(threshold, self._upper(index))
+                    threshold = max(threshold, self.upper(index))
             kept.append(stays)
         return replace(
             self, zero_threshold=threshold, zero_count=zero, positive=kept[0], negative=kept[1]
@@ -170,7 +170,8 @@ class NativeHistogram:
             negative={i: c for i, c in sorted(self.negative.items()) if c != 0},
         )
 
-    def _upper(self, index: int) -> float:
+    def upper(self, index: int) -> float:
+        """Return the upper bound of a bucket on the positive side."""
         if self.is_custom:
             return self.bounds[index] if index < len(self.bounds) else math.inf
         exponent = index / 2.0**self.schema if self.schema >= 0 else index * 2**-self.schema
@@ -181,14 +182,14 @@ class NativeHistogram:
         if self.is_custom:
             for index, count in sorted(self.positive.items()):
                 lower = self.bounds[index - 1] if index > 0 else -math.inf
-                yield lower, self._upper(index), count
+                yield lower, self.upper(index), count
             return
         for index, count in sorted(self.negative.items(), reverse=True):
-            yield -self._upper(index), -self._upper(index - 1), count
+            yield -self.upper(index), -self.upper(index - 1), count
         if self.zero_count:
             yield -self.zero_threshold, self.zero_threshold, self.zero_count
         for index, count in sorted(self.positive.items()):
-            yield self._upper(index - 1), self._upper(index), count
+            yield self.upper(index - 1), self.upper(index), count
 
     def __str__(self) -> str:
         """As Prometheus writes it: ``{count:4, sum:5, (0.5,1]:4}``."""

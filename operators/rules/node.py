@@ -61,7 +61,6 @@ class Node(ABC):
         for child in children:
             mine, others = self.names, child.names
             self.names = None if mine is None or others is None else mine | others
-        self._epoch = -1
         self._results: dict[int, tuple[int, Any]] = {}
 
     @abstractmethod
@@ -73,14 +72,13 @@ class Node(ABC):
         plan = self.plan
         if plan.nested:
             return self.compute(time)
-        if self._epoch != plan.epoch:
-            self._epoch = plan.epoch
-            self._results.clear()
         version = plan.version_of(self.names)
         kept = self._results.get(time)
         if kept is not None and kept[0] == version:
             return kept[1]
         result = self.compute(time)
+        if not self._results:
+            plan.kept.append(self._results)
         self._results[time] = (version, result)
         return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from operators.rules.label_sets import LabelSets
 from operators.rules.selecting import LabelMatcher, Selection
@@ -46,7 +46,8 @@ class EvaluationPlan:
         self.no_labels = LabelSets(store.symbols, 1, {})
         self.keeps_all = False
         """Whether samples are kept for ever, for evaluations at any time."""
-        self.epoch = 0
+        self.kept: list[dict[int, Any]] = []
+        """The results of the nodes, which hold for one tick."""
         self.nested = 0
         self.start = 0
         self.end = 0
@@ -72,7 +73,9 @@ class EvaluationPlan:
 
     def begin(self) -> None:
         """Forget the results of the tick before; label sets stay."""
-        self.epoch += 1
+        for results in self.kept:
+            results.clear()
+        self.kept = []
         self.notes = []
 
     def warn(self, text: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import promql_parser as parser
@@ -18,6 +18,7 @@ from operators.rules.elementwise import EACH, Clamp, DatePart, Elementwise, Roun
 from operators.rules.enriching import Info, name_matchers
 from operators.rules.errors import ExpressionError
 from operators.rules.folding import FOLDED
+from operators.rules.grammar import ADDED, with_conditions, without_trims
 from operators.rules.label_sets import NAME
 from operators.rules.matching import Matching, SetOperation, VectorOperation
 from operators.rules.native_functions import FROM_HISTOGRAM, FromHistogram
@@ -70,11 +71,17 @@ _MILLISECOND: Final = datetime.timedelta(milliseconds=1)
 
 
 def parsed(text: str) -> parser.Expr:
-    """Return the syntax tree of an expression.
+    """Return the syntax tree of an expression; operators that trim are comparisons in it.
 
     Raises:
         ExpressionError: it is no PromQL, with the parser's reason.
     """
+    return _parsed(text)[0]
+
+
+def _parsed(text: str) -> tuple[parser.Expr, list[str]]:
+    """Return the syntax tree, and the operator that each ``==`` of it stands for, if some do."""
+    text, operators = without_trims(with_conditions(text))
     if _BYTE.search(text):
         # The parser reads the byte as a character of that number, which is another text.
         raise ExpressionError("an escape of a byte above 127 in a text: write the character")
@@ -83,7 +90,7 @@ def parsed(text: str) -> parser.Expr:
         # The parser ends the whole process where it goes too deep.
         raise ExpressionError(f"{parts} operators and parentheses (at most {_MOST_PARTS})")
     try:
-        return parser.parse(text)
+        return parser.parse(text), operators
     except ValueError as error:
         raise ExpressionError(f"{error}") from None
 
@@ -99,6 +106,17 @@ class Planner:
         self._plan = plan
         self._nodes: dict[tuple[Any, ...], Node] = {}
         self._reach = 0  # How far back a subquery around a selector looks, in ms.
+        self._equals: Iterator[str] = iter(())
+
+    def plan(self, text: str) -> Node:
+        """Return the node for the text of an expression.
+
+        Raises:
+            ExpressionError: it is no PromQL, or something in it is not supported.
+        """
+        expression, operators = _parsed(text)
+        self._equals = iter(operators)
+        return self.node(expression)
 
     def node(self, expression: parser.Expr) -> Node:
         """Return the node for an expression.
@@ -156,16 +174,22 @@ class Planner:
             raise ExpressionError("@ with a time before 1970") from None
         return round(moment.timestamp() * 1000)
 
-    def _matchers(self, selector: parser.VectorSelector) -> list[LabelMatcher]:
+    def _matchers(
+        self, selector: parser.VectorSelector, *, may_be_empty: bool = False
+    ) -> list[LabelMatcher]:
         if selector.matchers.or_matchers:
             raise ExpressionError('"or" between the matchers of a selector, which is not PromQL')
         matchers = [
-            LabelMatcher(m.name, _OPERATORS[str(m.op)], m.value) for m in selector.matchers.matchers
+            LabelMatcher(m.name, _OPERATORS[str(m.op)], m.value)
+            for m in selector.matchers.matchers
+            if m.name != ADDED
         ]
         if selector.name is not None:
             matchers.insert(0, LabelMatcher(NAME, "=", selector.name))
         for matcher in matchers:
             matcher.check()
+        if not may_be_empty and all(matcher.accepts("") for matcher in matchers):
+            raise ExpressionError("vector selector must contain at least one non-empty matcher")
         return matchers
 
     def _selector(self, kind: type[N], selector: parser.VectorSelector, length: int) -> N:
@@ -190,7 +214,11 @@ class Planner:
 
     def _binary(self, expression: parser.BinaryExpr) -> Node:
         operator = str(expression.op)
-        left, right = self.node(expression.lhs), self.node(expression.rhs)
+        # In the order of the text, which is that of the operators beside the tree.
+        left = self.node(expression.lhs)
+        if operator == "==":
+            operator = next(self._equals, operator)
+        right = self.node(expression.rhs)
         modifier = expression.modifier
         as_bool = bool(modifier and modifier.return_bool)
         key = (operator, left, right, as_bool)
@@ -221,8 +249,8 @@ class Planner:
         modifier: Any = expression.modifier
         labels = tuple(modifier.labels) if modifier else ()
         without = bool(modifier) and modifier.type == parser.AggModifierType.Without
-        child = self.node(expression.expr)
         parameter = None if expression.param is None else self.node(expression.param)
+        child = self.node(expression.expr)
         key = (function, child, parameter, labels, without)
         if function in FOLDED:
             return self._kept(Aggregation, key, function, child, labels, without)
@@ -240,7 +268,7 @@ class Planner:
         child = self.node(expression.args[0])
         matchers = []
         if len(expression.args) > 1:
-            matchers = self._matchers(expression.args[1])
+            matchers = self._matchers(expression.args[1], may_be_empty=True)
         offset, at = _reference(child)
         chosen = [*name_matchers(matchers), *(m for m in matchers if m.name != NAME)]
         selection = self._plan.selection(chosen, self._plan.lookback + max(offset, 0) + self._reach)

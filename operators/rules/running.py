@@ -15,6 +15,7 @@ from operators.columns.hash_index import HashIndex
 from operators.rules.alert_view import shown_alerts
 from operators.rules.alerts import RuleAlertChange
 from operators.rules.arrivals import Progress, Waiting, WaitingSamples
+from operators.rules.ending import EndedAlerts, end_series
 from operators.rules.evaluator import Evaluator
 from operators.rules.files import FileGroup
 from operators.rules.groups import Failure, RecordedSamples, RuleGroup
@@ -89,6 +90,7 @@ class RunningRules:
         self._arrivals = WaitingSamples()
         self._sums = RunningSums()
         self._native_sums = NativeSums()
+        self._ended = EndedAlerts()
         self._histograms = 0
         self._next: dict[tuple[str, str], int] = {}
         self._begins = begins
@@ -206,6 +208,7 @@ class RunningRules:
     def tick(self, time: int) -> list[Ticked]:
         """Evaluate the groups that are due at a time (ms), in their order."""
         found = self._arrivals.take(time)
+        self.plan.begin()
         if len(found.row):
             self.plan.refresh()
             found = self._sums.of(found)
@@ -216,7 +219,6 @@ class RunningRules:
         if len(self.store.histograms) > 2 * self._histograms + _MANY:
             self.store.forget_histograms(self._arrivals.own_values())
             self._histograms = len(self.store.histograms)
-        self.plan.begin()
         made = []
         for group in self.groups:
             if self._due(group) > time:
@@ -225,6 +227,10 @@ class RunningRules:
             done = group.evaluate(time)
             made.append(Ticked(group.group, time, done.changes, done.failures, done.recorded))
         return made
+
+    def ended(self, time: int) -> list[Ticked]:
+        """Return that the alerts of rules that are gone are resolved at a time (ms), and forget them."""
+        return [Ticked(group, time, told, (), ()) for group, told in self._ended.take(time)]
 
     def skip(self, time: int, until: int) -> int | None:
         """Pass over a long time without any sample, in which nothing can change.
@@ -351,6 +357,7 @@ class RunningRules:
             "next": list(self._next.items()),
             "begins": self._begins,
             "swept": self._swept,
+            "ended": self._ended.snapshot(),
             "deltas": self._deltas(),
             "native_deltas": self._native_deltas(),
             "recorded": [
@@ -376,6 +383,7 @@ class RunningRules:
         self._next = {tuple(key): at for key, at in state["next"]}
         self._begins = state["begins"]
         self._swept = state["swept"]
+        self._ended.restore(state.get("ended", ()))
         self.store.rows([labels for labels, *_ in state["recorded"]])
         self.plan.refresh()
         for labels, times, told, *natives in state["recorded"]:
@@ -410,6 +418,9 @@ class RunningRules:
         for group in self.groups:
             if (state := by_key.get(_key(group.group))) is not None:
                 group.restore(state)
+        groups = {_key(group.group): group for group in self.groups}
+        self._ended.add(states, groups)
+        end_series(self.store, states, groups)
 
 
 def _key(group: FileGroup) -> tuple[str, str]:

@@ -20,21 +20,24 @@ HISTOGRAM: Final = 0x7FFE
 """The upper 16 bits of a value that stands for a native histogram; the others are its number."""
 
 _SMALLEST: Final = 8
-_CLASSES: Final = 40
+_SLACK: Final = 4
+"""One part in so many of the arena is left free when it is made anew, for series that grow."""
 
 
 class SampleStore:
     """SampleStore by series: their times (ms since 1970) and values, and how long each keeps them.
 
-    A series has a run of the arena, a power of two long. When it is full, what is older than the
-    series has to keep goes; if that is nothing, the series gets a run of twice the length.
+    A series has a run of the arena. When it is full, what is older than the series has to keep
+    goes; if that is less than a quarter, the series gets a longer run, of what it is going to need
+    by the distances of its samples so far. Runs that were left are in the way until the arena is
+    full: then it is made anew without them. All series of a scrape grow at the same time, so that
+    places that one has left would hardly ever suit another one.
     """
 
     def __init__(self) -> None:
-        self.ts = np.empty(1 << 12, np.int64)
-        self.values = np.empty(1 << 12, np.float64)
+        self.ts = np.empty(0, np.int64)
+        self.values = np.empty(0, np.float64)
         self._used = np.zeros(1, np.int64)
-        self._free = np.full(_CLASSES, -1, np.int64)
         self.start = np.empty(0, np.int64)
         self.count = np.empty(0, np.int32)
         self._capacity = np.empty(0, np.int32)
@@ -56,8 +59,9 @@ class SampleStore:
         more = size - len(self.start)
         if more <= 0:
             return
+        if int(self._used[0]) + more * _SMALLEST > len(self.ts):
+            self._make_anew(more * _SMALLEST)
         begin = int(self._used[0])
-        self._reserve(begin + more * _SMALLEST)
         self._used[0] = begin + more * _SMALLEST
         starts = begin + np.arange(more, dtype=np.int64) * _SMALLEST
         self.start = np.concatenate([self.start, starts])
@@ -75,28 +79,88 @@ class SampleStore:
         at = duplicates = 0
         while True:
             at, found = _append(
-                rows, ts, values, at, self.ts, self.values, self._used, self._free,
-                self.start, self.count, self._capacity, self.keep, self.last_marker,
+                rows, ts, values, at, self.ts, self.values, self._used, self.start,
+                self.count, self._capacity, self.keep, self.last_marker,
             )  # fmt: skip
             duplicates += found
             if at == len(rows):
                 return duplicates
-            self._reserve(len(self.ts) * 2)
+            self._make_anew(int(_wanted(self.ts, self.start, self.count, self.keep, rows[at])))
 
-    def _reserve(self, size: int) -> None:
-        if size <= len(self.ts):
-            return
-        capacity = 1 << (size - 1).bit_length()
-        used = int(self._used[0])
-        for name in ("ts", "values"):
-            old = getattr(self, name)
-            new = np.empty(capacity, old.dtype)
-            new[:used] = old[:used]
-            setattr(self, name, new)
+    def _make_anew(self, more: int) -> None:
+        """Move all runs to a new arena with room for so many samples more.
+
+        Those that are full become longer on the way.
+        """
+        capacity = _capacities(self.ts, self.start, self.count, self._capacity, self.keep)
+        ends = np.cumsum(capacity, dtype=np.int64)
+        used = int(ends[-1]) if len(ends) else 0
+        size = used + max(used // _SLACK, more, 1 << 12)
+        start = ends - capacity
+        # One after the other, so that not all four are there at the same time.
+        ts, values = np.empty(size, np.int64), np.empty(size, np.float64)
+        _move(self.ts, ts, self.start, start, self.count)
+        self.ts = ts
+        _move(self.values, values, self.start, start, self.count)
+        self.values = values
+        self.start, self._capacity = start, capacity
+        self._used[0] = used
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _append(  # noqa: PLR0912, PLR0915
+def _wanted(ts: Longs, start: Longs, count: NDArray[np.int32], keep: Longs, row: int) -> int:
+    """Return how long the run of a series that is full should be.
+
+    A third more than it keeps at the mean distance of its samples, so that a quarter of it has
+    become old when it is full. A few samples don't tell for sure: it is four times as long at most.
+    """
+    n = int(count[row])
+    first = start[row]
+    size = 2 * n
+    if keep[row] > 0 and n > 1:
+        needed = int(keep[row]) * (n - 1) // int(ts[first + n - 1] - ts[first]) + 1
+        size = min(-(-needed * 4 // 3), 4 * n)
+    size = max(size, n + n // 4, _SMALLEST)
+    return (size + 3) // 4 * 4
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _capacities(
+    ts: Longs, start: Longs, count: NDArray[np.int32], capacity: NDArray[np.int32], keep: Longs
+) -> NDArray[np.int32]:
+    """Return the lengths of runs, of those that are full new ones."""
+    made = capacity.copy()
+    for row in range(len(made)):
+        n = count[row]
+        if n == capacity[row] and _old(ts, start, count, keep, row) * 4 < n:
+            made[row] = _wanted(ts, start, count, keep, row)
+    return made
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _old(ts: Longs, start: Longs, count: NDArray[np.int32], keep: Longs, row: int) -> int:
+    """Return how many samples a series does not have to keep any more."""
+    old = 0
+    if keep[row] > 0:
+        first = start[row]
+        horizon = ts[first + count[row] - 1] - keep[row]
+        while old < count[row] and ts[first + old] <= horizon:
+            old += 1
+    return old
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move(
+    old: Longs | Floats, new: Longs | Floats, start: Longs, to: Longs, count: NDArray[np.int32]
+) -> None:
+    """Copy what a column of the arena holds to another one."""
+    for row in range(len(start)):
+        for k in range(count[row]):
+            new[to[row] + k] = old[start[row] + k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _append(
     rows: NDArray[np.int32],
     new_ts: Longs,
     new_values: Floats,
@@ -104,7 +168,6 @@ def _append(  # noqa: PLR0912, PLR0915
     ts: Longs,
     values: Floats,
     used: Longs,
-    free: Longs,
     start: Longs,
     count: NDArray[np.int32],
     capacity: NDArray[np.int32],
@@ -120,11 +183,7 @@ def _append(  # noqa: PLR0912, PLR0915
         first = start[row]
         n = count[row]
         if n == capacity[row]:
-            horizon = ts[first + n - 1] - keep[row]
-            old = 0
-            if keep[row] > 0:
-                while old < n and ts[first + old] <= horizon:
-                    old += 1
+            old = _old(ts, start, count, keep, row)
             if old * 4 >= n:
                 for k in range(old, n):
                     ts[first + k - old] = ts[first + k]
@@ -132,23 +191,14 @@ def _append(  # noqa: PLR0912, PLR0915
                 n -= old
                 count[row] = n
             else:
-                size = capacity[row] * 2
-                klass = 0
-                while (1 << klass) < size:
-                    klass += 1
-                place = free[klass]
-                if place >= 0:
-                    free[klass] = ts[place]
-                elif used[0] + size <= len(ts):
-                    place = used[0]
-                    used[0] += size
-                else:
+                size = _wanted(ts, start, count, keep, row)
+                place = used[0]
+                if place + size > len(ts):
                     return i, duplicates
+                used[0] += size
                 for k in range(n):
                     ts[place + k] = ts[first + k]
                     values[place + k] = values[first + k]
-                ts[first] = free[klass - 1]
-                free[klass - 1] = first
                 first = place
                 start[row] = first
                 capacity[row] = size

@@ -9,6 +9,7 @@ import numpy as np
 from operators.rules import native
 from operators.rules.arithmetic import ARITHMETIC, calculate, compare
 from operators.rules.frame import InstantVector
+from operators.rules.grammar import TRIMS
 from operators.rules.node import Dropping, Node, ScalarNode, VectorNode
 from operators.rules.plan import EvaluationPlan
 
@@ -76,7 +77,7 @@ class MixedOperation(VectorNode):
         number: float = scalar.at(time)
         sides = (number, frame.values) if self._number_left else (frame.values, number)
         arithmetic = self._operator in ARITHMETIC
-        if frame.has_histograms():
+        if frame.has_histograms() or self._operator in TRIMS:
             frame = native.with_number(
                 self.plan, self._operator, frame, number, self._number_left, self._returns_bool
             )

@@ -13,6 +13,7 @@ from operators.rules.errors import ExpressionError
 from operators.rules.evaluator import Evaluator
 from operators.rules.files import FileGroup, Rule
 from operators.rules.label_sets import NAME
+from operators.rules.planning import parsed
 from operators.rules.selecting import LabelMatcher
 from operators.rules.store import SeriesStore
 
@@ -139,7 +140,7 @@ def looks_at(group: FileGroup) -> list[tuple[LabelMatcher, ...]]:
 
 def size_of(rule: Rule) -> int:
     """Return how much work a rule is, roughly: the nodes of its expression, ranges for several."""
-    return _size(parser.parse(rule.expression))
+    return _size(parsed(rule.expression))
 
 
 def _size(node: Any) -> int:

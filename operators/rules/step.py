@@ -307,6 +307,8 @@ class RulesLogic(KeyedLogic[SampleBatch, "Events | Recorded"]):
     def _of_tenant(self, tenant: str, running: RunningRules, until: int) -> list[Events | Recorded]:
         out: list[Events | Recorded] = []
         events: list[tuple[AlertEvent, int]] = []
+        for one in running.ended(until):
+            events += self._events(tenant, one)
         while (time := running.due(until)) is not None:
             if running.skip(time, until) is not None:
                 continue

@@ -77,9 +77,9 @@ class SeriesStore:
         return self.rows_of(LabelSets(self.symbols, sets.size, columns))
 
     def _add(self, sets: LabelSets, before: int) -> None:
-        numbers = np.array(list(sets.columns), np.int32)
-        table = np.stack([sets.columns[n] for n in sets.columns]) if len(numbers) else None
-        counts = np.zeros(sets.size, np.int64) if table is None else (table > 0).sum(axis=0)
+        counts = np.zeros(sets.size, np.int64)
+        for values in sets.columns.values():
+            counts += values > 0
         offsets = self._offsets[-1] + np.cumsum(counts)
         needed = int(offsets[-1]) if len(offsets) else self._pairs
         for name in ("_names", "_values"):
@@ -88,10 +88,9 @@ class SeriesStore:
                 grown = np.empty(max(needed, 2 * len(old)), np.int32)
                 grown[: self._pairs] = old[: self._pairs]
                 setattr(self, name, grown)
-        if table is not None:
-            row, column = np.nonzero(table.T)
-            self._names[self._pairs : needed] = numbers[column]
-            self._values[self._pairs : needed] = table.T[row, column]
+        at = offsets - counts
+        for number, values in sets.columns.items():
+            _put(np.int32(number), values, at, self._names, self._values)
         self._pairs = needed
         self._offsets = np.concatenate([self._offsets, offsets])
         self.samples.grow(before + sets.size)
@@ -184,6 +183,16 @@ class SeriesStore:
         table = np.zeros((len(numbers), len(rows)), np.int32)
         _fill(table, rows, self._offsets, self._names, self._values, places)
         return LabelSets(self.symbols, len(rows), dict(zip(numbers.tolist(), table, strict=True)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put(name: np.int32, column: Ids, at: NDArray[np.int64], names: Ids, values: Ids) -> None:
+    """Put a label of each row that has it behind those it has got already."""
+    for row in range(len(column)):
+        if column[row]:
+            names[at[row]] = name
+            values[at[row]] = column[row]
+            at[row] += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -26,7 +27,7 @@ from operators.templating.humanizing import (
 )
 from operators.templating.regular import compiled, replace_all
 
-__all__ = ["Expander", "check_template", "samples_of"]
+__all__ = ["Expander", "check_template", "in_order", "samples_of"]
 
 _DEFINITIONS: Final = (
     "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}"
@@ -106,18 +107,53 @@ def _to_time(value: Any) -> Object:
     return Object({}, methods, text)
 
 
-_LAYOUT: Final = (
-    ("2006", "%Y"), ("January", "%B"), ("Jan", "%b"), ("Monday", "%A"), ("Mon", "%a"),
-    ("01", "%m"), ("02", "%d"), ("15", "%H"), ("03", "%I"), ("04", "%M"), ("05", "%S"),
-    ("PM", "%p"), ("MST", "UTC"), ("Z07:00", "Z"), ("-0700", "+0000"),
-)  # fmt: skip
+_LAYOUT: Final[dict[str, Callable[[datetime.datetime], str]]] = {
+    "January": lambda t: t.strftime("%B"),
+    "Jan": lambda t: t.strftime("%b"),
+    "Monday": lambda t: t.strftime("%A"),
+    "Mon": lambda t: t.strftime("%a"),
+    "MST": lambda _: "UTC",
+    "2006": lambda t: f"{t.year:04}",
+    "-07:00": lambda _: "+00:00",
+    "-0700": lambda _: "+0000",
+    "-07": lambda _: "+00",
+    "Z07:00": lambda _: "Z",
+    "Z0700": lambda _: "Z",
+    "002": lambda t: t.strftime("%j"),
+    "01": lambda t: f"{t.month:02}",
+    "02": lambda t: f"{t.day:02}",
+    "03": lambda t: f"{(t.hour + 11) % 12 + 1:02}",
+    "04": lambda t: f"{t.minute:02}",
+    "05": lambda t: f"{t.second:02}",
+    "06": lambda t: f"{t.year % 100:02}",
+    "15": lambda t: f"{t.hour:02}",
+    "PM": lambda t: "AM" if t.hour < 12 else "PM",
+    "pm": lambda t: "am" if t.hour < 12 else "pm",
+    "_2": lambda t: f"{t.day:2}",
+    "1": lambda t: str(t.month),
+    "2": lambda t: str(t.day),
+    "3": lambda t: str((t.hour + 11) % 12 + 1),
+    "4": lambda t: str(t.minute),
+    "5": lambda t: str(t.second),
+}
+"""The parts of a layout of Go, each how a certain moment is written in it."""
+_PART: Final = re.compile(
+    "|".join(re.escape(part) for part in sorted(_LAYOUT, key=len, reverse=True))
+    + r"|[.,](?P<digits>0+|9+)(?!\d)"
+)
 
 
 def _formatted(moment: datetime.datetime, layout: str) -> str:
-    pattern = layout.replace("%", "%%")
-    for old, new in _LAYOUT:
-        pattern = pattern.replace(old, new)
-    return moment.strftime(pattern)
+    def written(match: re.Match[str]) -> str:
+        digits = match["digits"]
+        if digits is None:
+            return _LAYOUT[match[0]](moment)
+        fraction = f"{moment.microsecond:06}000"[: len(digits)]
+        if digits[0] == "9":
+            fraction = fraction.rstrip("0")
+        return match[0][0] + fraction if fraction else ""
+
+    return _PART.sub(written, layout)
 
 
 def _to_duration(value: Any) -> Object:
@@ -217,6 +253,16 @@ def samples_of(frame: InstantVector) -> list[Object]:
         Object({"Labels": Map(frame.sets.labels(int(row))), "Value": float(frame.values[row])})
         for row in rows
     ]
+
+
+def in_order(frame: InstantVector) -> InstantVector:
+    """Return a result in the order of its labels, unless it was sorted: ``first`` is not any of them."""
+    if frame.order is not None:
+        return frame
+    labels = [
+        (list(frame.sets.labels(int(row)).items()), row) for row in np.flatnonzero(frame.present)
+    ]
+    return frame._replace(order=np.array([row for _, row in sorted(labels)], np.int64))
 
 
 class Expander:

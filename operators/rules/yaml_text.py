@@ -15,10 +15,13 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves scalars as they are written: ``on``, ``1`` and ``5m`` are texts."""
+    """Leaves scalars as they are written: ``on``, ``1`` and ``5m`` are texts, ``null`` is empty."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by the library
-        "<": [("tag:yaml.org,2002:merge", re.compile(r"^(?:<<)$"))]
+        "<": [("tag:yaml.org,2002:merge", re.compile(r"^(?:<<)$"))],
+        "~": [("tag:yaml.org,2002:null", re.compile(r"^~$"))],
+        "n": [("tag:yaml.org,2002:null", re.compile(r"^null$"))],
+        "N": [("tag:yaml.org,2002:null", re.compile(r"^(?:Null|NULL)$"))],
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -30,6 +33,9 @@ class _Loader(yaml.SafeLoader):
                     raise YamlError(f'line {line}: the key "{key.value}" is there twice')
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:null", lambda _, __: "")
 
 
 def load(text: str) -> Any:

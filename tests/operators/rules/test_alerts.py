@@ -94,6 +94,22 @@ def test_going_over_the_limit_ends_all_alerts_and_fails_the_rule():
     assert world.tick(a=2) == {"a": "firing"}
     assert world.tick(a=2, b=2) == {}
     assert world.done.failures[0].reason == "exceeded limit of 1 with 2 alerts"
+    # Nobody is left to say that it ended.
+    assert changes(world) == [("a", "resolved")]
+    assert world.tick(a=2, b=2) == {}
+    assert changes(world) == []
+    assert world.tick(a=0, b=2) == {"b": "firing"}
+    assert changes(world) == [("b", "firing")]
+
+
+def test_queries_of_templates_look_at_the_time_of_the_evaluation_whatever_the_offset():
+    text = "{s: '{{ $value }} {{ with query \"m\" }}{{ . | first | value }}{{ end }}'}"
+    world = World(alert(annotations=text), query_offset="1m")
+    world.tick(a=5, b=9)
+    world.tick(b=8, a=7)
+    found = [one.annotations["s"] for one in world.group.alerting[0].active.values()]
+    # The first one is that of the first labels.
+    assert sorted(found) == ["5 7", "9 7"]
 
 
 def test_labels_and_annotations_are_rendered():

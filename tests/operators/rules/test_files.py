@@ -72,7 +72,9 @@ def rule(text: str) -> str:
         (rule(f"{{alert: A, expr: '{'-' * 9000}up'}}"), "9000 operators and parentheses"),
         (rule("{alert: A, expr: 'up @ -5'}"), "@ with a time before 1970"),
         (rule('{alert: A, expr: \'up{a="1" or b="2"}\'}'), "which is not PromQL"),
-        (rule("{alert: A, expr: up, labels: {'a b': c}}"), 'labels: "a b" is not the name'),
+        (rule("{alert: A, expr: up, labels: {'': c}}"), 'labels: "" is not the name'),
+        (rule("{alert: A, expr: up, labels: {__name__: c}}"), '"__name__" is not the name'),
+        (rule("{alert: A, expr: up, for: 300y}"), "for: .* longer than the 292 years"),
         (rule("{alert: A, expr: up, labels: {a: '{{ nope }}'}}"), 'a: line 1: function "nope"'),
         (rule("{alert: A, expr: up, annotations: {a: '{{ $x }}'}}"), 'undefined variable "\\$x"'),
         (rule("{alert: A, expr: up, annotations: {a: '{{'}}"), "a: line 1: unclosed action"),
@@ -111,3 +113,13 @@ def test_what_is_doubtful_is_said(text, said):
 def test_of_what_is_sound_nothing_is_said():
     text = "alert: A, expr: 'sum by (job) (rate(a_total[1m])) > 1', annotations: {s: '{{ $labels.job }}'}"
     assert list(doubts(parse_file(rule(f"{{{text}}}"), "f.yml"), 15_000)) == []
+
+
+def test_null_is_nothing_and_a_label_may_have_any_name():
+    text = rule("{alert: A, expr: up, for: ~, labels: {a: null, b.c: 'null'}, annotations: Null}")
+    (group,) = parse_file(text.replace("- name: g", "- name: g\n  limit: null"), "f.yml")
+    assert (group.limit, group.rules[0].hold) == (0, 0)
+    assert group.rules[0].labels == {"a": "", "b.c": "null"}
+    (group,) = parse_file(rule("{record: a, expr: up, for: 0s, annotations: {}}"), "f.yml")
+    assert not group.rules[0].is_alert
+    assert parse_file("groups: null", "f.yml") == []

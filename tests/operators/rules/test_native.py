@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from operators.rules.evaluator import Evaluator
 from operators.rules.native_histogram import CUSTOM, IncompatibleError, NativeHistogram, summed
 from operators.rules.store import SeriesStore
+from operators.rules.trimming import trimmed
 
 VALUES = st.floats(-1e30, 1e30)
 HISTOGRAMS = st.builds(
@@ -51,6 +52,32 @@ def test_a_mean_is_one_though_the_sum_is_too_large_and_mixed_buckets_have_none()
     assert summed([large, large]).count == math.inf
     with pytest.raises(IncompatibleError):
         summed([large, NativeHistogram(CUSTOM, 1, bounds=(1.0,))])
+
+
+COUNTS = st.floats(0, 1e6)
+TRIMMED = st.builds(
+    lambda zero, positive, negative: NativeHistogram(
+        schema=1,
+        count=math.fsum([zero, *positive.values(), *negative.values()]),
+        sum=1.0,
+        zero_threshold=0.1,
+        zero_count=zero,
+        positive=positive,
+        negative=negative,
+    ),
+    COUNTS,
+    st.dictionaries(st.integers(-3, 9), COUNTS),
+    st.dictionaries(st.integers(-3, 9), COUNTS),
+)
+
+
+@given(TRIMMED, st.floats(-40, 40))
+def test_what_is_below_and_above_a_value_are_the_shares_of_it(histogram, at):
+    below, above = (trimmed(histogram, at, below=side) for side in (True, False))
+    share = histogram.fraction(-math.inf, at) if histogram.count else 0.0
+    near = {"rel": 1e-6, "abs": 1e-6 * max(histogram.count, 1e-300)}
+    assert below.count == pytest.approx(share * histogram.count, **near)
+    assert below.count + above.count == pytest.approx(histogram.count, **near)
 
 
 def test_what_came_before_a_reset_counts_for_its_time_alone():

@@ -58,14 +58,28 @@ def test_what_is_older_than_a_series_needs_goes_and_memory_stays():
     assert times[0] <= 999 * 15_000 - 45_000
 
 
-def test_freed_runs_are_used_again():
+def test_a_run_is_as_long_as_its_series_needs():
+    samples = SampleStore()
+    samples.grow(1000)
+    samples.keep[:] = 300_000
+    rows = np.arange(1000, dtype=np.int32)
+    for k in range(100):
+        samples.append(rows, np.full(1000, k * 15_000), np.full(1000, float(k)))
+    # 20 samples are within five minutes; some more fit in, so that not each one moves the others.
+    assert 20 * 16 <= samples.nbytes / 1000 <= 30 * 16
+    assert list(kept(samples, 999))[-20:] == [k * 15_000 for k in range(80, 100)]
+
+
+def test_what_series_left_behind_when_they_grew_does_not_stay():
     samples = SampleStore()
     samples.grow(64)
     for row in range(64):
         for k in range(40):
             samples.append(np.array([row], np.int32), np.array([k]), np.array([0.0]))
-    # Each series went through runs of 8, 16 and 32; the smaller ones of others were free.
-    assert samples.nbytes < 64 * (64 + 16 + 8) * 16
+    # Each series went through runs of 8, 16 and 32 on its way to 64 places.
+    assert samples.nbytes < 64 * (64 + 32) * 16
+    for row in range(64):
+        assert list(kept(samples, row)) == list(range(40))
 
 
 def test_a_marker_is_remembered_and_ends_a_series():

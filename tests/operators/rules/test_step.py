@@ -259,7 +259,12 @@ def test_rules_that_stay_keep_their_state_when_a_file_changes(tmp_path, monkeypa
     assert shard.told() == [(high_at, "High", "firing"), (low_at, "Low", "firing")]
     file.write_text(group + high)
     feed(225, 300)
-    assert shard.told() == [(high_at, "High", "firing"), (low_at, "Low", "firing")]
+    firing = [(high_at, "High", "firing"), (low_at, "Low", "firing")]
+    (ended,) = shard.told()[2:]
+    # Nobody else would ever say so.
+    assert shard.told()[:2] == firing
+    assert ended[1:] == ("Low", "resolved")
+    assert 200 <= ended[0] <= 240
     file.touch()
     assert rules().version == 3  # Of nothing else than before there is nothing to be made anew.
     monkeypatch.setattr("operators.rules.loading._LOOK_SECONDS", 3600.0)
@@ -273,6 +278,46 @@ def test_rules_that_stay_keep_their_state_when_a_file_changes(tmp_path, monkeypa
     file.write_text(group + "  - {alert: Old, expr: 'avg_over_time(m[2d]) > 1'}\n")
     with pytest.raises(RuleFileError, match=r'rule "Old": it looks back .*longest_range'):
         RuleFiles([str(file)])
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_what_rules_leave_that_are_gone_ends_and_goes_on_where_one_of_the_name_is_left(
+    crashes, tmp_path, monkeypatch
+):
+    file = tmp_path / "rules.yml"
+    warning = "  - {alert: Twice, expr: 'm > 0', labels: {severity: warning}}\n"
+    stays = (
+        "  - {alert: Twice, expr: 'm > 0', labels: {severity: page}}\n"
+        "  - {alert: Seen, expr: 'old'}\n"
+    )
+    old = "  - {record: old, expr: 'm'}\n  - {alert: Old, expr: 'm > 0'}\n"
+    moved = "  - {alert: Moved, expr: 'm > 0', for: 1m}\n"
+    group = "groups:\n- name: g\n  interval: 30s\n  rules:\n"
+    file.write_text(group + old + warning + stays + moved)
+    rules = RuleFiles([str(file)], interval=30_000)
+    monkeypatch.setattr("operators.rules.loading._LOOK_SECONDS", 0.0)
+    shard = Shard(rules)
+    reader = Tapping(rules)
+    for second in range(0, 195, 15):
+        if second == 45:
+            file.write_text(
+                group + stays + group.replace("groups:\n", "").replace("g", "h", 1) + moved
+            )
+            if crashes:
+                shard.crash()
+        shard.take(reader.poll([message(second, ("1", second, 1.0))]))
+    ended = {(name, status) for _, name, status in shard.told() if status == "resolved"}
+    assert ended == {("Twice", "resolved"), ("Old", "resolved"), ("Seen", "resolved")}
+    severities = [
+        (event["labels"]["severity"], event["status"])
+        for event in map(orjson.loads, shard.events())
+        if event["labels"]["alertname"] == "Twice"
+    ]
+    assert sorted(severities) == [
+        ("page", "firing"), ("warning", "firing"), ("warning", "resolved"),
+    ]  # fmt: skip
+    # It waits for a minute from its first time on, whatever its group is called.
+    assert [at for at, name, _ in shard.told() if name == "Moved"] == [60.0]
 
 
 def test_groups_stand_where_their_inputs_are_made_and_shards_are_even():

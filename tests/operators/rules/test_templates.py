@@ -45,6 +45,7 @@ def expand(text: str) -> str:
         ("{{ humanizePercentage -0.22222 }}:{{ humanizePercentage 0.1234567 }}", "-22.22%:12.35%"),
         ("{{ humanizeTimestamp 1435065584.128 }}", "2015-06-23 13:19:44.128 +0000 UTC"),
         ("{{ (1435065584.128 | toTime).Year }} {{ (toTime 0).Format \"2006-01-02T15:04:05Z07:00\" }}", "2015 1970-01-01T00:00:00Z"),
+        ("{{ (3723.25 | toTime).Format \"Mon Jan _2 3:4:05.000 PM '06\" }} {{ (86399 | toTime).Format \"Jan 2, 2006 at 3:04pm (MST)\" }}", "Thu Jan  1 1:2:03.250 AM '70 Jan 1, 1970 at 11:59pm (UTC)"),
         ("{{ 1800.5 | toDuration }} {{ toDuration 0.0015 }}", "30m0.5s 1.5ms"),
         ("{{ parseDuration \"1h2m10ms\" }} {{ now }}", "3720.01 1.353755652e+09"),
         ('{{ reReplaceAll "(a)b" "x$1" "abab" }} {{ match "a+" "aa" }} {{ "aa BB CC" | title }}', "xaxa true Aa BB CC"),
