@@ -35,6 +35,7 @@ from operators.logs.logfmt import pairs_of
 from operators.logs.marks import CUT, MALFORMED, NO_TIME
 from operators.logs.roles import Fields, fields_of
 from operators.logs.severities import NAMES, OF_SYSLOG, severity_of
+from operators.logs.syslog_lines import scan_syslog_lines
 from operators.logs.timestamps import NONE, WrittenTimes, complete, times_of
 
 __all__ = ["LONGEST", "apply_fields", "joined_objects", "parse", "unwrap"]
@@ -343,20 +344,48 @@ def _parse_container(columns: _Columns, rows: NDArray[np.intp], zone: str) -> ND
 
 
 def _parse_syslog(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArray[np.intp]:
-    fields = syslog_fields(columns.texts["body"].gather(rows))
+    bodies = columns.texts["body"].gather(rows)
+    scanned = scan_syslog_lines(text_column(bodies))
+    plain = scanned.priority >= 0
+    buffer, starts, ends = scanned.times
+    _put_syslog(
+        columns,
+        rows[plain],
+        pl.DataFrame(
+            {
+                "priority": scanned.priority[plain].astype(np.int64),
+                "app": scanned.app.filter(plain),
+                "message": scanned.message.filter(plain),
+                "attributes": scanned.attributes.filter(plain),
+            }
+        ),
+        times_of(buffer, starts[plain], ends[plain]),
+        (ends > starts)[plain],
+        zone,
+    )
+    if not plain.all():
+        fields = syslog_fields(bodies.filter(~plain))
+        written = fields["time"].is_not_null().to_numpy()
+        times = times_of(*text_column(fields["time"]))
+        _put_syslog(columns, rows[~plain], fields, times, written, zone)
+    return rows
+
+
+def _put_syslog(
+    columns: _Columns, rows: NDArray[np.intp], fields: pl.DataFrame, times: WrittenTimes,
+    written: NDArray[np.bool_], zone: str,
+) -> None:  # fmt: skip
+    if not len(rows):
+        return
     priority = fields["priority"].cast(pl.Int64)
     columns.set_severity(rows, _of_priority(priority))
-    words = (priority & 7).replace_strict(
-        dict(enumerate(_SYSLOG)), default="", return_dtype=pl.String
-    )
+    words = pl.Series(_SYSLOG).gather(priority & 7)
     columns.set_missing_text("severity_text", rows, words.fill_null(""))
-    written = fields["time"].is_not_null().to_numpy()
-    columns.set_time(rows, times_of(*text_column(fields["time"])), zone, written)
+    columns.set_time(rows, times, zone, written)
     columns.set_missing_text("service", rows, fields["app"].fill_null(""))
     attributes = joined_objects(columns.texts["attributes"].gather(rows), fields["attributes"])
     columns.set_text("attributes", rows, attributes)
     columns.set_body(rows, fields["message"])
-    return rows
 
 
 def _parse_access(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArray[np.intp]:
