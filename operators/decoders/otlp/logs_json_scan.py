@@ -109,9 +109,7 @@ def _whole_number(buffer: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @uncounted
-def _value_of(
-    buffer: NDArray[np.uint8], start: int, end: int
-) -> tuple[int, int, int, bool, int]:
+def _value_of(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int, int, bool, int]:
     """Read an AnyValue that has one plain member.
 
     Returns:

@@ -17,7 +17,9 @@ _odd = st.lists(
         "\ufeff", "\n", "\t", "\x7f", "x", ".5", "",
     ]), max_size=14,
 ).map("".join)  # fmt: skip
-_word = st.sampled_from(["-", "host", "10.0.0.1", "su", "a.b/c_d", 'q"', "\\", "é", "", "8710", "x:y", "a\x00"])
+_word = st.sampled_from(
+    ["-", "host", "10.0.0.1", "su", "a.b/c_d", 'q"', "\\", "é", "", "8710", "x:y", "a\x00"]
+)
 _new = st.builds(
     lambda priority, words, data, tail: f"<{priority}>1 {' '.join(words)} {data}{tail}",
     st.sampled_from(["0", "34", "165", "191", "192", "013", ""]),
