@@ -78,11 +78,13 @@ class _Columns:
     """Which bodies are others since this was looked at."""
     signs: NDArray[np.uint8]
     """Of the bodies, see ``operators.logs.body_signs``."""
+    beginnings: bool
+    """Those of how they begin alone."""
 
     def set_body(self, rows: NDArray[np.intp], values: pl.Series) -> None:
         """Put other bodies in."""
         self.texts["body"] = self.texts["body"].clone().scatter(rows, values)
-        self.signs[rows] = signs_of(values)
+        self.signs[rows] = signs_of(values, beginnings=self.beginnings)
         self.changed[rows] = True
 
     def matching(self, rows: NDArray[np.intp], sign: int, which: pl.Expr) -> NDArray[np.bool_]:
@@ -140,6 +142,7 @@ def parse(records: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
     columns = _columns_of(records)
     bodies = _cut(_without_colours(records["body"]), columns.marks)
     columns.texts["body"], columns.signs = bodies, signs_of(bodies)
+    _find_stacks(columns)
     columns.set_severity(
         np.arange(records.height), severity_of(records["severity_text"]).to_numpy()
     )
@@ -182,7 +185,7 @@ def unwrap(records: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
         A frame with the same rows, for ``parse``.
     """
     columns = _columns_of(records)
-    columns.signs = signs_of(records["body"])
+    columns.signs, columns.beginnings = signs_of(records["body"], beginnings=True), True
     rest = _parse_objects(columns, np.arange(records.height), zone)
     _parse_part(columns, rest, *_CONTAINERS, zone)
     return records.with_columns(
@@ -207,6 +210,7 @@ def _columns_of(records: pl.DataFrame) -> _Columns:
         },
         np.zeros(records.height, np.bool_),
         np.zeros(records.height, np.uint8),
+        beginnings=False,
     )  # fmt: skip
 
 
@@ -250,13 +254,19 @@ def apply_fields(
 
 
 def joined_objects(first: pl.Series, second: pl.Series) -> pl.Series:
-    """Return JSON objects with the members of both; an empty text has none."""
+    """Return JSON objects with the members of both; an empty text has none.
+
+    An object that ends with the members of the other has them: where a body is an object without a
+    message, it is parsed when it is taken out of what it came in, and once more after that.
+    """
     frame = pl.DataFrame({"first": first, "second": second})
-    both = pl.format("{},{}", pl.col("first").str.head(-1), pl.col("second").str.slice(1))
+    added = pl.col("second").str.slice(1)
+    both = pl.format("{},{}", pl.col("first").str.head(-1), added)
+    has = (pl.col("first") == pl.col("second")) | pl.col("first").str.ends_with("," + added)
     return frame.select(
         pl.when(pl.col("first").is_in(["", "{}"]))
         .then("second")
-        .when(pl.col("second").is_in(["", "{}"]))
+        .when(pl.col("second").is_in(["", "{}"]) | has)
         .then("first")
         .otherwise(both)
     ).to_series()
@@ -471,6 +481,15 @@ def _parse_heads(columns: _Columns, rows: NDArray[np.intp], zone: str) -> None:
         rest = pl.col("body").cast(pl.Binary).bin.slice("skipped").cast(pl.String)
         messages = frame.select(rest).to_series()
         columns.texts["body"] = columns.texts["body"].clone().scatter(rows[cut], messages)
+
+
+def _find_stacks(columns: _Columns) -> None:
+    """Find the exceptions that attributes tell of, as the SDKs of OpenTelemetry write them."""
+    attributes = columns.texts["attributes"]
+    rows = np.flatnonzero(attributes.str.contains('"exception.', literal=True).to_numpy())
+    if len(rows):
+        fields = fields_of(flatten(*text_column(attributes.gather(rows))))
+        columns.set_missing_text("stack", rows, _stack(fields.roles))
 
 
 def _find_ids(columns: _Columns) -> None:

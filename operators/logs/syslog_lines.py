@@ -6,7 +6,7 @@ as the JSON object that they become. A line of which anything is otherwise is le
 expression of ``operators.logs.lines``.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714 -- a scanner is one long list of cases
+# ruff: noqa: PLR0911, PLR0912, PLR1714, SIM102 -- a scanner is one long list of cases
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ JSON object at once. A record with others is for a parser of JSON, and so is a m
 else is not as expected: the scan says which ones.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR1714, SIM110 -- a scanner is a list of cases
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, SIM109, SIM110 -- a scanner is a list of cases
 
 from __future__ import annotations
 
