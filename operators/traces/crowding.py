@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.traces.calls import unique
-from operators.traces.kept import joined
-from operators.traces.rows import TRACE_ROW
+from operators.traces.rows import TRACE_ROW, chosen, joined
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 
@@ -77,11 +76,12 @@ class _Window:
         self.operations.append(operations)
         self.bytes += _bytes_of(rows)
 
-    def keep(self, chosen: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
+    def keep(self, stays: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
         """Go on with the spans of chosen traces alone."""
         rows, keys, operations = map(joined, (self.rows, self.keys, self.operations))
-        mine = chosen(keys)
-        self.rows, self.keys, self.operations = [rows[mine]], [keys[mine]], [operations[mine]]
+        mine = stays(keys)
+        self.rows, self.keys = [chosen(rows, mine)], [keys[mine]]
+        self.operations = [operations[mine]]
         self.bytes = _bytes_of(self.rows[0])
 
     def leave(self, gone: Sequence[GaveWay]) -> None:
@@ -124,7 +124,7 @@ class Crowd:
         found = []
         for place in np.unique(places).tolist():
             mine = places == place
-            found += self._fill(place, rows[mine], keys[mine], operations[mine])
+            found += self._fill(place, chosen(rows, mine), keys[mine], operations[mine])
         return found
 
     def _fill(

@@ -52,9 +52,9 @@ from operators.traces.edges import (
     to_databases,
     unanswered,
 )
-from operators.traces.kept import joined
 from operators.traces.meter import Meter
 from operators.traces.metrics import SpanMetrics
+from operators.traces.rows import chosen, joined
 from operators.traces.rules import KeepingRules
 from operators.traces.sampling import CANDIDATES, CROWDED, lost_frame
 from operators.traces.table import OperationTable
@@ -269,8 +269,8 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         if not late.any():
             self._windows.add(rows)
             return out
-        refused = rows[late]
-        self._windows.add(rows[~late])
+        refused = chosen(rows, late)
+        self._windows.add(chosen(rows, ~late))
         starts = refused["ended"] - refused["ended"] % length
         for start in np.unique(starts).tolist():
             keys = _keys(refused[starts == start])

@@ -24,7 +24,8 @@ from operators.contracts.monitoring import TRACES_CROWDED_OUT
 from operators.series.labels import hashes
 from operators.traces.calls import unique
 from operators.traces.crowding import Crowd, GaveWay
-from operators.traces.kept import BatchPart, gather, joined, spans_of
+from operators.traces.kept import BatchPart, gather, spans_of
+from operators.traces.rows import chosen, joined
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 from operators.traces.usual import UsualDurations
@@ -78,8 +79,10 @@ class _Chunk:
     ) -> None:
         self.rows, self.content, self.operations, self.keys = rows, content, operations, keys
 
-    def of(self, chosen: NDArray[np.bool_]) -> _Chunk:
-        return _Chunk(self.rows[chosen], self.content, self.operations[chosen], self.keys[chosen])
+    def of(self, which: NDArray[np.bool_]) -> _Chunk:
+        return _Chunk(
+            chosen(self.rows, which), self.content, self.operations[which], self.keys[which]
+        )
 
     @property
     def used(self) -> int:

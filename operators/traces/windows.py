@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from operators.traces.calls import unique
 from operators.traces.edges import LINK, links_of
-from operators.traces.kept import joined
-from operators.traces.rows import NO_ROWS
+from operators.traces.rows import NO_ROWS, chosen, joined
 from operators.traces.table import OperationTable
 
 __all__ = ["Links", "SpanWindow", "Windows"]
@@ -49,13 +48,13 @@ class SpanWindow:
 
     def compute(self, table: OperationTable) -> int:
         """Bring in what came; return how many spans were there already."""
-        rows = np.concatenate([self.rows, *self._more]) if len(self.rows) else joined(self._more)
+        rows = joined([self.rows, *self._more]) if len(self.rows) else joined(self._more)
         self._more = []
         operations = table.find(rows["operation"])
-        chosen = unique(rows, operations, table.tenant)
-        twice = len(rows) - len(chosen)
+        once = unique(rows, operations, table.tenant)
+        twice = len(rows) - len(once)
         if twice:
-            rows, operations = rows[chosen], operations[chosen]
+            rows, operations = chosen(rows, once), operations[once]
         self.rows, self.operations = rows, operations
         self.links = links_of(rows, operations, self.start, table)
         self.answered = np.zeros(len(self.links), np.bool_)
@@ -115,7 +114,7 @@ class Windows:
             self._at(first).add(rows)
             return
         for start in np.unique(starts).tolist():
-            self._at(start).add(rows[starts == start])
+            self._at(start).add(chosen(rows, starts == start))
 
     def _at(self, start: int) -> SpanWindow:
         window = self._by_start.get(start)
