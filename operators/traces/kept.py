@@ -23,16 +23,25 @@ _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 def hexadecimal(*numbers: NDArray[np.uint64]) -> pl.Series:
     """Return numbers of 64 bits, side by side, as hexadecimal digits."""
-    size = len(numbers[0])
-    highest_first = np.stack(numbers, axis=1).byteswap().tobytes()
-    ids = np.frombuffer(highest_first, np.uint8).reshape(size, 8 * len(numbers))
-    text = np.stack([_DIGITS[ids >> 4], _DIGITS[ids & 15]], -1)
-    width = 16 * len(numbers)
+    size, width = len(numbers[0]), 16 * len(numbers)
+    text = np.empty((size, width), np.uint8)
+    for place, each in enumerate(numbers):
+        _write_digits(each, text, 16 * place)
     bounds = np.arange(size + 1, dtype=np.int64) * width
     array = pa.Array.from_buffers(
-        pa.large_string(), size, [None, pa.py_buffer(bounds), pa.py_buffer(text.tobytes())]
+        pa.large_string(), size, [None, pa.py_buffer(bounds), pa.py_buffer(text)]
     )
     return pl.Series(array)
+
+
+@compiled
+def _write_digits(numbers: NDArray[np.uint64], text: NDArray[np.uint8], first: int) -> None:
+    """Write each number into its row, from column ``first`` on."""
+    for row in range(len(numbers)):
+        number = numbers[row]
+        for place in range(15, -1, -1):
+            text[row, first + place] = _DIGITS[number & np.uint64(15)]
+            number >>= np.uint64(4)
 
 
 @compiled
@@ -108,9 +117,7 @@ def spans_of(parts: Sequence[BatchPart], table: OperationTable) -> pl.DataFrame:
     )
 
 
-def _origins(
-    rows: NDArray[Any], base: NDArray[np.int64]
-) -> tuple[pl.Series, pl.Series]:
+def _origins(rows: NDArray[Any], base: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
     """Return the resource and scope of each row; the bytes of each are copied once.
 
     Rows of one scope stand together: a batch has them in the order in which they came.
@@ -119,11 +126,11 @@ def _origins(
         rows: of one batch after the other.
         base: of each, the address of what it points into.
     """
-    resource = base + rows["resource"]
+    resource, scope = base + rows["resource"], base + rows["scope"]
     new = np.ones(len(rows), np.bool_)
-    np.not_equal(resource[1:], resource[:-1], out=new[1:])
+    new[1:] = (resource[1:] != resource[:-1]) | (scope[1:] != scope[:-1])
     heads = np.flatnonzero(new)
-    first, size = resource[heads], rows["resource_size"][heads]
-    resources, scopes = _bytes(first, size), _bytes(first + size, rows["scope_size"][heads])
+    resources = _bytes(resource[heads], rows["resource_size"][heads])
+    scopes = _bytes(scope[heads], rows["scope_size"][heads])
     index = pl.Series(np.cumsum(new) - 1)
     return resources.gather(index), scopes.gather(index)
