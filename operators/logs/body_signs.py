@@ -42,9 +42,9 @@ def _classes() -> NDArray[np.uint8]:
     table = np.zeros(256, np.uint8)
     for char in " \t\n\v\f\r":
         table[ord(char)] |= _BLANK
-    for char in range(256):
-        if chr(char).isalnum() or chr(char) in "_.@/-" or char >= 128:
-            table[char] |= _OF_KEY
+    for byte in range(256):
+        if chr(byte).isalnum() or chr(byte) in "_.@/-" or byte >= 128:
+            table[byte] |= _OF_KEY
     for char in "[tT":
         table[ord(char)] |= _LOOK
     table[48:58] |= _DIGIT

@@ -15,6 +15,7 @@ from operators.rules.errors import EvaluationError
 from operators.rules.evaluator import Evaluator
 from operators.rules.files import FileGroup, Rule
 from operators.rules.label_sets import NAME, Ids, LabelSets, groups_of
+from operators.rules.native_histogram import NativeHistogram
 from operators.rules.node import KeptByLabels, check_distinct
 from operators.rules.samples import STALE
 
@@ -31,11 +32,28 @@ class Failure:
 
 @dataclass(frozen=True)
 class RecordedSamples:
-    """Samples that a rule made at a time (ms), in rows of the store; markers are not among them."""
+    """Samples that a rule made at a time (ms), in rows of the store; markers are not among them.
+
+    Native histograms are apart from the numbers, with rows of their own.
+    """
 
     time: int
     rows: Ids
     values: NDArray[np.float64]
+    histogram_rows: Ids
+    histograms: Sequence[NativeHistogram]
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.histogram_rows)
+
+    @classmethod
+    def of(
+        cls, time: int, rows: Ids, values: NDArray[np.float64], objects: Sequence[Any] = ()
+    ) -> RecordedSamples:
+        """Return samples, ``objects`` having the native histograms and None for each number."""
+        natives = np.array([one is not None for one in objects] or [False] * len(rows), np.bool_)
+        histograms = [one for one in objects if one is not None]
+        return cls(time, rows[~natives], values[~natives], rows[natives], histograms)
 
 
 @dataclass
@@ -136,15 +154,14 @@ class RuleGroup:
                     done.changes.extend(rule.evaluate(time, offset, limit))
                     rows, values = self._alerts(rule)
                     self._put(number, rows, values, time - offset)
-                    numbers = rows, values
+                    made = RecordedSamples.of(time - offset, rows, values)
                 else:
                     rows, values, objects = rule.evaluate(time - offset, limit)
                     self._put(number, rows, values, time - offset, rule.rule.name, objects)
-                    plain = np.array([one is None for one in objects] or [True] * len(rows))
-                    numbers = rows[plain.astype(np.bool_)], values[plain.astype(np.bool_)]
+                    made = RecordedSamples.of(time - offset, rows, values, objects)
                 self.faults.pop(number, None)
-                if len(numbers[0]):
-                    done.recorded.append(RecordedSamples(time - offset, *numbers))
+                if len(made):
+                    done.recorded.append(made)
             except EvaluationError as error:
                 if isinstance(error, TooManyAlertsError):
                     done.changes.extend(error.changes)

@@ -115,8 +115,10 @@ def log_records() -> pl.DataFrame:
         for n in range(5)
     ]
     names = ("ts", "severity", "severity_text", "body", "template", "exception")
-    nothing = {name: "" if kind == pl.String else 0 for name, kind in GROUPED_LOGS.items()}
-    rows = [
+    nothing: dict[str, Any] = {
+        name: "" if kind == pl.String else 0 for name, kind in GROUPED_LOGS.items()
+    }
+    rows: list[dict[str, Any]] = [
         nothing | dict(zip(names, row, strict=True)) | {"ts": row[0] * SECOND, "service": "shop", "weight": None}
         for row in usual + failed
     ]  # fmt: skip

@@ -44,12 +44,15 @@ def steps(story: Story, fault: Fault) -> tuple[Step, ...]:
     found = tuple(
         Step("Its exception was found in the logs", at, at - began, "found") for at in in_logs[:1]
     )
-    return (
-        Step("The fault began", fault.began, 0.0, "fault"),
+    finding = (
+        *found,
         Step("First anomalous rollup", story.first_anomaly, after(story.first_anomaly, began), "found"),
         Step("First alert fired", story.first_alert, after(story.first_alert, began), "found"),
-        *found,
         Step("Somebody was told", story.first_notification, after(story.first_notification, began), "told"),
+    )  # fmt: skip
+    return (
+        Step("The fault began", fault.began, 0.0, "fault"),
+        *sorted(finding, key=lambda step: math.inf if step.at is None else step.at),
         Step("The fault ended", fault.ended, after(fault.ended, began), "fault"),
         Step("Last alert resolved", story.all_resolved, after(story.all_resolved, ended), "over"),
         Step("Somebody was told that it is over", story.all_cleared, after(story.all_cleared, ended), "told"),

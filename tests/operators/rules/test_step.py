@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -521,6 +522,18 @@ def test_native_histograms_are_evaluated_also_over_restarts(delta, monkeypatch):
     assert (at["Sum"], at["Many"]) == (1680.0, 1680.0 + 60)
     rule = Rule("Mean", True, "histogram_avg(increase(lat[1m])) > 1")
     parts = explained(shard.logic.tenants["default"].plan, rule, NOW + 1_770_000, {})
+    last = pl.concat([item.frame for item in shard.out if isinstance(item, Recorded)]).row(
+        -1, named=True
+    )
+    # What is recorded is 4 in 15 s, which is no whole number a second.
+    assert (last["name"], last["kind"], last["count"]) == ("lat:rate", "delta_histogram", 0)
+    assert last["sum"] == pytest.approx(12 / 15, rel=1e-9)
+    assert last["mean"] == pytest.approx(3.0, rel=1e-12)
+    assert last["last"] is last["min"] is last["rate"] is None
+    shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+    assert {name: last[name] for name in shares} == pytest.approx(
+        {n: 2 ** (1 + q) for n, q in shares.items()}, rel=1e-12
+    )
     *_, (_, samples) = parts[-1].rows
     assert samples[-1] == (NOW + 1_770_000, "{count:476, sum:1428, (2,4]:476}")
     assert len(samples) == 4
