@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import promql_parser as parser
@@ -52,16 +53,20 @@ def expressions_in(rule: Rule) -> Iterator[str]:
                 yield _VERB.sub(_ANY, found)
 
 
-def _plan(rules: Iterable[Rule], lookback: int, step: int) -> Evaluator:
+@lru_cache(1 << 15)
+def _selected_by(texts: tuple[str, ...], lookback: int, step: int) -> tuple[Selector, ...]:
+    """Return what the expressions of one rule select, the first of which is its own."""
     plan = Evaluator(SeriesStore(), lookback, step)
-    for rule in rules:
-        for number, text in enumerate(expressions_in(rule)):
-            try:
-                plan.expression(text)
-            except ExpressionError:
-                if not number:
-                    raise
-    return plan
+    for number, text in enumerate(texts):
+        try:
+            plan.expression(text)
+        except ExpressionError:
+            if not number:
+                raise
+    return tuple(
+        (tuple(m for m in matchers if _ANY not in m.value), selection.keep)
+        for matchers, selection in plan.selections.items()
+    )
 
 
 def selectors_of(
@@ -72,10 +77,11 @@ def selectors_of(
     Raises:
         ExpressionError: one of them is no expression.
     """
-    return [
-        (tuple(m for m in matchers if _ANY not in m.value), selection.keep)
-        for matchers, selection in _plan(rules, lookback, step).selections.items()
-    ]
+    found: dict[tuple[LabelMatcher, ...], int] = {}
+    for rule in rules:
+        for matchers, keep in _selected_by(tuple(expressions_in(rule)), lookback, step):
+            found[matchers] = max(found.get(matchers, 0), keep)
+    return list(found.items())
 
 
 def reach_of(rules: Iterable[Rule], lookback: int = 300_000, step: int = 60_000) -> int:

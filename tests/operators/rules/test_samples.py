@@ -58,6 +58,36 @@ def test_what_is_older_than_a_series_needs_goes_and_memory_stays():
     assert times[0] <= 999 * 15_000 - 45_000
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 900)), min_size=1, max_size=6),
+)
+def test_what_a_series_has_to_keep_is_there_whatever_the_others_do(seed, kinds):
+    source = np.random.default_rng(seed)
+    samples = SampleStore()
+    expected: list[dict[int, float]] = []
+    for number, (_, keep) in enumerate(kinds):  # One after the other, as series come.
+        samples.grow(number + 1)
+        samples.keep[number] = keep
+        expected.append({})
+        for _ in range(source.integers(1, 12)):
+            rows = source.integers(0, number + 1, source.integers(1, 40)).astype(np.int32)
+            ts = np.array([max(expected[row], default=0) for row in rows], np.int64)
+            for i, row in enumerate(rows):
+                earlier = ts[:i][rows[:i] == row]
+                ts[i] = max([ts[i], *earlier]) + source.integers(1, 2 * kinds[row][0] + 1)
+            values = source.random(len(rows))
+            samples.append(rows, ts, values)
+            for row, time, value in zip(rows, ts.tolist(), values.tolist(), strict=True):
+                expected[row][time] = value
+    for row, (_, keep) in enumerate(kinds):
+        found = kept(samples, row)
+        needed = {t: v for t, v in expected[row].items() if t > max(expected[row]) - keep}
+        assert needed.items() <= found.items() <= expected[row].items()
+        assert list(found) == sorted(found)
+
+
 def test_a_run_is_as_long_as_its_series_needs():
     samples = SampleStore()
     samples.grow(1000)
