@@ -89,12 +89,15 @@ class Links:
         first, end = (laid[0].first, laid[-1].end) if laid else (0, 0)
         more = sum(len(window.links) for window in windows[same:])
         if end + more > len(self._room):
-            room = np.empty(2 * (end - first + more), LINK)
+            held, room = end - first, self._room
+            # Memory that was used before costs nothing; new memory costs more than to copy.
+            if held > first or held + more > len(room):
+                room = np.empty(3 * (held + more), LINK)
             _copy(room, 0, self._room[first:end])
             self._laid = laid = [
                 _Laid(each.links, each.first - first, each.end - first) for each in laid
             ]
-            self._room, first, end = room, 0, end - first
+            self._room, first, end = room, 0, held
         for window in windows[same:]:
             _copy(self._room, end, window.links)
             laid.append(_Laid(window.links, end, end + len(window.links)))
