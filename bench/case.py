@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 import flows.metrics
 import flows.storage
+import flows.traces
 from bench.load import SERIES_A_MESSAGE, Load
 from bench.memory_source import MemorySource
 from bench.outputs import NoOutputs
@@ -37,6 +38,8 @@ from operators.contracts.monitoring import (
     POINTS_DECODED,
     ROLLUPS_EMITTED,
     SINK_ROWS,
+    SPANS_DECODED,
+    SPANS_LEFT_OUT,
 )
 from operators.decoders import DECODERS
 from operators.kafka.clients import consumer, fetcher
@@ -49,7 +52,7 @@ class Job:
     """What a process is to do.
 
     Attributes:
-        work: only read; read and decode; run the flow ``metrics``; or carry with ``storage``.
+        work: only read; read and decode; run the flow ``metrics``, or ``traces``; or carry with ``storage``.
         outputs: of the flow: none, or the topics in the settings.
         workers: threads.
         addresses, process: of the cluster, and the place in it.
@@ -58,7 +61,7 @@ class Job:
         epoch: seconds of an epoch, that is between two snapshots.
     """
 
-    work: Literal["read", "decode", "flow", "storage"]
+    work: Literal["read", "decode", "flow", "traces", "storage"]
     outputs: Literal["nothing", "settings"] = "nothing"
     workers: int = 1
     addresses: tuple[str, ...] = field(default=())
@@ -168,6 +171,26 @@ class Flow:
         }
 
 
+class Traces(Flow):
+    """The flow ``traces``, with outputs to nothing."""
+
+    def __init__(self, job: Job, settings: Settings, watch: Stopwatch) -> None:
+        self._job = job
+        self._snapshots = SnapshotTimes()
+        watch.start_at_first_message()
+        self._flow = flows.traces.build(settings, NoOutputs(settings, "traces"))
+        self._before = _spans_counted()  # to compile the loops
+
+    def report(self) -> dict[str, Any]:
+        """Return what the flow counted; what is decoded are spans."""
+        (decoded, left_out), before = _spans_counted(), self._before
+        return super().report() | {"decoded": decoded - before[0], "late": left_out - before[1]}
+
+
+def _spans_counted() -> tuple[float, float]:
+    return total(SPANS_DECODED), total(SPANS_LEFT_OUT)
+
+
 class Storage:
     """The flow ``storage``, from the beginning of the rollups topic to its end."""
 
@@ -188,7 +211,7 @@ def main(job: Job) -> None:
     """Do the job, and tell."""
     settings = load_settings()
     watch = Stopwatch()
-    kinds = {"flow": Flow, "storage": Storage}
+    kinds = {"flow": Flow, "traces": Traces, "storage": Storage}
     task = kinds.get(job.work, Reading)(job, settings, watch)
     print("ready", flush=True)
     sys.stdin.readline()

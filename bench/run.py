@@ -230,7 +230,7 @@ def run_all(
             child.kill()
     if store is not None:
         store.look()
-    if jobs[0].work == "flow":
+    if jobs[0].work in ("flow", "traces"):
         decoded, late = (sum(int(r[name]) for r in reports) for name in ("decoded", "late"))
         if decoded != points or late:
             raise FailedError(f"{decoded:,} of {points:,} points came, {late:,} were refused")

@@ -1,9 +1,12 @@
-"""What a span costs from message to rollup: ``python -m bench.traces [--spans N] [--json]``.
+"""What a span costs from message to rollup: ``python -m bench.traces [--spans N] [--json] [--collector]``.
 
 Traces of twelve services go through the very steps of the flow ``traces``, one after the other in this
 process, without a broker or an engine: everything on (calls, service graph, and sampling by errors, the
 operation's own percentile, an attribute, and the rest within a budget), or with ``--no-sampling`` calls and
 graph alone. CPU time of the process is taken by step, in nanoseconds a span.
+
+With ``--collector`` the whole flow and OpenTelemetry's collector read the same spans from a broker
+(``bench.beside_collector``), ``--turns`` times, and what is printed is microseconds of each and their ratio.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 import polars as pl
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from bench.beside_collector import compare, report
 from flows.inputs import traces_decoding
 from flows.settings import Settings
 from operators.columns.messages import Messages
@@ -191,14 +195,33 @@ def measure(
     }
 
 
+def _beside(spans: int, sampling: dict[str, Any] | None, turns: int, *, as_json: bool) -> int:
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    found = compare(messages(spans), spans, sampling, turns, say)
+    told = report(found)
+    if as_json:
+        print(json.dumps(told))
+        return 0
+    for turn in found:
+        print(f"Headrace {turn.headrace:.2f} µs a span, the collector {turn.collector:.2f} µs")
+    print(f"the collector takes {told['ratio']:.1f} times as much")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print a line a step."""
     parser = argparse.ArgumentParser(prog="python -m bench.traces", description=__doc__)
     parser.add_argument("--spans", type=int, default=600_000)
     parser.add_argument("--no-sampling", action="store_true")
+    parser.add_argument("--collector", action="store_true")
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     sampling = None if chosen.no_sampling else _EVERYTHING
+    if chosen.collector:
+        return _beside(chosen.spans, sampling, chosen.turns, as_json=chosen.json)
     measure(messages(20_000), 20_000, sampling)  # compiles what is left
     found = measure(messages(chosen.spans), chosen.spans, sampling)
     if chosen.json:

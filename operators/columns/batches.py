@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from operators.columns.hash_index import HashIndex
+from operators.columns.hash_index import HashIndex, numbered
 from operators.contracts.batch_form import BatchForm
 
 __all__ = [
@@ -119,12 +119,8 @@ def _number(
 
     None where too few of them repeat to be worth it.
     """
-    codes, fresh = HashIndex().number(keys)
-    if len(fresh) * _REPEATED > len(keys):
-        return None
-    first = np.empty(len(fresh), np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    return codes, first
+    codes, first = numbered(keys)
+    return None if len(first) * _REPEATED > len(keys) else (codes, first)
 
 
 class _Descriptions:

@@ -26,6 +26,7 @@ __all__ = [
     "inlined",
     "leading_zeros",
     "signed",
+    "trailing_zeros",
     "uncounted",
     "word_at",
 ]
@@ -111,6 +112,16 @@ def leading_zeros(typing: Any, word: Any) -> Any:
         return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), code
+
+
+@_machine
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """``trailing_zeros(word)``: the number of zero bits below the lowest one, as an ``int64``."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), code
 
 
 @_machine

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["HashIndex"]
+__all__ = ["HashIndex", "numbered"]
 
 _SMALLEST = 1 << 12
 
@@ -61,6 +61,14 @@ class HashIndex:
         self._keys = np.zeros(capacity, np.uint64)
         self._rows = np.full(capacity, -1, np.int32)
         _insert(self._keys, self._rows, keys, rows)
+
+
+def numbered(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number different keys as they come; return each row's number, and where each is first."""
+    codes, fresh = HashIndex().number(keys)
+    first = np.empty(len(fresh), np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    return codes, first
 
 
 @njit(cache=True, nogil=True)

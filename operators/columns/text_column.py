@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,10 @@ from operators.columns.utf8 import first_not_utf8
 __all__ = ["TextColumn", "text_column", "texts_of"]
 
 
+_LARGE: Final = pl.CompatLevel.oldest()
+"""As large_string, and not as views."""
+
+
 class TextColumn(NamedTuple):
     """Texts in a buffer that ``PADDING`` follows; one that is null is empty."""
 
@@ -26,11 +30,12 @@ class TextColumn(NamedTuple):
 
 def text_column(texts: pl.Series) -> TextColumn:
     """Return a column of String as bytes."""
-    array = texts.fill_null("").to_arrow().cast(pa.large_string())
+    array = (texts.fill_null("") if texts.null_count() else texts).to_arrow(compat_level=_LARGE)
     _, offsets, content = array.buffers()
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     size = int(bounds[-1]) if len(array) else 0
-    buffer = np.zeros(size + PADDING, np.uint8)
+    buffer = np.empty(size + PADDING, np.uint8)
+    buffer[size:] = 0
     if size:
         buffer[:size] = np.frombuffer(content, np.uint8, size)
     buffer.flags.writeable = False  # as messages are: to Numba they are of two types

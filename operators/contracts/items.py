@@ -315,8 +315,8 @@ class LogBatch:
 
     Attributes:
         shard: its number.
-        records: a GROUPED_LOGS frame with a column ``stack``, whose templates and exceptions are
-            not known yet.
+        records: a GROUPED_LOGS frame with columns ``stack`` and ``origin`` (a number of tenant and
+            service, the same everywhere), whose templates and exceptions are not known yet.
         texts: the masked text of each shape that the worker met for the first time: ``tenant``,
             ``service``, ``shape``, ``text``.
     """

@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from operators.columns.hash_index import numbered
 from operators.columns.text_column import text_column
 from operators.contracts.frames import GROUPED_LOGS
 from operators.contracts.items import LogBatch, Polled, Rejected
@@ -169,8 +171,11 @@ class LogDecoding:
         """Part the records by the shard of their service, with the texts of shapes that are new."""
         services = records.select("tenant", "service").unique(maintain_order=True)
         numbers = [shard_of(tenant, name, self._shards) for tenant, name in services.rows()]
+        origins = [_origin_of(tenant, name) for tenant, name in services.rows()]
         parts = records.join(
-            services.with_columns(shard=pl.Series(numbers, dtype=pl.Int64)),
+            services.with_columns(
+                shard=pl.Series(numbers, dtype=pl.Int64), origin=pl.Series(origins, dtype=pl.UInt64)
+            ),
             on=("tenant", "service"),
             how="left",
             maintain_order="left",
@@ -189,11 +194,8 @@ class LogDecoding:
         known = self._known.setdefault(threading.get_ident(), set())
         if len(known) > _MOST_KNOWN:
             known.clear()
-        firsts = (
-            records.with_row_index("row")
-            .unique(("tenant", "service", "shape"), keep="first", maintain_order=True)
-            .select("row", "tenant", "service", "shape", "body")
-        )
+        _, first = numbered(records["shape"].to_numpy() ^ records["origin"].to_numpy())
+        firsts = records.select("tenant", "service", "shape", "body")[first]
         new = [key not in known for key in firsts.select("tenant", "service", "shape").rows()]
         firsts = firsts.filter(pl.Series(new, dtype=pl.Boolean))
         known.update(firsts.select("tenant", "service", "shape").rows())
@@ -253,6 +255,12 @@ def _scrubbed(records: pl.DataFrame, scrubber: Scrubber, topic: str) -> pl.DataF
         for kind, count in counts.items():
             LOG_SCRUBBED.labels(topic, kind).inc(count)
     return records.with_columns(**columns)
+
+
+def _origin_of(tenant: str, service: str) -> int:
+    """Return a number of a service, the same everywhere: mixed with a shape it stands for both."""
+    digest = blake2b(f"{tenant}\0{service}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def shard_of(tenant: str, service: str, shards: int) -> int:

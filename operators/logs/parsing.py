@@ -22,6 +22,15 @@ from operators.columns.text_column import TextColumn, text_column
 from operators.decoders.json.flattening import CUT as FLATTENED_IN_PART
 from operators.decoders.json.flattening import NOT_JSON, Members, flatten
 from operators.logs.access_lines import scan_access_lines
+from operators.logs.body_signs import (
+    ACCESS,
+    CONTAINER,
+    OBJECT,
+    PAIRS,
+    SYSLOG,
+    TRACE_ID,
+    signs_of,
+)
 from operators.logs.heads import heads_of
 from operators.logs.lines import (
     access_fields,
@@ -35,6 +44,7 @@ from operators.logs.logfmt import pairs_of
 from operators.logs.marks import CUT, MALFORMED, NO_TIME
 from operators.logs.roles import Fields, fields_of
 from operators.logs.severities import NAMES, OF_SYSLOG, severity_of
+from operators.logs.syslog_lines import scan_syslog_lines
 from operators.logs.timestamps import NONE, WrittenTimes, complete, times_of
 
 __all__ = ["LONGEST", "apply_fields", "joined_objects", "parse", "unwrap"]
@@ -44,6 +54,8 @@ LONGEST: Final = 256 << 10
 
 _COLOURS: Final = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
 _TRACE_ID: Final = r"(?i)trace[_. -]?id[\"']?\s*[=:]\s*[\"']?([0-9a-f]{32})\b"
+_NAMES_TRACE: Final = r"(?i:trace).?(?i:id)"
+_FIRST_PAIR: Final = r"^\s*[A-Za-z_@][\w.@/-]*="
 _SPAN_ID: Final = r"(?i)span[_. -]?id[\"']?\s*[=:]\s*[\"']?([0-9a-f]{16})\b"
 _NAMED: Final = {number: NAMES[max(n for n in NAMES if n <= number)] for number in range(25)}
 _SYSLOG: Final = (
@@ -64,11 +76,28 @@ class _Columns:
     texts: dict[str, pl.Series]
     changed: NDArray[np.bool_]
     """Which bodies are others since this was looked at."""
+    signs: NDArray[np.uint8]
+    """Of the bodies, see ``operators.logs.body_signs``."""
+    beginnings: bool
+    """Those of how they begin alone."""
 
     def set_body(self, rows: NDArray[np.intp], values: pl.Series) -> None:
         """Put other bodies in."""
         self.texts["body"] = self.texts["body"].clone().scatter(rows, values)
+        self.signs[rows] = signs_of(values, beginnings=self.beginnings)
         self.changed[rows] = True
+
+    def matching(self, rows: NDArray[np.intp], sign: int, which: pl.Expr) -> NDArray[np.bool_]:
+        """Return which of the rows have a body of which an expression of ``body`` is true.
+
+        Those without the sign have none.
+        """
+        found: NDArray[np.bool_] = (self.signs[rows] & sign) != 0
+        at = np.flatnonzero(found)
+        if len(at):
+            bodies = self.texts["body"].gather(rows[at]).to_frame("body")
+            found[at] = bodies.select(which).to_series().to_numpy()
+        return found
 
     def set_text(self, name: str, rows: NDArray[np.intp], values: pl.Series) -> None:
         """Put texts in where there are any."""
@@ -111,7 +140,9 @@ def parse(records: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
     if not records.height:
         return records
     columns = _columns_of(records)
-    columns.texts["body"] = _cut(_without_colours(records["body"]), columns.marks)
+    bodies = _cut(_without_colours(records["body"]), columns.marks)
+    columns.texts["body"], columns.signs = bodies, signs_of(bodies)
+    _find_stacks(columns)
     columns.set_severity(
         np.arange(records.height), severity_of(records["severity_text"]).to_numpy()
     )
@@ -119,15 +150,15 @@ def parse(records: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
     for _ in range(_INNER):
         columns.changed[again] = False
         further = _parse_objects(columns, again, zone)
-        further = _parse_part(columns, further, is_container_line, _parse_container, zone)
-        further = _parse_part(columns, further, is_syslog_line, _parse_syslog, zone)
+        further = _parse_part(columns, further, *_CONTAINERS, zone)
+        further = _parse_part(columns, further, *_SYSLOGS, zone)
         taken = np.setdiff1d(again, further, assume_unique=True)
         rest = np.setdiff1d(rest, taken, assume_unique=True) if len(taken) else rest
         # What is as it was would be found to be the same once more.
         again = further[columns.changed[further]]
         if not len(again):
             break
-    rest = _parse_part(columns, rest, is_access_line, _parse_access, zone)
+    rest = _parse_part(columns, rest, *_WEB_SERVERS, zone)
     rest = _parse_pairs(columns, rest, zone)
     _parse_heads(columns, rest, zone)
     _find_ids(columns)
@@ -154,8 +185,9 @@ def unwrap(records: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
         A frame with the same rows, for ``parse``.
     """
     columns = _columns_of(records)
+    columns.signs, columns.beginnings = signs_of(records["body"], beginnings=True), True
     rest = _parse_objects(columns, np.arange(records.height), zone)
-    _parse_part(columns, rest, is_container_line, _parse_container, zone)
+    _parse_part(columns, rest, *_CONTAINERS, zone)
     return records.with_columns(
         ts=pl.Series(columns.ts),
         severity=pl.Series(columns.severity),
@@ -177,6 +209,8 @@ def _columns_of(records: pl.DataFrame) -> _Columns:
             )
         },
         np.zeros(records.height, np.bool_),
+        np.zeros(records.height, np.uint8),
+        beginnings=False,
     )  # fmt: skip
 
 
@@ -220,13 +254,19 @@ def apply_fields(
 
 
 def joined_objects(first: pl.Series, second: pl.Series) -> pl.Series:
-    """Return JSON objects with the members of both; an empty text has none."""
+    """Return JSON objects with the members of both; an empty text has none.
+
+    An object that ends with the members of the other has them: where a body is an object without a
+    message, it is parsed when it is taken out of what it came in, and once more after that.
+    """
     frame = pl.DataFrame({"first": first, "second": second})
-    both = pl.format("{},{}", pl.col("first").str.head(-1), pl.col("second").str.slice(1))
+    added = pl.col("second").str.slice(1)
+    both = pl.format("{},{}", pl.col("first").str.head(-1), added)
+    has = (pl.col("first") == pl.col("second")) | pl.col("first").str.ends_with("," + added)
     return frame.select(
         pl.when(pl.col("first").is_in(["", "{}"]))
         .then("second")
-        .when(pl.col("second").is_in(["", "{}"]))
+        .when(pl.col("second").is_in(["", "{}"]) | has)
         .then("first")
         .otherwise(both)
     ).to_series()
@@ -297,8 +337,7 @@ def _fill(
 
 def _parse_objects(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArray[np.intp]:
     """Parse the bodies that are JSON objects; return the rows to look at further."""
-    bodies = columns.texts["body"].gather(rows)
-    maybe = bodies.str.contains(r"^\s*\{").to_numpy()
+    maybe = columns.matching(rows, OBJECT, pl.col("body").str.contains(r"^\s*\{"))
     if not maybe.any():
         return rows
     chosen = rows[maybe]
@@ -316,14 +355,12 @@ def _parse_objects(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDAr
 def _parse_part(
     columns: _Columns,
     rows: NDArray[np.intp],
+    sign: int,
     which: Callable[[pl.Expr], pl.Expr],
     parse_rows: Callable[[_Columns, NDArray[np.intp], str], NDArray[np.intp]],
     zone: str,
 ) -> NDArray[np.intp]:
-    bodies = columns.texts["body"].gather(rows)
-    chosen: NDArray[np.bool_] = (
-        bodies.to_frame("body").select(which(pl.col("body"))).to_series().to_numpy()
-    )
+    chosen = columns.matching(rows, sign, which(pl.col("body")))
     if not chosen.any():
         return rows
     further = parse_rows(columns, rows[chosen], zone)
@@ -343,20 +380,48 @@ def _parse_container(columns: _Columns, rows: NDArray[np.intp], zone: str) -> ND
 
 
 def _parse_syslog(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArray[np.intp]:
-    fields = syslog_fields(columns.texts["body"].gather(rows))
+    bodies = columns.texts["body"].gather(rows)
+    scanned = scan_syslog_lines(text_column(bodies))
+    plain = scanned.priority >= 0
+    buffer, starts, ends = scanned.times
+    _put_syslog(
+        columns,
+        rows[plain],
+        pl.DataFrame(
+            {
+                "priority": scanned.priority[plain].astype(np.int64),
+                "app": scanned.app.filter(plain),
+                "message": scanned.message.filter(plain),
+                "attributes": scanned.attributes.filter(plain),
+            }
+        ),
+        times_of(buffer, starts[plain], ends[plain]),
+        (ends > starts)[plain],
+        zone,
+    )
+    if not plain.all():
+        fields = syslog_fields(bodies.filter(~plain))
+        written = fields["time"].is_not_null().to_numpy()
+        times = times_of(*text_column(fields["time"]))
+        _put_syslog(columns, rows[~plain], fields, times, written, zone)
+    return rows
+
+
+def _put_syslog(
+    columns: _Columns, rows: NDArray[np.intp], fields: pl.DataFrame, times: WrittenTimes,
+    written: NDArray[np.bool_], zone: str,
+) -> None:  # fmt: skip
+    if not len(rows):
+        return
     priority = fields["priority"].cast(pl.Int64)
     columns.set_severity(rows, _of_priority(priority))
-    words = (priority & 7).replace_strict(
-        dict(enumerate(_SYSLOG)), default="", return_dtype=pl.String
-    )
+    words = pl.Series(_SYSLOG).gather(priority & 7)
     columns.set_missing_text("severity_text", rows, words.fill_null(""))
-    written = fields["time"].is_not_null().to_numpy()
-    columns.set_time(rows, times_of(*text_column(fields["time"])), zone, written)
+    columns.set_time(rows, times, zone, written)
     columns.set_missing_text("service", rows, fields["app"].fill_null(""))
     attributes = joined_objects(columns.texts["attributes"].gather(rows), fields["attributes"])
     columns.set_text("attributes", rows, attributes)
     columns.set_body(rows, fields["message"])
-    return rows
 
 
 def _parse_access(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArray[np.intp]:
@@ -392,8 +457,7 @@ def _put_access(
 
 
 def _parse_pairs(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArray[np.intp]:
-    bodies = columns.texts["body"].gather(rows)
-    maybe = bodies.str.contains(r"^\s*[A-Za-z_@][\w.@/-]*=").to_numpy()
+    maybe = columns.matching(rows, PAIRS, pl.col("body").str.contains(_FIRST_PAIR))
     if not maybe.any():
         return rows
     chosen = rows[maybe]
@@ -419,15 +483,29 @@ def _parse_heads(columns: _Columns, rows: NDArray[np.intp], zone: str) -> None:
         columns.texts["body"] = columns.texts["body"].clone().scatter(rows[cut], messages)
 
 
+def _find_stacks(columns: _Columns) -> None:
+    """Find the exceptions that attributes tell of, as the SDKs of OpenTelemetry write them."""
+    attributes = columns.texts["attributes"]
+    rows = np.flatnonzero(attributes.str.contains('"exception.', literal=True).to_numpy())
+    if len(rows):
+        fields = fields_of(flatten(*text_column(attributes.gather(rows))))
+        columns.set_missing_text("stack", rows, _stack(fields.roles))
+
+
 def _find_ids(columns: _Columns) -> None:
     """Find the trace that a text names, where nothing else does."""
     lacking = (columns.texts["trace_id"] == "").to_numpy()
     rows = np.flatnonzero(lacking)
-    bodies = columns.texts["body"].gather(rows)
-    maybe = bodies.str.contains(r"(?i:trace).?(?i:id)").to_numpy()
-    if not maybe.any():
+    # The signs are those of bodies with their heads, which have all that is without them.
+    rows = rows[columns.matching(rows, TRACE_ID, pl.col("body").str.contains(_NAMES_TRACE))]
+    if not len(rows):
         return
-    rows, bodies = rows[maybe], bodies.filter(maybe)
+    bodies = columns.texts["body"].gather(rows)
     traces = bodies.str.extract(_TRACE_ID).str.to_lowercase().str.replace("^0+$", "")
     columns.set_missing_text("trace_id", rows, traces)
     columns.set_missing_text("span_id", rows, bodies.str.extract(_SPAN_ID).str.to_lowercase())
+
+
+_CONTAINERS: Final = (CONTAINER, is_container_line, _parse_container)
+_SYSLOGS: Final = (SYSLOG, is_syslog_line, _parse_syslog)
+_WEB_SERVERS: Final = (ACCESS, is_access_line, _parse_access)

@@ -19,8 +19,9 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.columns.text_column import text_column
+from operators.columns.text_column import TextColumn, text_column
 from operators.logs.addresses import truncated
+from operators.logs.field_names import endings, may_have_field
 from operators.logs.sensitive import FIELD_ENDINGS, FIELD_NAMES, KINDS, truncated_address
 from operators.logs.suspicion import suspected
 
@@ -110,6 +111,7 @@ class Scrubber:
         self._field_action = self._change(rules.actions.get(_FIELDS, "mask"))
         self._keeps_fields = rules.actions.get(_FIELDS) == "keep"
         names = {_plain(name) for name in (*FIELD_NAMES, *FIELD_ENDINGS, *rules.fields)}
+        self._field_endings = endings(names)
         self._fields = names
         written = "|".join("[_-]?".join(map(re.escape, name)) for name in sorted(names))
         self._field_pattern = rf'(?i)"[^"\\]*(?:{written})"\s*:'
@@ -120,20 +122,23 @@ class Scrubber:
         Args:
             texts: of any length; null stays null.
         """
-        return self._changed(texts, self._suspected(texts), self._scrub_text)
+        suspected = self._suspected(texts, text_column(texts))
+        return self._changed(texts, suspected, self._scrub_text)
 
     def scrub_objects(self, objects: pl.Series) -> tuple[pl.Series, dict[str, int]]:
         """Do the same with JSON objects: also the values of fields that are named are sensitive."""
-        suspected = self._suspected(objects)
+        column = text_column(objects)
+        suspected = self._suspected(objects, column)
         if not self._keeps_fields:
-            named = objects.str.contains(self._field_pattern).fill_null(False).to_numpy()
-            suspected |= named.astype(np.uint64) << np.uint64(_FIELD_BIT)
+            rows = np.flatnonzero(may_have_field(*column, self._field_endings))
+            if len(rows):
+                named = objects.gather(rows).str.contains(self._field_pattern).to_numpy()
+                suspected[rows[named]] |= np.uint64(1 << _FIELD_BIT)
         return self._changed(objects, suspected, self._scrub_object)
 
-    def _suspected(self, texts: pl.Series) -> NDArray[np.uint64]:
+    def _suspected(self, texts: pl.Series, column: TextColumn) -> NDArray[np.uint64]:
         """Return the bits of the kinds that are worth looking for, for each text."""
-        column = text_column(texts)
-        found = suspected(column.buffer, column.starts, column.ends).astype(np.uint64)
+        found = suspected(*column).astype(np.uint64)
         for bit, pattern in enumerate(self._rules.patterns.values(), len(KINDS)):
             matches = texts.str.contains(pattern).fill_null(False).to_numpy()
             found |= matches.astype(np.uint64) << np.uint64(bit)
@@ -191,7 +196,10 @@ class Scrubber:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             return self._scrub_text(text, bits, counts)
-        return orjson.dumps(self._scrub_value(value, bits, counts)).decode()
+        before = counts.total()
+        scrubbed = self._scrub_value(value, bits, counts)
+        # What has nothing sensitive stays as it is written, also its numbers.
+        return text if counts.total() == before else orjson.dumps(scrubbed).decode()
 
     def _scrub_value(self, value: Any, bits: int, counts: Counter[str]) -> Any:
         if isinstance(value, str):

@@ -62,6 +62,12 @@ def severity_of(words: pl.Series) -> pl.Series:
     distinct = words.unique()
     if len(distinct) == 1:  # most often there is none at all
         return _numbers_of(distinct).new_from_index(0, len(words))
+    if 4 * len(distinct) < len(words):
+        distinct = distinct.drop_nulls()
+        numbers = words.replace_strict(
+            distinct, _numbers_of(distinct), default=0, return_dtype=pl.UInt8
+        )
+        return numbers.fill_null(0)
     return _numbers_of(words)
 
 

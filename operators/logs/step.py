@@ -16,6 +16,7 @@ import orjson
 import polars as pl
 
 from operators.bytewax import KeyedStream, keyed
+from operators.columns.hash_index import numbered
 from operators.columns.text_column import text_column
 from operators.contracts.alert import AlertEvent, alert_event
 from operators.contracts.engine import KeyedLogic
@@ -50,7 +51,10 @@ _ALERT_OF: Final[dict[Change, str]] = {
 _TELL: Final = 60_000_000_000
 """Nanoseconds of event time after which the count of an exception is told again."""
 _MOST_TRACES: Final = 100_000
-_RANGES: Final = {number: NAMES[max(n for n in NAMES if n <= number)] for number in range(25)}
+_OTHER: Final = 25  # what is no severity
+_RANGE_OF: Final = np.array([*(max(n for n in NAMES if n <= each) for each in range(25)), _OTHER])
+"""First number of the range of each severity."""
+_NAMED: Final = {**NAMES, _OTHER: ""}
 
 
 class SamplingSettings(Protocol):
@@ -259,14 +263,10 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         return rows
 
     def _with_templates(self, records: pl.DataFrame) -> pl.DataFrame:
-        keys = records.select("tenant", "service", "shape").unique()
+        codes, first = numbered(records["shape"].to_numpy() ^ records["origin"].to_numpy())
+        keys = records.select("tenant", "service", "shape")[first]
         found = [self._of_shape.get(key, ("", 0))[1] for key in keys.rows()]
-        return records.drop("template").join(
-            keys.with_columns(template=pl.Series(found, dtype=pl.Int64)),
-            on=("tenant", "service", "shape"),
-            how="left",
-            maintain_order="left",
-        )
+        return records.with_columns(template=pl.Series(np.array(found, np.int64)[codes]))
 
     def _new_templates(
         self, records: pl.DataFrame, new: set[tuple[str, str, int]]
@@ -454,12 +454,26 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
 
     def _count(self, records: pl.DataFrame) -> pl.DataFrame:
         """Return a LOG_COUNTS frame: for each kind of record a span of time, none within another."""
-        severity = pl.col("severity").replace_strict(_RANGES, default="", return_dtype=pl.String)
-        keys = ("tenant", "service", "severity", "template", "exception")
+        severity = pl.Series(_RANGE_OF[np.minimum(records["severity"].to_numpy(), _OTHER)])
         counted = (
             records.with_columns(severity=severity)
-            .group_by(*keys, maintain_order=True)
-            .agg(start=pl.min("ts") - 1, ts=pl.max("ts"), count=pl.len())
+            .group_by("origin", "severity", "template", "exception", maintain_order=True)
+            .agg(
+                pl.first("tenant", "service"),
+                start=pl.min("ts") - 1,
+                last=pl.max("ts"),
+                count=pl.len(),
+            )
+            .select(
+                "tenant",
+                "service",
+                pl.col("severity").replace_strict(_NAMED, return_dtype=pl.String),
+                "template",
+                "exception",
+                "start",
+                "last",
+                "count",
+            )
         )
         rows = []
         for row in counted.rows():

@@ -167,13 +167,16 @@ def _of_number(buffer: NDArray[np.uint8], start: int, at: int, size: int, end: i
             found |= _IP
         if size == 3 and _digits(buffer, after + 1, end) == 3 and after + 8 < end:
             if buffer[after + 4] == 46 and buffer[after + 8] == 45:
-                found |= _BR
+                if _digits(buffer, after + 5, end) == 3:
+                    found |= _BR
     elif size == 3 and byte == 45:
         further = _digits(buffer, after + 1, end)
-        if further == 2:
-            found |= _US
-        elif further == 3:
-            found |= _PHONE
+        apart = after + 1 + further
+        if apart < end and buffer[apart] == 45:
+            if further == 2:
+                found |= _US
+            elif further == 3:
+                found |= _PHONE
     elif size == 3 and before == 40 and byte == 41:
         found |= _PHONE
     elif size >= 13 and size <= 19:

@@ -87,7 +87,9 @@ class _Owners:
     def _forget(self) -> None:
         self._index = HashIndex()  # of each series the number of its owner
         self._known: dict[tuple[str, str | None], int] = {}
-        self._names = pl.DataFrame(schema=_NAMES)
+        self._named = np.zeros(0, np.bool_)  # by number: whether it is an owner, and not nobody
+        self._places = np.zeros(0, np.int64)
+        self._template = pl.DataFrame(schema=PRESENCE)
 
     def count(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return a PRESENCE frame of a ROLLUPS frame."""
@@ -98,18 +100,27 @@ class _Owners:
         size = len(self._known)
         counts = np.bincount(place * size + owners)
         at = np.flatnonzero(counts)
-        if self._names.height < size:
-            self._names = pl.DataFrame(list(self._known), schema=_NAMES, orient="row")
-        return (
-            self._names[at % size]
-            .with_columns(
-                label=pl.lit(self._label, pl.String),
-                window_start=pl.Series(first + at // size * self._window, dtype=pl.Int64),
-                series=pl.Series(counts[at], dtype=pl.UInt32),
-            )
-            .drop_nulls("owner")
-            .select(PRESENCE.names())
+        if len(self._named) < size:
+            self._named = np.array([owner is not None for _, owner in self._known], np.bool_)
+        at = at[self._named[at % size]]
+        return self._of(at % size).with_columns(
+            window_start=pl.Series(first + at // size * self._window, dtype=pl.Int64),
+            series=pl.Series(counts[at].astype(np.uint32)),
         )
+
+    def _of(self, numbers: Any) -> pl.DataFrame:
+        """Return a PRESENCE frame of these owners; mostly they are those of the window before."""
+        if not np.array_equal(numbers, self._places):
+            names = pl.DataFrame(list(self._known), schema=_NAMES, orient="row")
+            self._places = numbers
+            self._template = names[numbers].select(
+                "tenant",
+                pl.lit(self._label, pl.String).alias("label"),
+                "owner",
+                pl.lit(0, pl.Int64).alias("window_start"),
+                pl.lit(0, pl.UInt32).alias("series"),
+            )
+        return self._template
 
     def _owners_of(self, frame: pl.DataFrame) -> Any:
         series = frame["series"].to_numpy()

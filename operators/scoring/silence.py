@@ -24,6 +24,7 @@ from operators.contracts.events import event_frame
 from operators.contracts.frames import DEFAULT_TENANT
 from operators.contracts.items import Events, Present
 from operators.contracts.watermark import UNKNOWN
+from operators.scoring.presence import PRESENCE
 
 __all__ = ["SilenceLogic", "SilenceSettings", "silence"]
 
@@ -33,6 +34,7 @@ _ALERT_NAMES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _PATIENCE: Final = 4
 """So many times the usual pause between two windows is no silence."""
+_MOST_FRAMES: Final = 256
 _FADES: Final = 100
 """A usual pause gets shorter by this part of itself with each window that comes sooner."""
 
@@ -126,43 +128,58 @@ class SilenceLogic(KeyedLogic[tuple[str, Present], Events]):
         self._shards = shards
         self._passed: dict[str, int] = dict(state["passed"]) if state else {}
         self._until: int = state["until"] if state else UNKNOWN  # windows that end by then are done
-        # By start of a window that is not done, the series of each service and host in it.
-        self._waiting: dict[int, dict[Owner, int]] = {}
+        # PRESENCE frames of windows that are not done.
+        self._waiting: list[pl.DataFrame] = []
         self._owners: dict[Owner, Heard] = {}
         if state is not None:
-            for tenant, label, owner, start, series in state["waiting"]:
-                self._waiting.setdefault(start, {})[tenant, label, owner] = series
+            self._waiting.append(pl.DataFrame(state["waiting"], schema=PRESENCE, orient="row"))
             for tenant, label, owner, *heard in state["owners"]:
                 self._owners[tenant, label, owner] = Heard(*heard)
 
     def on_batch(self, items: list[tuple[str, Present]]) -> list[Events]:
         """Take in what shards saw, and judge the windows that all of them are past."""
         for shard, present in items:
-            self._take(present.services)
+            if present.services.height:
+                self._waiting.append(present.services)
             if present.passed > self._passed.get(shard, UNKNOWN):
                 self._passed[shard] = present.passed
+        if len(self._waiting) > _MOST_FRAMES:
+            self._waiting = [self._together()]
         if len(self._passed) < self._shards:
             return []
-        events = self._go_on(min(self._passed.values()))
+        watermark = min(self._passed.values())
+        limit = watermark - watermark % self._window
+        if limit <= self._until:
+            return []
+        events = self._go_on(limit)
         return [Events(event_frame(events))] if events else []
 
-    def _take(self, services: pl.DataFrame) -> None:
-        for tenant, label, owner, start, series in services.iter_rows():
-            if start + self._window > self._until:
-                window = self._waiting.setdefault(start, {})
-                key = tenant, label, owner
-                window[key] = window.get(key, 0) + series
+    def _together(self) -> pl.DataFrame:
+        """Return what waits as one PRESENCE frame: a service or host once a window, in order."""
+        *owner, start, series = PRESENCE.names()
+        waiting = pl.concat([pl.DataFrame(schema=PRESENCE), *self._waiting])
+        return (
+            waiting.filter(pl.col(start) + self._window > self._until)
+            .group_by(start, *owner)
+            .agg(pl.col(series).sum())
+            .sort(start, *owner)
+            .select(PRESENCE.names())
+        )
 
-    def _go_on(self, watermark: int) -> list[tuple[AlertEvent, int]]:
-        """Judge up to an instant; return the events with the time of each."""
+    def _go_on(self, limit: int) -> list[tuple[AlertEvent, int]]:
+        """Judge up to the end of a window; return the events with the time of each."""
         events: list[tuple[AlertEvent, int]] = []
-        limit = watermark - watermark % self._window
-        for start in sorted(start for start in self._waiting if start + self._window <= limit):
-            events += self._fall_silent(start)
-            for key, series in sorted(self._waiting.pop(start).items()):
-                events += self._hear(key, start, series)
+        waiting = self._together()
+        is_due = pl.col("window_start") + self._window <= limit
+        at = UNKNOWN
+        for tenant, label, owner, start, series in waiting.filter(is_due).iter_rows():
+            if start > at:
+                events += self._fall_silent(start)
+                at = start
+            events += self._hear((tenant, label, owner), start, series)
+        self._waiting = [waiting.filter(~is_due)]
         events += self._fall_silent(limit)
-        self._until = max(self._until, limit)
+        self._until = limit
         return events
 
     def _hear(self, key: Owner, start: int, series: int) -> list[tuple[AlertEvent, int]]:
@@ -245,11 +262,7 @@ class SilenceLogic(KeyedLogic[tuple[str, Present], Events]):
             "version": _VERSION,
             "passed": dict(self._passed),
             "until": self._until,
-            "waiting": [
-                (*key, start, series)
-                for start, owners in self._waiting.items()
-                for key, series in owners.items()
-            ],
+            "waiting": self._together().rows(),
             "owners": [(*key, *heard) for key, heard in self._owners.items()],
         }
 

@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.traces.calls import unique
-from operators.traces.kept import joined
-from operators.traces.rows import TRACE_ROW
+from operators.traces.rows import TRACE_ROW, chosen, joined
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 
@@ -77,11 +76,12 @@ class _Window:
         self.operations.append(operations)
         self.bytes += _bytes_of(rows)
 
-    def keep(self, chosen: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
+    def keep(self, stays: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
         """Go on with the spans of chosen traces alone."""
         rows, keys, operations = map(joined, (self.rows, self.keys, self.operations))
-        mine = chosen(keys)
-        self.rows, self.keys, self.operations = [rows[mine]], [keys[mine]], [operations[mine]]
+        mine = stays(keys)
+        self.rows, self.keys = [chosen(rows, mine)], [keys[mine]]
+        self.operations = [operations[mine]]
         self.bytes = _bytes_of(self.rows[0])
 
     def leave(self, gone: Sequence[GaveWay]) -> None:
@@ -115,16 +115,14 @@ class Crowd:
         self, rows: NDArray[Any], keys: NDArray[np.uint64], operations: NDArray[np.int32]
     ) -> list[GaveWay]:
         """Take in spans, decided ones too; return which traces have to give way at once."""
-        starts = rows["ended"] // self._window
-        tenants = self._table.tenant[operations]
-        places = tenants.astype(np.int64) << 44 | starts
+        places = _places(rows, operations, self._table.tenant, self._window)
         first = int(places[0])
         if (places == first).all():
             return self._fill(first, rows, keys, operations)
         found = []
         for place in np.unique(places).tolist():
             mine = places == place
-            found += self._fill(place, rows[mine], keys[mine], operations[mine])
+            found += self._fill(place, chosen(rows, mine), keys[mine], operations[mine])
         return found
 
     def _fill(
@@ -273,9 +271,33 @@ def giving_way(
     return gone | (sizes > most) | (randomness < least), least
 
 
+@compiled
+def _places(
+    rows: np.ndarray, operations: NDArray[np.int32], tenants: NDArray[np.int32], window: int
+) -> NDArray[np.int64]:
+    """Return the number of the tenant and window of each span."""
+    found = np.empty(len(rows), np.int64)
+    start, place = np.int64(-window), np.int64(0)
+    for number in range(len(rows)):
+        ended = rows[number].ended
+        if not start <= ended < start + window:
+            place = ended // window
+            start = place * window
+        found[number] = np.int64(tenants[operations[number]]) << 44 | place
+    return found
+
+
 def _bytes_of(rows: NDArray[Any]) -> int:
-    parts = (rows[name].sum(dtype=np.int64) for name in ("size", "resource_size", "scope_size"))
-    return int(sum(parts)) + _A_ROW * len(rows)
+    return _sizes_of(rows) + _A_ROW * len(rows)
+
+
+@compiled
+def _sizes_of(rows: np.ndarray) -> int:
+    size = 0
+    for number in range(len(rows)):
+        row = rows[number]
+        size += row.size + row.resource_size + row.scope_size
+    return size
 
 
 @compiled

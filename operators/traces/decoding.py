@@ -5,11 +5,12 @@ Every shard gets an item of every poll, as in ``operators.series.step``: event t
 
 from __future__ import annotations
 
+import copyreg
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -32,7 +33,7 @@ from operators.kafka.fetching import last_offsets
 from operators.kafka.low_water import LowWater
 from operators.series.times import judge_times, limits_of, reasons_of, skipped_of
 from operators.traces.operations import Operations
-from operators.traces.rows import NO_ROWS, SpanContent, spread
+from operators.traces.rows import NO_ROWS, SpanContent, own, spread
 
 __all__ = ["EncodedSpans", "TraceDecoding"]
 
@@ -194,6 +195,17 @@ class TraceDecoding:
             )
             for shard, part in enumerate(parts)
         ]
+
+
+def _as_sent(batch: SpanBatch) -> tuple[type[SpanBatch], tuple[Any, ...]]:
+    """Return how a batch is pickled: what goes to another process takes its own bytes along alone."""
+    told = {name: getattr(batch, name) for name in SpanBatch.__dataclass_fields__}
+    if len(batch.content):
+        told |= own(batch.rows, batch.content)._asdict()
+    return SpanBatch, tuple(told.values())
+
+
+copyreg.pickle(SpanBatch, _as_sent)
 
 
 def _without_ids(decoded: DecodedSpans) -> dict[int, str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.columns.compiling import Word, compiled, fold, uncounted
-from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, weights
+from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, chosen, weights
 from operators.traces.table import CONNECTIONS, OperationTable
 
 __all__ = [
@@ -193,10 +193,10 @@ def _called(
     return edges
 
 
-def _to_peers(links: NDArray[Any], chosen: NDArray[np.bool_], table: OperationTable) -> Edges:
-    """Return an edge for each chosen link that made a call to whom its attributes say, if they do."""
-    chosen = chosen & ((links["kind"] == CLIENT) | (links["kind"] == PRODUCER))
-    some = links[chosen & (table.peer[links["operation"]] >= 0)]
+def _to_peers(links: NDArray[Any], which: NDArray[np.bool_], table: OperationTable) -> Edges:
+    """Return an edge for each link of ``which`` that made a call to whom its attributes say, if they do."""
+    which = which & ((links["kind"] == CLIENT) | (links["kind"] == PRODUCER))
+    some = chosen(links, which & (table.peer[links["operation"]] >= 0))
     mine = some["operation"]
     return Edges(
         some["start"],
@@ -222,7 +222,7 @@ def unanswered(links: NDArray[Any], answered: NDArray[np.bool_], table: Operatio
 
 def from_outside(links: NDArray[Any], table: OperationTable) -> Edges:
     """Return an edge for each server whose call came from no span at all."""
-    some = links[(links["kind"] == SERVER) & (links["parent"] == 0)]
+    some = chosen(links, (links["kind"] == SERVER) & (links["parent"] == 0))
     mine = some["operation"]
     return Edges(
         some["start"],

@@ -13,25 +13,35 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled, copy
 from operators.columns.messages import PADDING
 from operators.contracts.frames import SPANS
+from operators.traces.rows import joined
 from operators.traces.table import OperationTable
 
-__all__ = ["BatchPart", "gather", "hexadecimal", "joined", "spans_of"]
+__all__ = ["BatchPart", "gather", "hexadecimal", "spans_of"]
 
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def hexadecimal(*numbers: NDArray[np.uint64]) -> pl.Series:
     """Return numbers of 64 bits, side by side, as hexadecimal digits."""
-    size = len(numbers[0])
-    highest_first = np.stack(numbers, axis=1).byteswap().tobytes()
-    ids = np.frombuffer(highest_first, np.uint8).reshape(size, 8 * len(numbers))
-    text = np.stack([_DIGITS[ids >> 4], _DIGITS[ids & 15]], -1)
-    width = 16 * len(numbers)
+    size, width = len(numbers[0]), 16 * len(numbers)
+    text = np.empty((size, width), np.uint8)
+    for place, each in enumerate(numbers):
+        _write_digits(each, text, 16 * place)
     bounds = np.arange(size + 1, dtype=np.int64) * width
     array = pa.Array.from_buffers(
-        pa.large_string(), size, [None, pa.py_buffer(bounds), pa.py_buffer(text.tobytes())]
+        pa.large_string(), size, [None, pa.py_buffer(bounds), pa.py_buffer(text)]
     )
     return pl.Series(array)
+
+
+@compiled
+def _write_digits(numbers: NDArray[np.uint64], text: NDArray[np.uint8], first: int) -> None:
+    """Write each number into its row, from column ``first`` on."""
+    for row in range(len(numbers)):
+        number = numbers[row]
+        for place in range(15, -1, -1):
+            text[row, first + place] = _DIGITS[number & np.uint64(15)]
+            number >>= np.uint64(4)
 
 
 @compiled
@@ -48,15 +58,14 @@ def gather(
         copy(at + bounds[row], source + starts[row], sizes[row])
 
 
-def _bytes(
-    content: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int32]
-) -> pl.Series:
+def _bytes(addresses: NDArray[np.int64], sizes: NDArray[np.int32]) -> pl.Series:
+    """Return what lies at addresses; who calls keeps it alive."""
     lengths = sizes.astype(np.int64)
     bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
     target = np.empty(int(bounds[-1]) + PADDING, np.uint8)
-    gather(content.ctypes.data, np.ascontiguousarray(starts), lengths, bounds, target)
+    gather(0, addresses, lengths, bounds, target)
     array = pa.Array.from_buffers(
-        pa.large_binary(), len(starts), [None, pa.py_buffer(bounds), pa.py_buffer(target)]
+        pa.large_binary(), len(addresses), [None, pa.py_buffer(bounds), pa.py_buffer(target)]
     )
     return pl.Series(array)
 
@@ -79,8 +88,11 @@ def spans_of(parts: Sequence[BatchPart], table: OperationTable) -> pl.DataFrame:
     """Return a SPANS frame of rows, whose thresholds are those that they came with, and no reasons."""
     rows = joined([part.rows for part in parts])
     operations = joined([part.operations for part in parts])
-    spans = [_bytes(part.content, part.rows["start"], part.rows["size"]) for part in parts]
-    origins = [_origins(part) for part in parts]
+    base = np.repeat(
+        np.array([part.content.ctypes.data for part in parts], np.int64),
+        [len(part.rows) for part in parts],
+    )
+    resource, scope = _origins(rows, base)
     named = table.frame.select("tenant", "service", "name")[pl.Series(operations)]
     parent = hexadecimal(np.ascontiguousarray(rows["parent"]))
     return pl.DataFrame(
@@ -97,30 +109,28 @@ def spans_of(parts: Sequence[BatchPart], table: OperationTable) -> pl.DataFrame:
             "ended": rows["ended"],
             "threshold": np.maximum(rows["threshold"], 0),
             "reason": pl.repeat("", len(rows), dtype=pl.String, eager=True),
-            "span": pl.concat(spans),
-            "resource": pl.concat([resource for resource, _ in origins]),
-            "scope": pl.concat([scope for _, scope in origins]),
+            "span": _bytes(base + rows["start"], rows["size"]),
+            "resource": resource,
+            "scope": scope,
         },
         schema=SPANS,
     )
 
 
-def _origins(part: BatchPart) -> tuple[pl.Series, pl.Series]:
+def _origins(rows: NDArray[Any], base: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
     """Return the resource and scope of each row; the bytes of each are copied once.
 
     Rows of one scope stand together: a batch has them in the order in which they came.
+
+    Args:
+        rows: of one batch after the other.
+        base: of each, the address of what it points into.
     """
-    rows = part.rows
+    resource, scope = base + rows["resource"], base + rows["scope"]
     new = np.ones(len(rows), np.bool_)
-    np.not_equal(rows["resource"][1:], rows["resource"][:-1], out=new[1:])
-    of_row = np.cumsum(new) - 1
-    heads = rows[new]
-    resources = _bytes(part.content, heads["resource"], heads["resource_size"])
-    scopes = _bytes(part.content, heads["resource"] + heads["resource_size"], heads["scope_size"])
-    index = pl.Series(of_row)
+    new[1:] = (resource[1:] != resource[:-1]) | (scope[1:] != scope[:-1])
+    heads = np.flatnonzero(new)
+    resources = _bytes(resource[heads], rows["resource_size"][heads])
+    scopes = _bytes(scope[heads], rows["scope_size"][heads])
+    index = pl.Series(np.cumsum(new) - 1)
     return resources.gather(index), scopes.gather(index)
-
-
-def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return arrays one after the other; a single one is not copied."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

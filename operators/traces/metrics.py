@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.contracts.frames import DELTA, DELTA_HISTOGRAM
 from operators.traces.calls import MILLISECOND, SECOND, durations_of
@@ -101,11 +102,9 @@ class SpanMetrics:
             ],
             np.int32,
         )
-        counts = np.zeros((2, len(keys)), np.int64)
-        np.add.at(counts[0], group, edges.weight)
-        np.add.at(counts[1], group, np.where(edges.failed, edges.weight, 0))
-        self._meter.count(rows[:, 0], start, counts[0])
-        self._meter.count(rows[:, 1], start, counts[1])
+        made, failed = _counted(group, len(keys), edges.weight, edges.failed)
+        self._meter.count(rows[:, 0], start, made)
+        self._meter.count(rows[:, 1], start, failed)
         for column, durations in ((2, edges.server_duration), (3, edges.client_duration)):
             there = np.flatnonzero(durations >= 0)
             if not len(there):
@@ -168,6 +167,19 @@ class SpanMetrics:
                 )
             )
         return rows
+
+
+@compiled
+def _counted(
+    group: NDArray[np.int32], count: int, weight: NDArray[np.int64], failed: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many calls each group has, and how many of them failed, in parts of ``ONE``."""
+    made, lost = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for number in range(len(group)):
+        made[group[number]] += weight[number]
+        if failed[number]:
+            lost[group[number]] += weight[number]
+    return made, lost
 
 
 def _grouped(keys: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

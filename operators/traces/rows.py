@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "spread", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "joined", "joined_chosen", "own", "spread", "starts_of", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
@@ -30,7 +32,8 @@ TRACE_ROW: Final = np.dtype(
         ("threshold", np.int64),
         ("randomness", np.int64),
         ("start", np.int64),  # of its bytes in the content that comes with it
-        ("resource", np.int64),  # where its resource begins, and behind it its scope
+        ("resource", np.int64),  # and where its resource and its scope begin
+        ("scope", np.int64),
         ("size", np.int32),
         ("resource_size", np.int32),
         ("scope_size", np.int32),
@@ -42,9 +45,51 @@ TRACE_ROW: Final = np.dtype(
 """One span a row; see ``SPAN_ROW``."""
 
 NO_ROWS: Final = np.empty(0, TRACE_ROW)
+_NO_BYTES: Final = np.empty(0, np.uint8)
 ONE: Final = 256
 """A span of which nothing was left out, in the units in which spans are counted."""
 _ALL: Final = 1 << 56
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays of one type, one after the other; a single one is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    kind = parts[0].dtype
+    if kind.names is None:
+        return np.concatenate(parts)
+    # As bytes, since NumPy copies rows field by field: that takes ten times as long.
+    found: NDArray[Any] = np.concatenate([part.view(np.uint8) for part in parts]).view(kind)
+    return found
+
+
+def chosen(rows: NDArray[Any], which: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows that a mask or indexes say, copied as a whole, as in ``joined``."""
+    kind = rows.dtype
+    found: NDArray[Any] = rows.view(np.dtype((np.void, kind.itemsize)))[which].view(kind)
+    return found
+
+
+def joined_chosen(
+    parts: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
+) -> NDArray[Any]:
+    """Return the rows that masks say, of one part after the other."""
+    kind = parts[0].dtype
+    ends = np.cumsum([np.count_nonzero(mask) for mask in masks]).tolist()
+    found = np.empty(ends[-1], kind)
+    place = found.ctypes.data
+    for part, mask, first in zip(parts, masks, [0, *ends], strict=False):
+        size = kind.itemsize
+        _copy_chosen(np.ascontiguousarray(part).ctypes.data, mask, place + first * size, size)
+    return found
+
+
+@compiled
+def _copy_chosen(source: int, mask: NDArray[np.bool_], target: int, size: int) -> None:
+    for row in range(len(mask)):
+        if mask[row]:
+            copy(target, source + row * size, size)
+            target += size
 
 
 class SpanContent(NamedTuple):
@@ -70,6 +115,9 @@ def spread(
 ) -> list[SpanContent]:
     """Part spans by the shard of their trace, in the order of their coming.
 
+    All of them point into the poll's buffer: so no bytes are copied but of spans that are kept. What goes
+    to another process gets bytes of its own (``own``).
+
     Args:
         decoded: what a poll held.
         operations: the id of each span's operation.
@@ -77,50 +125,36 @@ def spread(
         shards: their number.
         content: whether their bytes go with them.
     """
-    numbers, bounds, sizes = _count(
-        decoded.rows, kept, decoded.resources, decoded.scopes, shards, content
-    )
-    found = []
-    for shard in range(shards):
-        rows = np.empty(bounds[shard], TRACE_ROW)
-        out = np.empty(sizes[shard] + PADDING if content else 0, np.uint8)
-        if len(rows):
-            _fill(
-                decoded.rows, operations, numbers, shard, decoded.resources, decoded.scopes,
-                decoded.buffer.ctypes.data, rows, out, content,
-            )  # fmt: skip
-        found.append(SpanContent(rows, out))
-    return found
+    numbers, bounds = _count(decoded.rows, kept, shards)
+    rows = np.empty(bounds[-1], TRACE_ROW)
+    if len(rows):
+        _fill(
+            decoded.rows, operations, numbers, bounds[:-1].copy(), decoded.resources, decoded.scopes, rows
+        )  # fmt: skip
+    buffer = decoded.buffer if content else _NO_BYTES
+    ends = bounds.tolist()
+    return [
+        SpanContent(rows[first:end], buffer if first < end else _NO_BYTES)
+        for first, end in pairwise(ends)
+    ]
 
 
 @compiled
 def _count(
-    spans: np.ndarray,
-    kept: NDArray[np.bool_],
-    resources: np.ndarray,
-    scopes: np.ndarray,
-    shards: int,
-    content: bool,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the shard of each span, -1 for none, and the rows and bytes of each shard."""
+    spans: np.ndarray, kept: NDArray[np.bool_], shards: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the shard of each span, -1 for none, and where the rows of each shard begin and end."""
     numbers = np.full(len(spans), -1, np.int32)
-    counts = np.zeros(shards, np.int64)
-    sizes = np.zeros(shards, np.int64)
-    last = np.full(shards, -1, np.int64)
+    bounds = np.zeros(shards + 1, np.int64)
     for row in range(len(spans)):
-        if not kept[row]:
-            continue
-        span = spans[row]
-        shard = _shard(span.trace_high, span.trace_low, shards)
-        numbers[row] = shard
-        counts[shard] += 1
-        if content:
-            sizes[shard] += span.end - span.start
-            if last[shard] != span.scope:
-                last[shard] = span.scope
-                resource, scope = resources[span.resource], scopes[span.scope]
-                sizes[shard] += resource.end - resource.start + scope.end - scope.start
-    return numbers, counts, sizes
+        if kept[row]:
+            span = spans[row]
+            shard = _shard(span.trace_high, span.trace_low, shards)
+            numbers[row] = shard
+            bounds[shard + 1] += 1
+    for shard in range(shards):
+        bounds[shard + 1] += bounds[shard]
+    return numbers, bounds
 
 
 @compiled
@@ -128,24 +162,17 @@ def _fill(
     spans: np.ndarray,
     operations: NDArray[np.uint64],
     numbers: NDArray[np.int32],
-    shard: int,
+    place: NDArray[np.int64],
     resources: np.ndarray,
     scopes: np.ndarray,
-    base: int,
     rows: np.ndarray,
-    out: NDArray[np.uint8],
-    content: bool,
 ) -> None:
-    at = 0
-    place = 0
-    last = np.int64(-1)
-    origin = 0
-    target = out.ctypes.data
     for number in range(len(spans)):
-        if numbers[number] != shard:
+        shard = numbers[number]
+        if shard < 0:
             continue
-        span, row = spans[number], rows[at]
-        at += 1
+        span, row = spans[number], rows[place[shard]]
+        place[shard] += 1
         row.trace_high, row.trace_low = span.trace_high, span.trace_low
         row.span, row.parent = span.span, span.parent
         row.operation = operations[number]
@@ -154,23 +181,73 @@ def _fill(
         row.threshold, row.randomness = span.threshold, span.randomness
         row.kind, row.status = span.kind, span.status
         resource, scope = resources[span.resource], scopes[span.scope]
-        row.size = np.int32(span.end - span.start)
+        row.start, row.size = span.start, np.int32(span.end - span.start)
+        row.resource = resource.start
         row.resource_size = np.int32(resource.end - resource.start)
-        row.scope_size = np.int32(scope.end - scope.start)
-        row.start, row.resource = 0, 0
-        if not content:
-            continue
-        if last != span.scope:
-            last = span.scope
+        row.scope, row.scope_size = scope.start, np.int32(scope.end - scope.start)
+
+
+def own(rows: NDArray[Any], content: NDArray[np.uint8]) -> SpanContent:
+    """Return rows that point into bytes in which nothing else is.
+
+    The resource and scope of rows that stand together are copied once.
+    """
+    found = rows.view(np.uint8).copy().view(TRACE_ROW)
+    target = np.empty(_size_of(found) + PADDING, np.uint8)
+    _move(found, content.ctypes.data, target)
+    return SpanContent(found, target)
+
+
+@uncounted
+def _alike(rows: np.ndarray, number: int) -> bool:
+    """Say whether a row has the resource and scope of the one before."""
+    row, before = rows[number], rows[number - 1]
+    return bool(row.resource == before.resource and row.scope == before.scope)
+
+
+@compiled
+def _size_of(rows: np.ndarray) -> int:
+    size = 0
+    for number in range(len(rows)):
+        row = rows[number]
+        size += row.size
+        if number == 0 or not _alike(rows, number):
+            size += row.resource_size + row.scope_size
+    return size
+
+
+@compiled
+def _move(rows: np.ndarray, source: int, out: NDArray[np.uint8]) -> None:
+    target = out.ctypes.data
+    place = 0
+    resource, scope = np.int64(-1), np.int64(-1)  # where the row before had them
+    origin = 0
+    for number in range(len(rows)):
+        row = rows[number]
+        if row.resource != resource or row.scope != scope:
+            resource, scope = row.resource, row.scope
             origin = place
-            copy(target + place, base + resource.start, resource.end - resource.start)
-            place += resource.end - resource.start
-            copy(target + place, base + scope.start, scope.end - scope.start)
-            place += scope.end - scope.start
-        row.resource = origin
+            copy(target + place, source + resource, row.resource_size)
+            place += row.resource_size
+            copy(target + place, source + scope, row.scope_size)
+            place += row.scope_size
+        row.resource, row.scope = origin, origin + row.resource_size
+        copy(target + place, source + row.start, row.size)
         row.start = place
-        copy(target + place, base + span.start, span.end - span.start)
-        place += span.end - span.start
+        place += row.size
+
+
+@compiled
+def starts_of(rows: np.ndarray, window: int) -> NDArray[np.int64]:
+    """Return where the window begins in which each span ended."""
+    found = np.empty(len(rows), np.int64)
+    start = np.int64(-window)
+    for number in range(len(rows)):
+        ended = rows[number].ended
+        if not start <= ended < start + window:  # most are of that before
+            start = ended - ended % window
+        found[number] = start
+    return found
 
 
 def weights(thresholds: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -100,8 +100,9 @@ class SamplingLogic(KeyedLogic[Candidates, "Kept | Late"]):
         out: list[Kept | Late] = []
         for item in items:
             self._put(item.spans)
-            self._put(item.late.filter(pl.col("slot") >= self._done))
-            out += self._follow(item.shard, item.late.filter(pl.col("slot") < self._done))
+            if item.late.height:
+                self._put(item.late.filter(pl.col("slot") >= self._done))
+                out += self._follow(item.shard, item.late.filter(pl.col("slot") < self._done))
             if item.decided >= _EVERYTHING:
                 self._ended.add(item.source)
             elif item.decided > UNKNOWN:

@@ -52,9 +52,9 @@ from operators.traces.edges import (
     to_databases,
     unanswered,
 )
-from operators.traces.kept import joined
 from operators.traces.meter import Meter
 from operators.traces.metrics import SpanMetrics
+from operators.traces.rows import chosen, joined, starts_of
 from operators.traces.rules import KeepingRules
 from operators.traces.sampling import CANDIDATES, CROWDED, lost_frame
 from operators.traces.table import OperationTable
@@ -166,6 +166,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         )
         self._table = OperationTable()
         self._windows = Windows(settings.window)
+        self._links = Links()
         self._put_off: list[SpanBatch] = []
         self._replaying = state is not None
         self._told: int = state["told"] if state else UNKNOWN
@@ -213,7 +214,8 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
                 out += self._add(batch, before)
                 continue
             if batch.replay:
-                self._windows.add(self._not_refused(batch.rows))
+                known = self._not_refused(batch.rows)
+                self._windows.add(known, starts_of(known, self._settings.window))
                 if self._undecided is not None:
                     self._undecided.add(batch.rows, batch.content, replay=True)
             else:
@@ -262,18 +264,19 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
             return []
         length = self._settings.window
         first = watermark - self._settings.hold - length
-        late = rows["ended"] - rows["ended"] % length <= first
+        ended_in = starts_of(rows, length)
+        late = ended_in <= first
         out: list[Out] = []
         if self._undecided is not None:
             out += self._sampled(self._undecided.add(rows, batch.content), None)
         if not late.any():
-            self._windows.add(rows)
+            self._windows.add(rows, ended_in)
             return out
-        refused = rows[late]
-        self._windows.add(rows[~late])
-        starts = refused["ended"] - refused["ended"] % length
+        refused = chosen(rows, late)
+        self._windows.add(chosen(rows, ~late), ended_in[~late])
+        starts = ended_in[late]
         for start in np.unique(starts).tolist():
-            keys = _keys(refused[starts == start])
+            keys = _keys(chosen(refused, starts == start))
             if start > first - 4 * (self._settings.hold + length):  # it may be read again
                 known = self._refused.get(start, keys[:0])
                 self._refused[start] = np.union1d(known, keys)
@@ -389,7 +392,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         for window in due:
             self._metrics.calls(window.rows, window.operations, window.start)
         first, hold = due[0].start, self._settings.hold
-        links = Links(w for w in self._windows if w.start >= first - hold)
+        links = self._links.of([w for w in self._windows if w.start >= first - hold])
         partner = partners(links.all, hold)
         links.mark_answered(partner[partner >= 0])
         self._metrics.edges(called(links.all, partner, first, self._table), "")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,8 @@ from operators.contracts.monitoring import TRACES_CROWDED_OUT
 from operators.series.labels import hashes
 from operators.traces.calls import unique
 from operators.traces.crowding import Crowd, GaveWay
-from operators.traces.kept import BatchPart, gather, joined, spans_of
+from operators.traces.kept import BatchPart, spans_of
+from operators.traces.rows import chosen, joined_chosen, own
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 from operators.traces.usual import UsualDurations
@@ -65,9 +66,13 @@ class SpanDecision:
 
 
 class _Chunk:
-    """Rows of one batch that are not decided, with their bytes."""
+    """Rows of one batch that are not decided, with their bytes.
 
-    __slots__ = ("content", "keys", "operations", "rows")
+    ``came`` is how many bytes of spans it had when those became its own, ``first`` an event time before
+    which none of them ended.
+    """
+
+    __slots__ = ("came", "content", "first", "keys", "operations", "rows")
 
     def __init__(
         self,
@@ -75,15 +80,17 @@ class _Chunk:
         content: NDArray[np.uint8],
         operations: NDArray[np.int32],
         keys: NDArray[np.uint64],
+        came: int,
+        first: int,
     ) -> None:
         self.rows, self.content, self.operations, self.keys = rows, content, operations, keys
+        self.came, self.first = came, first
 
-    def of(self, chosen: NDArray[np.bool_]) -> _Chunk:
-        return _Chunk(self.rows[chosen], self.content, self.operations[chosen], self.keys[chosen])
-
-    @property
-    def used(self) -> int:
-        return int(self.rows["size"].sum())
+    def of(self, which: NDArray[np.bool_]) -> _Chunk:
+        return _Chunk(
+            chosen(self.rows, which), self.content, self.operations[which], self.keys[which],
+            self.came, self.first,
+        )  # fmt: skip
 
 
 class Undecided:
@@ -149,7 +156,9 @@ class Undecided:
         if not len(rows):
             return SpanDecision()
         operations = self._table.find(rows["operation"])
-        chunk = _Chunk(rows, content, operations, _keys(rows, self._table.salt[operations]))
+        keys = _keys(rows, self._table.salt[operations])
+        first = int(rows["ended"].min())
+        chunk = _Chunk(rows, content, operations, keys, _bytes_of(rows), first)
         at = self._index.find(chunk.keys)
         decided = at >= 0
         found = SpanDecision()
@@ -255,11 +264,9 @@ class Undecided:
         # Slots before ``limit``, and traces that began to be heard of too long ago to wait on.
         oldest = 2**62 if ended else limit - self._age
         due = [
-            chunk.keys[
-                ((chunk.rows["parent"] == 0) & (chunk.rows["ended"] < limit))
-                | (chunk.rows["ended"] < oldest)
-            ]
+            chunk.keys[_due(chunk.rows, limit, oldest)]
             for chunk in self._chunks
+            if chunk.first < max(limit, oldest)
         ]
         keys = np.concatenate([np.empty(0, np.uint64), *due])
         found = self._decide(keys) if len(keys) else SpanDecision()
@@ -275,7 +282,9 @@ class Undecided:
     def _decide(self, keys: NDArray[np.uint64]) -> SpanDecision:
         index = HashIndex()
         _, traces = index.number(keys)
-        taken: list[tuple[_Chunk, NDArray[np.int32]]] = []
+        whole: list[_Chunk] = []
+        numbers: list[NDArray[np.int32]] = []
+        masks: list[NDArray[np.bool_]] = []
         left: list[_Chunk] = []
         for chunk in self._chunks:
             trace = index.find(chunk.keys)
@@ -283,13 +292,20 @@ class Undecided:
             if not mine.any():
                 left.append(chunk)
                 continue
-            taken.append((chunk if mine.all() else chunk.of(mine), trace[mine]))
+            whole.append(chunk)
+            numbers.append(trace[mine])
+            masks.append(mine)
             if not mine.all():
                 left.append(_compacted(chunk.of(~mine)))
         self._chunks = left
-        rows = joined([chunk.rows for chunk, _ in taken])
-        operations = joined([chunk.operations for chunk, _ in taken])
-        trace = joined([numbers for _, numbers in taken])
+        rows = joined_chosen([chunk.rows for chunk in whole], masks)
+        operations = np.concatenate(
+            [chunk.operations[mine] for chunk, mine in zip(whole, masks, strict=True)]
+        )
+        trace = np.concatenate(numbers)
+        taken = _Taken(
+            rows, operations, [(c.content, len(n)) for c, n in zip(whole, numbers, strict=True)]
+        )
         # Duplicates count for nothing, and are not kept.
         once = np.zeros(len(rows), np.bool_)
         once[unique(rows, operations, self._table.tenant)] = True
@@ -312,12 +328,12 @@ class Undecided:
         found = SpanDecision()
         kept = once & (of_row < _FATES)
         if kept.any():
-            frame = self._frame(_chosen(taken, kept), of_row[kept])
+            frame = self._framed(taken.parts(kept), of_row[kept])
             found.kept = _at_least(frame, least[kept])
         sent = once & (of_row == _FATES + SENT)
         if sent.any():
             mine = trace[sent]
-            frame = self._frame(_chosen(taken, sent), np.full(len(mine), _REST))
+            frame = self._framed(taken.parts(sent), np.full(len(mine), _REST))
             frame = _at_least(frame, least[sent])
             found.candidates = _placed(frame, slots[mine], groups[mine], randomness[mine])
         self._remember(traces, slots, fate, groups, randomness)
@@ -333,10 +349,11 @@ class Undecided:
         return found
 
     def _frame(self, chunks: Sequence[_Chunk], reasons: NDArray[Any]) -> pl.DataFrame:
-        frame = spans_of(
-            [BatchPart(chunk.rows, chunk.content, chunk.operations) for chunk in chunks],
-            self._table,
-        )
+        parts = [BatchPart(chunk.rows, chunk.content, chunk.operations) for chunk in chunks]
+        return self._framed(parts, reasons)
+
+    def _framed(self, parts: Sequence[BatchPart], reasons: NDArray[Any]) -> pl.DataFrame:
+        frame = spans_of(parts, self._table)
         words = pl.Series(_REASONS, dtype=pl.String).gather(pl.Series(reasons.astype(np.uint32)))
         return frame.with_columns(reason=words)
 
@@ -351,18 +368,30 @@ class Undecided:
             self._index.insert(self._memory[0], np.arange(len(self._memory[0]), dtype=np.int32))
 
 
-def _chosen(
-    taken: Sequence[tuple[_Chunk, NDArray[np.int32]]], rows: NDArray[np.bool_]
-) -> list[_Chunk]:
-    """Return the chosen rows of chunks, which stand one after the other."""
-    found = []
-    first = 0
-    for chunk, numbers in taken:
-        mine = rows[first : first + len(numbers)]
-        if mine.any():
-            found.append(chunk.of(mine))
-        first += len(numbers)
-    return found
+class _Taken(NamedTuple):
+    """Spans that are decided.
+
+    Attributes:
+        rows, operations: of one chunk after the other.
+        contents: the bytes that the rows of each chunk point into, and how many rows those are.
+    """
+
+    rows: NDArray[Any]
+    operations: NDArray[np.int32]
+    contents: Sequence[tuple[NDArray[np.uint8], int]]
+
+    def parts(self, which: NDArray[np.bool_]) -> list[BatchPart]:
+        """Return some of the rows, by the bytes that they point into."""
+        found = []
+        first = 0
+        for content, size in self.contents:
+            end = first + size
+            mine = which[first:end]
+            if mine.any():
+                rows, operations = self.rows[first:end], self.operations[first:end]
+                found.append(BatchPart(chosen(rows, mine), content, operations[mine]))
+            first = end
+        return found
 
 
 def _at_least(frame: pl.DataFrame, least: NDArray[np.int64]) -> pl.DataFrame:
@@ -383,22 +412,15 @@ def _placed(
 
 
 def _compacted(chunk: _Chunk) -> _Chunk:
-    """Return a chunk whose bytes are its own, if most of what they were in is not needed."""
-    if 2 * chunk.used > len(chunk.content):
+    """Return a chunk whose bytes are its own, if it needs less than half of what it came with."""
+    used = _bytes_of(chunk.rows)
+    if 2 * used > chunk.came:
         return chunk
-    rows = chunk.rows.copy()
-    origins, at = np.unique(rows["resource"], return_index=True)
-    first = rows[at]
-    heads = first["resource_size"].astype(np.int64) + first["scope_size"]
-    sizes = np.concatenate([heads, rows["size"].astype(np.int64)])
-    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
-    content = np.empty(int(bounds[-1]) + 16, np.uint8)
-    gather(
-        chunk.content.ctypes.data, np.concatenate([origins, rows["start"]]), sizes, bounds, content
-    )
-    rows["resource"] = bounds[np.searchsorted(origins, rows["resource"])]
-    rows["start"] = bounds[len(origins) : -1]
-    return _Chunk(rows, content, chunk.operations, chunk.keys)
+    return _Chunk(*own(chunk.rows, chunk.content), chunk.operations, chunk.keys, used, chunk.first)
+
+
+def _bytes_of(rows: NDArray[Any]) -> int:
+    return int(rows["size"].sum(dtype=np.int64))
 
 
 @compiled
@@ -411,6 +433,16 @@ def _keys(rows: np.ndarray, salts: NDArray[np.uint64]) -> NDArray[np.uint64]:
             row.trace_low ^ np.uint64(0xA0761D6478BD642F),
             row.trace_high ^ np.uint64(0xE7037ED1A0B428DB) ^ salts[number],
         )
+    return found
+
+
+@compiled
+def _due(rows: np.ndarray, limit: int, oldest: int) -> NDArray[np.bool_]:
+    """Return which spans say that their trace is decided: roots, and what has waited too long."""
+    found = np.empty(len(rows), np.bool_)
+    for number in range(len(rows)):
+        row = rows[number]
+        found[number] = row.ended < oldest or (row.ended < limit and row.parent == np.uint64(0))
     return found
 
 

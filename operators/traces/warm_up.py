@@ -16,6 +16,7 @@ from operators.decoders import SPAN_DECODERS
 from operators.series.enrichment import Enricher
 from operators.traces.decoding import EncodedSpans, TraceDecoding
 from operators.traces.operations import Operations
+from operators.traces.rows import NO_ROWS, own
 from operators.traces.rules import KeepingRules
 from operators.traces.step import TracingLogic
 
@@ -58,6 +59,8 @@ def compile_kernels(encodings: Iterable[str], enrichment: Enricher) -> None:
             values = [_message(_BEGUN + 40 * number * _SECOND, state)] * 2
             polled = Polled(0, "", values, np.zeros(2, np.int32), np.arange(2), {"/0": Mark.LIVE})
             logic.on_batch([item for item in decode(polled) if isinstance(item, SpanBatch)])
+
+    own(NO_ROWS, np.empty(0, np.uint8))
 
 
 def _message(at: int, state: str) -> bytes:

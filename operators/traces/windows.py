@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators.traces.calls import unique
 from operators.traces.edges import LINK, links_of
-from operators.traces.kept import joined
-from operators.traces.rows import NO_ROWS
+from operators.traces.rows import NO_ROWS, chosen, joined
 from operators.traces.table import OperationTable
 
-__all__ = ["Links", "SpanWindow", "Windows"]
+__all__ = ["Links", "LinksOfWindows", "SpanWindow", "Windows"]
 
 
 class SpanWindow:
@@ -49,13 +49,13 @@ class SpanWindow:
 
     def compute(self, table: OperationTable) -> int:
         """Bring in what came; return how many spans were there already."""
-        rows = np.concatenate([self.rows, *self._more]) if len(self.rows) else joined(self._more)
+        rows = joined([self.rows, *self._more]) if len(self.rows) else joined(self._more)
         self._more = []
         operations = table.find(rows["operation"])
-        chosen = unique(rows, operations, table.tenant)
-        twice = len(rows) - len(chosen)
+        once = unique(rows, operations, table.tenant)
+        twice = len(rows) - len(once)
         if twice:
-            rows, operations = rows[chosen], operations[chosen]
+            rows, operations = chosen(rows, once), operations[once]
         self.rows, self.operations = rows, operations
         self.links = links_of(rows, operations, self.start, table)
         self.answered = np.zeros(len(self.links), np.bool_)
@@ -67,25 +67,79 @@ class SpanWindow:
 
 
 class Links:
-    """The links of several windows, one after the other.
+    """The links of the windows that follow each other, one after the other.
+
+    A window is asked for together with those before it again and again, so what was put together stays
+    as it is while windows are added at the end and left out at the beginning.
+    """
+
+    def __init__(self) -> None:
+        self._room = np.empty(0, LINK)
+        self._laid: list[_Laid] = []
+
+    def of(self, windows: Sequence[SpanWindow]) -> LinksOfWindows:
+        """Return the links of windows, which are in the order of time."""
+        laid = self._laid
+        while laid and (not windows or laid[0].links is not windows[0].links):
+            laid.pop(0)
+        same = 0
+        while same < min(len(laid), len(windows)) and laid[same].links is windows[same].links:
+            same += 1
+        del laid[same:]
+        first, end = (laid[0].first, laid[-1].end) if laid else (0, 0)
+        more = sum(len(window.links) for window in windows[same:])
+        if end + more > len(self._room):
+            held, room = end - first, self._room
+            # Memory that was used before costs nothing; new memory costs more than to copy.
+            if held > first or held + more > len(room):
+                room = np.empty(3 * (held + more), LINK)
+            _copy(room, 0, self._room[first:end])
+            self._laid = laid = [
+                _Laid(each.links, each.first - first, each.end - first) for each in laid
+            ]
+            self._room, first, end = room, 0, held
+        for window in windows[same:]:
+            _copy(self._room, end, window.links)
+            laid.append(_Laid(window.links, end, end + len(window.links)))
+            end += len(window.links)
+        return LinksOfWindows(self._room[first:end], windows)
+
+
+class _Laid(NamedTuple):
+    """Where the links of a window were put."""
+
+    links: NDArray[Any]
+    first: int
+    end: int
+
+
+def _copy(target: NDArray[Any], first: int, links: NDArray[Any]) -> None:
+    """Copy rows as a whole, see ``operators.traces.rows.joined``."""
+    size = LINK.itemsize
+    target.view(np.uint8)[first * size : (first + len(links)) * size] = links.view(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class LinksOfWindows:
+    """The links of several windows.
 
     Attributes:
         all: LINK.
+        windows: whose they are, one after the other.
     """
 
-    def __init__(self, windows: Iterable[SpanWindow]) -> None:
-        self._windows = list(windows)
-        sizes = [len(window.links) for window in self._windows]
-        self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)))
-        self.all = joined([window.links for window in self._windows])
+    all: NDArray[Any]
+    windows: Sequence[SpanWindow]
 
     def mark_answered(self, rows: NDArray[np.int64]) -> None:
         """Note that the calls of some were received."""
         answered = np.zeros(len(self.all), np.bool_)
         answered[rows] = True
-        bounds = self._bounds.tolist()
-        for window, first, end in zip(self._windows, bounds[:-1], bounds[1:], strict=True):
+        first = 0
+        for window in self.windows:
+            end = first + len(window.links)
             window.answered |= answered[first:end]
+            first = end
 
 
 class Windows:
@@ -105,17 +159,16 @@ class Windows:
     def __len__(self) -> int:
         return sum(map(len, self._by_start.values()))
 
-    def add(self, rows: NDArray[Any]) -> None:
-        """Put spans into the windows in which they ended."""
+    def add(self, rows: NDArray[Any], starts: NDArray[np.int64]) -> None:
+        """Put spans into the windows in which they ended, of which the starts are given."""
         if not len(rows):
             return
-        starts = rows["ended"] - rows["ended"] % self.length
         first = int(starts[0])
         if (starts == first).all():
             self._at(first).add(rows)
             return
         for start in np.unique(starts).tolist():
-            self._at(start).add(rows[starts == start])
+            self._at(start).add(chosen(rows, starts == start))
 
     def _at(self, start: int) -> SpanWindow:
         window = self._by_start.get(start)

@@ -159,6 +159,11 @@ def order_by_window(starts: NDArray[np.int64], window: int) -> NDArray[np.int64]
 
 def split_histograms(points: Histograms, window: int) -> list[tuple[int, Histograms]]:
     """Return the histograms of each window, in the order of their coming, with its start."""
+    if not len(points.ts):
+        return []
+    lowest, highest = _span(points.ts, window)
+    if lowest == highest:
+        return [(lowest, points)]
     starts = points.ts - points.ts % window
     return [(int(starts[part[0]]), take_histograms(points, part)) for part in _parts(starts)]
 

@@ -13,7 +13,13 @@ __all__ = ["built"]
 
 
 def built(
-    name: str, source: Path, sources: Sequence[str], place: str, program: str, progress: Progress
+    name: str,
+    source: Path,
+    sources: Sequence[str],
+    place: str,
+    program: str,
+    progress: Progress,
+    takes: str = "half a minute",
 ) -> Path:
     """Return the path of a program, building it the first time.
 
@@ -24,6 +30,7 @@ def built(
         place: the beginning of its directory's name in the cache.
         program: its file's name.
         progress: is told what takes long.
+        takes: how long a build does.
 
     Raises: `UnavailableError` if Go is missing or the build fails.
     """
@@ -32,7 +39,7 @@ def built(
     def build(directory: Path) -> None:
         if shutil.which("go") is None:
             raise UnavailableError(f"{name} has to be built, and `go` is not installed: install Go")
-        progress(f"building {name} from its Go sources, once: half a minute")
+        progress(f"building {name} from its Go sources, once: {takes}")
         command = ["go", "build", "-o", str(directory / program), "."]
         done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
         if done.returncode:

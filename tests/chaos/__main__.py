@@ -16,6 +16,7 @@ from tests.backends.influxdb import InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import ServerError
 from tests.chaos.driver import Chaos, ChaosError, staged
+from tests.chaos.log_rounds import LogChaos, schedule_logs
 from tests.chaos.schedule import FAULTS, schedule
 
 
@@ -23,6 +24,8 @@ def main() -> int:
     """Run the rounds; return the exit status."""
     options = _options()
     print(f"seed {options.seed}, {options.rounds} rounds", flush=True)
+    if options.logs:
+        return _run_logs(options)
     rounds = schedule(options.seed, options.rounds, options.only)[options.begin :]
     directory = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     began = time.monotonic()
@@ -57,6 +60,28 @@ def main() -> int:
     return 0
 
 
+def _run_logs(options: argparse.Namespace) -> int:
+    directory = Path(tempfile.mkdtemp(prefix="headrace-log-chaos-"))
+    began = time.monotonic()
+    with ExitStack() as stack:
+        try:
+            elasticsearch = ElasticsearchServer(directory / "elasticsearch")
+            elasticsearch.start_seconds = 300
+            kafka = stack.enter_context(KafkaServer(directory / "kafka"))
+            stack.enter_context(elasticsearch)
+            LogChaos(
+                kafka, elasticsearch, directory, options.seed, lambda line: print(line, flush=True)
+            ).run(schedule_logs(options.seed, options.rounds))
+        except (AssertionError, ServerError) as error:
+            print(f"seed {options.seed}: {error}", file=sys.stderr)
+            print(f"everything is in {directory}", file=sys.stderr)
+            return 1
+    shutil.rmtree(directory, ignore_errors=True)
+    took = (time.monotonic() - began) / 60
+    print(f"{options.rounds} rounds of logs in {took:.1f} minutes: nothing lost or doubled")
+    return 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
@@ -66,6 +91,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--from", dest="begin", type=int, default=0, help="skip those before")
     parser.add_argument(
         "--only", nargs="+", default=[], choices=[fault.name for fault in FAULTS], help="faults"
+    )
+    parser.add_argument(
+        "--logs", action="store_true", help="rounds of the flow logs, over one stream of records"
     )
     return parser.parse_args()
 

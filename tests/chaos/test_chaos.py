@@ -10,6 +10,7 @@ from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.chaos.driver import Chaos, staged
+from tests.chaos.log_rounds import LOG_FAULTS, schedule_logs
 from tests.chaos.schedule import FAULTS, schedule
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED") or random.randrange(10**6))
@@ -20,6 +21,13 @@ def test_every_fault_comes_once_before_one_comes_again() -> None:
     names = [each.fault.name for each in schedule(SEED, 3 * len(FAULTS))]
     for begin in range(0, len(names), len(FAULTS)):
         assert sorted(names[begin : begin + len(FAULTS)]) == sorted(f.name for f in FAULTS)
+
+
+def test_every_fault_of_logs_comes_once_before_one_comes_again() -> None:
+    faults = schedule_logs(SEED, 2 * len(LOG_FAULTS) + 1)
+    assert len(faults) == 2 * len(LOG_FAULTS) + 1
+    for begin in (0, len(LOG_FAULTS)):
+        assert set(faults[begin : begin + len(LOG_FAULTS)]) == set(LOG_FAULTS)
 
 
 def test_whatever_fails_nothing_is_lost_and_nothing_doubled(

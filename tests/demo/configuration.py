@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from tests.backends.collector import METRICS_TOPIC, SPANS_TOPIC
+from tests.backends.collector import LOGS_TOPIC, METRICS_TOPIC, SPANS_TOPIC
 
 __all__ = ["FINEST", "JUDGED_SECONDS", "write_configuration"]
 
@@ -28,6 +28,9 @@ inputs:
   - topic: $input
     signal: metrics
     encoding: otlp_proto
+  - topic: $logs
+    signal: logs
+    encoding: otlp_proto
   - topic: $spans
     signal: traces
     encoding: otlp_proto
@@ -41,6 +44,10 @@ topics:
   status: $prefix.status
   models: $prefix.models
   shadow: $prefix.shadow
+  logs: $prefix.logs
+  templates: $prefix.log-templates
+  log_counts: $prefix.log-counts
+  exceptions: $prefix.exceptions
   spans: $prefix.spans
   partitions: 1
 
@@ -49,6 +56,9 @@ rollups:
   disorder: 1s
   lateness: 10s
   idle_timeout: 5s
+
+logs:
+  shards: 1
 
 traces:
   shards: 2
@@ -110,6 +120,7 @@ def write_configuration(
         receiver=receiver,
         prefix=prefix,
         input=f"{prefix}.{METRICS_TOPIC}" if shared else METRICS_TOPIC,
+        logs=f"{prefix}.{LOGS_TOPIC}" if shared else LOGS_TOPIC,
         spans=f"{prefix}.{SPANS_TOPIC}" if shared else SPANS_TOPIC,
         lake=directory / "lake",
         models=directory / "models",

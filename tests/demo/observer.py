@@ -1,11 +1,13 @@
-"""Reads what Headrace has written: the rollups topic, the alerts topic, and the notifications."""
+"""Reads what Headrace has written: rollups, alert events, templates of logs, and the notifications."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+import orjson
 import polars as pl
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -44,15 +46,17 @@ class Seen:
             when it was first written to its topic, in seconds since the Unix epoch.
         events: in the order of the topic, each once.
         notifications: in the order of arrival.
+        templates: the text of each template of logs, by its id.
     """
 
     rollups: pl.DataFrame = field(default_factory=_no_rollups)
     events: tuple[WrittenEvent, ...] = ()
     notifications: tuple[Notification, ...] = ()
+    templates: Mapping[str, str] = field(default_factory=dict)
 
 
 class Observer:
-    """Follows both topics from their beginning, on a thread of its own.
+    """Follows the topics from their beginning, on a thread of its own.
 
     Args:
         settings: of the flows.
@@ -64,6 +68,7 @@ class Observer:
         self._receiver = receiver
         self._rollups = _no_rollups()
         self._events: dict[str, WrittenEvent] = {}
+        self._templates: dict[str, str] = {}
         self._failure: Exception | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -86,7 +91,8 @@ class Observer:
             if self._failure is not None:
                 raise self._failure
             rollups, events = self._rollups, tuple(self._events.values())
-        return Seen(rollups, events, tuple(self._receiver.notifications))
+            templates = dict(self._templates)
+        return Seen(rollups, events, tuple(self._receiver.notifications), templates)
 
     def _run(self) -> None:
         group = f"{self._settings.kafka.group}.demo"
@@ -101,17 +107,25 @@ class Observer:
 
     def _follow(self, reader: Consumer) -> None:
         topics = self._settings.topics
-        reader.assign([TopicPartition(topic, 0, 0) for topic in (topics.rollups, topics.alerts)])
+        followed = (topics.rollups, topics.alerts, topics.templates)
+        reader.assign([TopicPartition(topic, 0, 0) for topic in followed])
         while not self._ended.is_set():
             messages = [m for m in reader.consume(500, _POLL_SECONDS) if m.error() is None]
             rollups = [m for m in messages if m.topic() == topics.rollups]
             events = [m for m in messages if m.topic() == topics.alerts]
+            changes = [
+                orjson.loads(line)
+                for m in messages
+                if m.topic() == topics.templates
+                for line in (m.value() or b"").splitlines()
+            ]
             if rollups:
                 self._add_rollups(rollups)
             with self._lock:
                 for message in events:
                     event = decode_event(message.value() or b"")
                     self._events.setdefault(event["id"], WrittenEvent(_written(message), event))
+                self._templates.update({each["new"]: each["text"] for each in changes})
 
     def _add_rollups(self, messages: list[Message]) -> None:
         frames = [

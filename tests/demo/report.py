@@ -18,6 +18,7 @@ from flows.offline.pictures.pages import environment
 from flows.version import version
 from tests.demo.charts import Chart, fault_chart, lifelines
 from tests.demo.configuration import FINEST
+from tests.demo.log_lines import log_view
 from tests.demo.observer import Seen
 from tests.demo.story import Fault, Story
 from tests.demo.summary import figures, steps, verdict
@@ -42,7 +43,13 @@ class Headline:
 
 
 def write_report(
-    path: Path, seen: Seen, stored: pl.DataFrame, story: Story, fault: Fault, spans: pl.DataFrame
+    path: Path,
+    seen: Seen,
+    stored: pl.DataFrame,
+    story: Story,
+    fault: Fault,
+    spans: pl.DataFrame,
+    records: pl.DataFrame,
 ) -> None:
     """Write the report.
 
@@ -53,16 +60,22 @@ def write_report(
         story: what happened.
         fault: when there was cause for it.
         spans: the spans in the lake, a SPANS frame.
+        records: the records of logs in the lake, a GROUPED_LOGS frame.
 
     Raises:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(seen, stored, story, fault, spans), encoding="utf-8")
+    path.write_text(render(seen, stored, story, fault, spans, records), encoding="utf-8")
 
 
 def render(
-    seen: Seen, stored: pl.DataFrame, story: Story, fault: Fault, spans: pl.DataFrame
+    seen: Seen,
+    stored: pl.DataFrame,
+    story: Story,
+    fault: Fault,
+    spans: pl.DataFrame,
+    records: pl.DataFrame,
 ) -> str:
     """Return the report as HTML; the arguments are those of `write_report`."""
     templates = environment("tests.demo")
@@ -84,9 +97,10 @@ def render(
         chart=charts[0],
         more=charts[1:],
         waterfall=slowest(spans, fault),
+        logs=log_view(records, seen.templates, story, fault),
         lifelines=lifelines(story, fault, span=span, width=_WIDTH),
-        webhook=_pretty(next((n.body for n in seen.notifications if n.channel == "webhook"), None)),
-        card=_card(next((n.body for n in seen.notifications if n.channel == "slack"), None)),
+        webhook=_pretty(_first(seen, story, "webhook")),
+        card=_card(_first(seen, story, "slack")),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=version(),
         machine=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -135,6 +149,15 @@ def _happenings(story: Story, watched: Watched) -> Iterator[tuple[float, str, st
             yield alert.notified, "told", "told"
         if alert.resolved is not None:
             yield alert.resolved, "resolved", "resolved"
+
+
+def _first(seen: Seen, story: Story, channel: str) -> Any:
+    """Return the body of the first message of a channel that tells of an alert of metrics."""
+    # A message to a chat does not say what its alerts are; the webhook has the same ones in its order.
+    webhooks = [n for n in seen.notifications if n.channel == "webhook"]
+    place = next((i for i, n in enumerate(webhooks) if n in story.notifications), 0)
+    bodies = [n.body for n in seen.notifications if n.channel == channel]
+    return next(iter(bodies[place:] or bodies), None)
 
 
 def _card(message: Any) -> dict[str, str] | None:

@@ -20,6 +20,7 @@ import typer
 from flows.commands.failure import CommandFailed
 from flows.commands.terminal import console
 from sinks.lake import read_rollups
+from sinks.log_lake import read_logs
 from sinks.span_lake import read_spans
 from tests.backends.cache import cache_directory
 from tests.backends.process import ServerError
@@ -116,8 +117,9 @@ def _run(options: Options) -> Story:
                     screen.enter("report", f"writing {options.html.name}")
                     seen = stage.observer.seen()
                     stored = _stored(stage, seen)
-                    spans = read_spans(stage.settings.sinks.lake.path).collect()  # type: ignore[union-attr]
-                    write_report(options.html, seen, stored, story, fault, spans)
+                    lake = stage.settings.sinks.lake.path  # type: ignore[union-attr]
+                    spans, records = read_spans(lake).collect(), read_logs(lake).collect()
+                    write_report(options.html, seen, stored, story, fault, spans, records)
             remains = options.keep or not story.is_over
             say_story(out, story, fault)
             if options.html is not None:

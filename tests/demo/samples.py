@@ -8,7 +8,7 @@ import polars as pl
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from operators.contracts.alert import AlertEvent, Status, alert_event
-from operators.contracts.frames import QUANTILES, SCORES, SPANS
+from operators.contracts.frames import GROUPED_LOGS, QUANTILES, SCORES, SPANS
 from tests.demo.observer import WRITTEN, Seen, WrittenEvent
 from tests.demo.receiver import Notification
 from tests.demo.story import Fault
@@ -93,6 +93,36 @@ def notification(at: float, *events: AlertEvent, channel: str = "webhook") -> No
 
 FIRING = event("firing", START + 42)
 RESOLVED = event("resolved", START + 42, START + 52)
+
+
+IN_LOGS = alert_event(
+    status="firing",
+    kind="logs",
+    labels={"alertname": "NewException", "service": "shop", "exception": "e1", "type": "sqlite3.OperationalError"},
+    annotations={"summary": "shop: sqlite3.OperationalError in order"},
+    starts_at=(START + 42) * SECOND,
+    ends_at=None,
+    value=None,
+    evidence={"sample": "Traceback (most recent call last):\nsqlite3.OperationalError: x", "traceIds": ["a" * 32]},
+)  # fmt: skip
+
+
+def log_records() -> pl.DataFrame:
+    """Return a line of each ten seconds before the fault, and one every two seconds during it."""
+    usual = [(START + 10 * n, 9, "INFO", "GET / 200", 3, "") for n in range(4)]
+    failed = [
+        (START + 41 + 2 * n, 17, "ERROR", f"order of product {n} failed", -5, "e1")
+        for n in range(5)
+    ]
+    names = ("ts", "severity", "severity_text", "body", "template", "exception")
+    nothing: dict[str, Any] = {
+        name: "" if kind == pl.String else 0 for name, kind in GROUPED_LOGS.items()
+    }
+    rows: list[dict[str, Any]] = [
+        nothing | dict(zip(names, row, strict=True)) | {"ts": row[0] * SECOND, "service": "shop", "weight": None}
+        for row in usual + failed
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=GROUPED_LOGS)
 
 
 def seen(*, resolved: bool = True, frame: pl.DataFrame | None = None) -> Seen:

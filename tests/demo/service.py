@@ -5,11 +5,13 @@
 It answers `/`, `/products` (reads) and `/checkout` (a short transaction that writes). Whoever
 waits longer than a quarter of a second for the database gets a 503, and one checkout in fifty a
 502, as when a payment provider does not answer: no real service is without errors. Each request is a
-trace: the request itself, and what it asks the database and the payment provider.
+trace: the request itself, and what it asks the database and the payment provider. What it does it also
+writes to its log, which goes to the collector as the rest does.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
 import sqlite3
@@ -26,11 +28,12 @@ from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 import psutil
+from opentelemetry._logs import Logger, SeverityNumber
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from tests.backends.process import LOCALHOST
-from tests.demo.telemetry import metrics_of, traces_of
+from tests.demo.telemetry import logs_of, metrics_of, traces_of
 
 __all__ = ["LATENCY", "ROUTES", "SERVICE", "main"]
 
@@ -44,15 +47,21 @@ _PAGE_SECONDS: Final = 0.003
 _PAYMENT_SECONDS: Final = 0.02
 _UNPAID: Final = 0.02
 _OF_DATABASE: Final = {"db.system.name": "sqlite", "db.namespace": "products"}
+_SEVERITIES: Final = {
+    logging.INFO: SeverityNumber.INFO,
+    logging.WARNING: SeverityNumber.WARN,
+    logging.ERROR: SeverityNumber.ERROR,
+}
 _OF_PAYMENT: Final = {"server.address": "payments.example"}
 
 
 class Shop:
     """The products and the orders, in SQLite. Every thread has a connection of its own."""
 
-    def __init__(self, database: Path, tracer: Tracer) -> None:
+    def __init__(self, database: Path, tracer: Tracer, log: logging.Logger) -> None:
         self._database = database
         self._tracer = tracer
+        self._log = log
         self._local = threading.local()
         with self._connection() as connection:
             # With a write-ahead log those who read need not wait for the one who writes.
@@ -88,12 +97,17 @@ class Shop:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:  # database is locked
                 span.set_status(StatusCode.ERROR, str(error))
+                self._log.exception("order of product %d failed", product)
                 return HTTPStatus.SERVICE_UNAVAILABLE
         with self._asks("UPDATE product, INSERT orders", _OF_DATABASE):
             connection.execute("UPDATE product SET stock = stock - 1 WHERE id = ?", (product,))
             connection.execute("INSERT INTO orders VALUES (?, ?)", (product, time.time()))
             connection.execute("COMMIT")
-        return HTTPStatus.BAD_GATEWAY if random.random() < _UNPAID else HTTPStatus.OK
+        if random.random() < _UNPAID:
+            self._log.warning("payment of product %d was not confirmed in time", product)
+            return HTTPStatus.BAD_GATEWAY
+        self._log.info("order of product %d stored", product)
+        return HTTPStatus.OK
 
     def _asks(self, name: str, whom: dict[str, str]) -> AbstractContextManager[Span]:
         return self._tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=whom)
@@ -150,6 +164,24 @@ class Instruments:
         yield Observation(self._process.memory_info().rss)
 
 
+class LogHandler(logging.Handler):
+    """Hands what is logged to OpenTelemetry's SDK, within the trace of the request."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, and the exception that it is about if there is one."""
+        self._logger.emit(
+            timestamp=int(record.created * 1e9),
+            severity_number=_SEVERITIES[record.levelno],
+            severity_text=record.levelname,
+            body=record.getMessage(),
+            exception=record.exc_info[1] if record.exc_info else None,
+        )
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers, and measures how long that took."""
 
@@ -160,6 +192,7 @@ class Handler(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, Callable[[], HTTPStatus]]]
     instruments: ClassVar[Instruments]
     tracer: ClassVar[Tracer]
+    log: ClassVar[logging.Logger]
 
     def do_GET(self) -> None:
         """Answer one of the routes."""
@@ -180,6 +213,8 @@ class Handler(BaseHTTPRequestHandler):
                 span.set_attribute("http.response.status_code", int(status))
                 if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     span.set_status(StatusCode.ERROR)
+                took = 1000 * (time.perf_counter() - begun)
+                self.log.info("GET %s %d in %.1f ms", route, status, took)
         finally:
             self.instruments.active.add(-1, {"http.route": route})
             self.instruments.answered(route, status, time.perf_counter() - begun)
@@ -210,8 +245,12 @@ def main(port: int, collector: str, database: Path) -> None:
     """Serve until SIGTERM."""
     provider = metrics_of(SERVICE, collector)
     traces = traces_of(SERVICE, collector)
+    logs = logs_of(SERVICE, collector)
     Handler.tracer = traces.get_tracer("headrace.demo.shop")
-    shop = Shop(database, Handler.tracer)
+    Handler.log = logging.getLogger("headrace.demo.shop")
+    Handler.log.setLevel(logging.INFO)
+    Handler.log.addHandler(LogHandler(logs.get_logger("headrace.demo.shop")))
+    shop = Shop(database, Handler.tracer, Handler.log)
     Handler.instruments = Instruments(provider.get_meter("headrace.demo.shop"))
     Handler.answers = dict(zip(ROUTES, (shop.home, shop.look, shop.order), strict=True))
     server = _Server((LOCALHOST, port), Handler)
@@ -221,6 +260,7 @@ def main(port: int, collector: str, database: Path) -> None:
     server.serve_forever()
     provider.shutdown()
     traces.shutdown()
+    logs.shutdown()
 
 
 if __name__ == "__main__":

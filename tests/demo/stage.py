@@ -109,8 +109,10 @@ def set_up(directory: Path, progress: Progress) -> Iterator[Stage]:
         if prefix != "headrace":
             started.callback(_clean_up, settings)
 
-        topic = settings.inputs[0].topic
-        topics = (topic, f"{topic}.logs", settings.inputs_of("traces")[0].topic)
+        metrics, logs, spans = (
+            settings.inputs_of(flow)[0].topic for flow in ("metrics", "logs", "traces")
+        )
+        topics = (metrics, logs, spans)
         collector = RotelCollector(directory / "rotel", broker, topics=topics)
         start(collector)
         flows = {name: Flow(name, directory / name, config) for name in with_input(settings)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -13,6 +13,9 @@ from tests.demo.observer import WRITTEN, Seen, WrittenEvent
 from tests.demo.receiver import Notification
 
 __all__ = ["Alert", "Fault", "Story", "tell"]
+
+_LOGS: Final = "logs"
+"""Kind of the events that tell of logs."""
 
 
 @dataclass(slots=True)
@@ -43,14 +46,17 @@ class Alert:
 
     @property
     def name(self) -> str:
-        """What people call it: its metric, and the route if there is one."""
+        """What people call it: its metric and the route if there is one, or the type of an exception."""
         labels = self.firing["labels"]
+        if self.firing["kind"] == _LOGS:
+            return labels.get("type", labels["alertname"])
         return " ".join(filter(None, (labels.get("metric", ""), labels.get("http.route"))))
 
     @property
     def service(self) -> str:
         """The service that it is about."""
-        return self.firing["labels"].get("service.name", "")
+        labels = self.firing["labels"]
+        return labels.get("service.name", labels.get("service", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,9 @@ class Story:
         revised: those that late data changed.
         judged: rollups that the detector judged.
         anomalies: rollups that it found anomalous: before, during and after the fault.
-        alerts: every alert, in the order of firing.
-        notifications: that the receiver got, by webhook.
+        alerts: every alert of metrics, in the order of firing.
+        of_logs: what was found in logs: it happened, and does not resolve.
+        notifications: that the receiver got of them, by webhook.
         first_anomaly: when the first anomalous rollup of the fault was written.
         first_alert: when the first alert of the fault was written.
         first_notification: when the first notification of it came.
@@ -86,6 +93,7 @@ class Story:
     judged: int
     anomalies: tuple[int, int, int]
     alerts: tuple[Alert, ...]
+    of_logs: tuple[Alert, ...]
     notifications: tuple[Notification, ...]
     first_anomaly: float | None
     first_alert: float | None
@@ -124,7 +132,9 @@ def tell(seen: Seen, fault: Fault) -> Story:
     span = (end - start + finest["window"][0]) / 1e9 if len(finest) else 0.0  # type: ignore[operator]
     points = int(finest["count"].sum())
 
-    alerts = _alerts(seen.events, webhooks)
+    everything = _alerts(seen.events, webhooks)
+    alerts = tuple(alert for alert in everything if alert.firing["kind"] != _LOGS)
+    of_logs = tuple(alert for alert in everything if alert.firing["kind"] == _LOGS)
     began = float("inf") if fault.began is None else fault.began
     ended = float("inf") if fault.ended is None else fault.ended
     of_fault = [alert for alert in alerts if alert.fired >= began]
@@ -146,7 +156,8 @@ def tell(seen: Seen, fault: Fault) -> Story:
         judged=len(rollups) - rollups["score"].null_count(),
         anomalies=(len(early), len(during), len(late)),
         alerts=alerts,
-        notifications=webhooks,
+        of_logs=of_logs,
+        notifications=_of_others(webhooks, of_logs),
         first_anomaly=_float(during[WRITTEN].min()),
         first_alert=min((alert.fired for alert in of_fault), default=None),
         first_notification=_first(alert.notified for alert in of_fault),
@@ -176,6 +187,18 @@ def _alerts(
             cleared=told.get((*_life(one.event), "resolved")),
         )
         for one in sorted(fired.values(), key=lambda one: one.written)
+    )
+
+
+def _of_others(
+    webhooks: tuple[Notification, ...], of_logs: tuple[Alert, ...]
+) -> tuple[Notification, ...]:
+    """Return the notifications that tell of more than logs."""
+    logs = {alert.firing["fingerprint"] for alert in of_logs}
+    return tuple(
+        webhook
+        for webhook in webhooks
+        if any(alert["fingerprint"] not in logs for alert in webhook.body["alerts"])
     )
 
 

@@ -40,11 +40,19 @@ def steps(story: Story, fault: Fault) -> tuple[Step, ...]:
     def after(instant: float | None, start: float) -> float | None:
         return None if instant is None else instant - start
 
-    return (
-        Step("The fault began", fault.began, 0.0, "fault"),
+    in_logs = [alert.fired for alert in story.of_logs if alert.fired >= began]
+    found = tuple(
+        Step("Its exception was found in the logs", at, at - began, "found") for at in in_logs[:1]
+    )
+    finding = (
+        *found,
         Step("First anomalous rollup", story.first_anomaly, after(story.first_anomaly, began), "found"),
         Step("First alert fired", story.first_alert, after(story.first_alert, began), "found"),
         Step("Somebody was told", story.first_notification, after(story.first_notification, began), "told"),
+    )  # fmt: skip
+    return (
+        Step("The fault began", fault.began, 0.0, "fault"),
+        *sorted(finding, key=lambda step: math.inf if step.at is None else step.at),
         Step("The fault ended", fault.ended, after(fault.ended, began), "fault"),
         Step("Last alert resolved", story.all_resolved, after(story.all_resolved, ended), "over"),
         Step("Somebody was told that it is over", story.all_cleared, after(story.all_cleared, ended), "told"),
@@ -74,6 +82,7 @@ def figures(story: Story) -> Iterator[tuple[str, str]]:
     yield "anomalous", f"{before} before the fault, {during} during it, {after} after it"
     yield "alerts", f"{len(story.alerts)} ({story.firing} still firing)"
     yield "notifications", f"{len(story.notifications)}"
+    yield "found in logs", _named(story.of_logs)
     yield "alerts before the fault", _named(story.false_alerts)
     yield "alerts after its end", _named(story.late_alerts)
 

@@ -11,9 +11,20 @@ import pytest
 
 from flows.offline.pictures.charts import ticks
 from operators.contracts.frames import SCORES
-from tests.demo.observer import Seen
+from tests.demo.log_lines import log_view
+from tests.demo.observer import Seen, WrittenEvent
 from tests.demo.report import render, write_report
-from tests.demo.samples import FAULT, FIRING, START, kept_spans, notification, rollups, seen
+from tests.demo.samples import (
+    FAULT,
+    FIRING,
+    IN_LOGS,
+    START,
+    kept_spans,
+    log_records,
+    notification,
+    rollups,
+    seen,
+)
 from tests.demo.story import Fault, tell
 from tests.demo.waterfall import slowest
 
@@ -46,7 +57,8 @@ class Outline(HTMLParser):
 
 
 def rendered(what: Seen, fault: Fault = FAULT) -> str:
-    return render(what, what.rollups.select(SCORES.names()), tell(what, fault), fault, kept_spans())
+    judged = what.rollups.select(SCORES.names())
+    return render(what, judged, tell(what, fault), fault, kept_spans(), log_records())
 
 
 def outline(html: str) -> Outline:
@@ -59,9 +71,8 @@ def outline(html: str) -> Outline:
 def test_it_is_one_whole_file_that_asks_the_network_for_nothing(tmp_path: Path) -> None:
     what = seen()
     path = tmp_path / "new" / "demo.html"
-    write_report(
-        path, what, what.rollups.select(SCORES.names()), tell(what, FAULT), FAULT, kept_spans()
-    )
+    judged = what.rollups.select(SCORES.names())
+    write_report(path, what, judged, tell(what, FAULT), FAULT, kept_spans(), log_records())
     html = path.read_text(encoding="utf-8")
     assert outline(html).links == []
     assert not re.search(r"<script|@import|url\((?!#)", html)
@@ -119,13 +130,38 @@ def test_the_slowest_request_of_the_fault_is_shown_with_its_path() -> None:
         ("POST payment", 1, 20.0, False),
         ("BEGIN IMMEDIATE", 1, 250.0, True),
     ]
-    page = render(
-        seen(), rollups().select(SCORES.names()), tell(seen(), FAULT), FAULT, kept_spans()
-    )
+    page = rendered(seen())
     assert "BEGIN IMMEDIATE, failed" in page
     assert "kept because of: slow" in page
     nothing = kept_spans().clear()
     assert slowest(nothing, FAULT) is None
     assert "No trace was kept" in render(
-        seen(), rollups().select(SCORES.names()), tell(seen(), FAULT), FAULT, nothing
+        seen(), rollups().select(SCORES.names()), tell(seen(), FAULT), FAULT, nothing, log_records()
     )
+
+
+def test_what_the_logs_said_is_shown_and_no_alert_of_metrics() -> None:
+    once = seen()
+    what = replace(
+        once,
+        events=(*once.events, WrittenEvent(START + 43.5, IN_LOGS)),
+        notifications=(notification(START + 44.5, IN_LOGS), *once.notifications),
+        templates={f"{2**64 - 5:016x}": "order of product * failed"},
+    )
+    story = tell(what, FAULT)
+    assert len(story.alerts) == 1
+    assert len(story.notifications) == 2
+    assert story.first_notification == START + 46.5
+    shown = log_view(log_records(), what.templates, story, FAULT)
+    assert [(f.title, f.after, f.told, f.times, f.trace) for f in shown.found] == [
+        ("sqlite3.OperationalError", 3.0, 4.0, 5, "a" * 32)
+    ]
+    # Four lines in the 40.5 s before, then one every two seconds of ten.
+    assert [(t.text, t.severity, t.during, t.new) for t in shown.templates] == [
+        ("order of product * failed", "ERROR", pytest.approx(0.5), True),
+        ("GET / 200", "INFO", 0.0, False),
+    ]
+    page = rendered(what)
+    assert "found 3.0 s after the fault began and told in 4.0 s" in page
+    assert "Its exception was found in the logs" in page
+    outline(page)

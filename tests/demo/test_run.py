@@ -64,14 +64,15 @@ def test_a_real_fault_is_found_told_and_over_and_nothing_remains_but_the_report(
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, out + err
     assert re.search(r"The fault was found and told in \d+\.\d s, and its end in \d+\.\d s\.", out)
-    # Kafka, the collector, four flows, and the demo's four programs but for the fault.
-    assert len(running) >= 9
+    # Kafka, the collector, five flows, and the demo's four programs but for the fault.
+    assert len(running) >= 10
     assert not [child for child in running if child.is_running()]
     assert not directory.exists()
     html = (tmp_path / "demo.html").read_text(encoding="utf-8")
     assert re.search(r'<h1 class="good">The fault was found and told in ', html)
     assert "as many as on the topic" in html
     assert re.search(r'class="longest".*\n?.*BEGIN IMMEDIATE', html)
+    assert re.search(r"<b>shop: .*OperationalError in .*</b>", html)
     assert re.search(r"Trace [0-9a-f]{32}, kept because of: (error|slow)\.", html)
 
 

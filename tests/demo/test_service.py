@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.backends.process import LOCALHOST, free_port
@@ -26,6 +29,7 @@ class Collector:
     def __init__(self) -> None:
         values: dict[tuple[str, str], float] = {}
         spans: list[Span] = []
+        logs: list[LogRecord] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -35,6 +39,11 @@ class Collector:
                     for told in traces.resource_spans:
                         for group in told.scope_spans:
                             spans.extend(group.spans)
+                    body = b""
+                if self.path == "/v1/logs":
+                    for said in ExportLogsServiceRequest.FromString(body).resource_logs:
+                        for of_scope in said.scope_logs:
+                            logs.extend(of_scope.log_records)
                     body = b""
                 request = ExportMetricsServiceRequest.FromString(body)
                 for resource in request.resource_metrics:
@@ -53,6 +62,7 @@ class Collector:
 
         self.values = values
         self.spans = spans
+        self.logs = logs
         self.server = ThreadingHTTPServer((LOCALHOST, 0), Handler)
         self.url = f"http://{LOCALHOST}:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -63,6 +73,16 @@ class Collector:
             assert time.monotonic() < deadline, f"{name} {route}: {self.values}"
             time.sleep(0.05)
         return self.values[name, route]
+
+    def wait_for_errors(self, least: int) -> list[LogRecord]:
+        """Wait for so many records of severity error; return them."""
+        deadline = time.monotonic() + 60
+        while (
+            len(found := [record for record in self.logs if record.severity_number >= 17]) < least
+        ):
+            assert time.monotonic() < deadline, f"{len(self.logs)} records"
+            time.sleep(0.05)
+        return found
 
 
 @pytest.fixture
@@ -113,6 +133,14 @@ def test_the_runaway_job_makes_checkouts_fail_and_products_stay_well(
             ]
             assert {span.name for span in failed} == {"GET /checkout"}
             assert {span.status.code for span in failed} == {2}
+            errors = [record for record in collector.wait_for_errors(3) if record.attributes]
+            assert {
+                re.sub(r" [0-9]+ failed$", "", record.body.string_value) for record in errors
+            } == {"order of product"}
+            told = {each.key: each.value.string_value for each in errors[0].attributes}
+            assert "OperationalError" in told["exception.type"]
+            assert "database is locked" in told["exception.stacktrace"]
+            assert errors[0].trace_id
         after = [client.get("/checkout").status_code for _ in range(12)]
         assert after.count(503) == 0
 

@@ -47,6 +47,10 @@ def test_on_a_broker_that_others_use_every_name_is_its_own(
         topics.late,
         topics.status,
         topics.spans,
+        topics.logs,
+        topics.templates,
+        topics.log_counts,
+        topics.exceptions,
     ]
     names += [*(entry.topic for entry in settings.inputs), settings.kafka.group]
     assert all(name.startswith("demo-1") for name in names)

@@ -283,6 +283,12 @@ def _news(story: Story) -> Iterator[tuple[str, str, str]]:
         yield identity, "red", f"alert firing: {alert.firing['annotations']['summary']}"
         if alert.resolved is not None:
             yield f"{identity}/over", "green", f"alert resolved: {alert.service}: {alert.name}"
+    for alert in story.of_logs:
+        yield (
+            f"{alert.firing['id']}",
+            "red",
+            f"found in logs: {alert.firing['annotations']['summary']}",
+        )
     for number, notification in enumerate(story.notifications):
         statuses = [alert["status"] for alert in notification.body["alerts"]]
         told = ", ".join(

@@ -39,7 +39,12 @@ class MetricsFlow:
     """Flow metrics, with topics, buckets, data streams and a recovery store of its own.
 
     Where there are databases or a lake, flow storage runs beside it; both log to the same file.
+
+    Attributes:
+        flow: the module to run.
     """
+
+    flow = "metrics"
 
     def __init__(self, directory: Path, bootstrap_servers: str, topic: str) -> None:
         self.name = f"t{uuid.uuid4().hex[:10]}"
@@ -81,14 +86,14 @@ class MetricsFlow:
         self.elasticsearch = url
         sink: dict[str, Any] = {"hosts": [url], "namespace": self.name}
         self.settings["sinks"]["elasticsearch"] = sink
-        elasticsearch_setup.ensure(ElasticsearchSection(**sink))
+        elasticsearch_setup.ensure(ElasticsearchSection(**sink), logs=self.flow == "logs")
 
     # Running it.
 
     def start(self, *arguments: str, until: str = "forever", since: str = "committed") -> Process:
         """Start the flow, and if it is to go on, flow storage as well."""
         self.make_topics()
-        process = self._launch("metrics", *arguments, until=until, since=since)
+        process = self._launch(self.flow, *arguments, until=until, since=since)
         if until == "forever" and self.settings["sinks"]:
             self.start_storage()
         return process

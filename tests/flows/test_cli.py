@@ -108,9 +108,9 @@ def test_ctrl_c_exits_130_without_a_word(tmp_path: Path) -> None:
         assert listener.stdout is not None
         port = listener.stdout.readline().strip()
         running = CommandLine(tmp_path, f"127.0.0.1:{port}").start("status")
-        time.sleep(3)
+        assert listener.stdout.readline() == "asked\n"
         running.send_signal(signal.SIGINT)
-        out, error = running.communicate(timeout=10)
+        out, error = running.communicate(timeout=60)
         listener.kill()
     assert (running.returncode, out, error) == (130, "", "")
 
@@ -119,7 +119,9 @@ LISTENER = """
 import socket, time
 server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)
-time.sleep(60)
+connection = server.accept()
+print("asked", flush=True)
+time.sleep(600)
 """
 
 

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -116,6 +117,16 @@ class Notifier:
     def recoverable(self) -> Sequence[str]:
         return ("-r", str(self.store), "-s", "1", "-b", "0")
 
+    def wait_for_commits(self, messages: int) -> None:
+        """Wait until so many alerts are committed: a snapshot holds what they did."""
+        partitions = [TopicPartition(self.alerts, number) for number in range(2)]
+        group = Consumer({"bootstrap.servers": self.kafka, "group.id": f"{self.alerts}.notifier"})
+        deadline = time.monotonic() + 60
+        with closing(group):
+            while sum(max(0, at.offset) for at in group.committed(partitions, 20)) < messages:
+                assert time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.1)
+
     def run_to_the_end(self, *arguments: str) -> str:
         process = self.start(*arguments, until="end")
         output, _ = process.communicate(timeout=120)
@@ -173,7 +184,7 @@ def test_a_flow_that_is_killed_tells_nothing_twice_and_loses_nothing(
     try:
         notifier.produce(event(A))
         webhook.wait_for(1)
-        time.sleep(3)  # more than a snapshot
+        notifier.wait_for_commits(1)
     finally:
         process.kill()
         process.communicate()

@@ -120,7 +120,9 @@ STEPS = st.lists(
 
 
 @settings(
-    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=STEPS)
 def test_a_row_of_a_bank_is_to_the_last_bit_a_detector_of_its_own(bank_of, steps):

@@ -108,7 +108,9 @@ def test_a_topic_for_less_than_the_headers_is_waited_for(brokers: Settings) -> N
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_letters_that_several_writers_send_at_once_do_not_mix(

@@ -9,23 +9,19 @@ What needs more than a scanner is left to a parser of JSON, as ``DOUBTFUL``: a k
 with escapes, a wanted key that stands twice.
 """
 
-# ruff: noqa: ARG001, PLR0911, PLR0912, PLR1714 -- an intrinsic's arguments; a scanner is one long loop
+# ruff: noqa: PLR0911, PLR0912, PLR1714 -- a scanner is one long loop
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from operators.columns.compiling import trailing_zeros
 from operators.columns.scanning import (
     MALFORMED,
     READ,
-    Word,
     inlined,
     scan_float,
     uncounted,
@@ -71,16 +67,6 @@ _HIGHS: Final = np.uint64(0x8080808080808080)
 _SPACES: Final = np.uint64(0x2020202020202020)
 _QUOTES: Final = np.uint64(0x2222222222222222)
 _BACKSLASHES: Final = np.uint64(0x5C5C5C5C5C5C5C5C)
-
-
-def _zeros_below(typing: Any, word: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), code
-
-
-_trailing_zeros = cast(Callable[[Word], int], intrinsic(_zeros_below))
 
 
 def key_table(*names: str) -> NDArray[np.uint8]:
@@ -176,7 +162,7 @@ def scan_string(buffer: NDArray[np.uint8], at: int, end: int) -> tuple[int, bool
         if special == np.uint64(0):
             at += 8
             continue
-        at += _trailing_zeros(special) >> 3
+        at += trailing_zeros(special) >> 3
         if at >= end:
             break
         byte = buffer[at]

@@ -6,7 +6,7 @@ JSON object at once. A record with others is for a parser of JSON, and so is a m
 else is not as expected: the scan says which ones.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR1714, SIM110 -- a scanner is a list of cases
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, SIM109, SIM110 -- a scanner is a list of cases
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from operators.decoders.json.scan import (
     next_element,
     next_member,
     scan_string,
+    skip_space,
     skip_value,
     which_of,
 )
@@ -71,14 +72,14 @@ RECORD: Final = np.dtype(
 _ROOT: Final = key_table("resourceLogs", "resource_logs")
 _GROUP: Final = key_table("resource", "scopeLogs", "scope_logs")
 _SCOPED: Final = key_table("scope", "logRecords", "log_records")
-# Longer keys than the table takes are told by their length.
 _RECORD: Final = key_table(
     "timeUnixNano", "severityNumber", "severityText", "body", "attributes", "traceId", "spanId",
     "observedTimeUnixNano", "time_unix_nano", "severity_number", "severity_text", "trace_id", "span_id",
+    "observed_time_unix_nano",
 )  # fmt: skip
 _TIME, _NUMBER, _TEXT, _BODY, _ATTRIBUTES, _TRACE, _SPAN, _OBSERVED = range(8)
 _SNAKES: Final = 8
-_SNAKE_OBSERVED: Final = 23  # bytes of observed_time_unix_nano, which is more than a table takes
+"""From here on keys are as the parser takes them too, but no collector writes them."""
 _PAIR: Final = key_table("key", "value")
 _VALUE: Final = key_table("stringValue", "intValue", "boolValue", "doubleValue")
 _STRING: Final = 0
@@ -86,11 +87,6 @@ _INT: Final = 1
 _BOOL: Final = 2
 _SEED: Final = np.uint64(0x6C6A736F)
 _MOST_ATTRIBUTES: Final = 256
-
-
-@uncounted
-def _is_list(buffer: NDArray[np.uint8], at: int) -> bool:
-    return bool(buffer[at] == 91)
 
 
 @uncounted
@@ -113,34 +109,41 @@ def _whole_number(buffer: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @uncounted
-def _value_of(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int, int]:
-    """Return the kind of an AnyValue that has one plain member, -1 otherwise, and where that is."""
+def _value_of(buffer: NDArray[np.uint8], start: int, end: int) -> tuple[int, int, int, bool, int]:
+    """Read an AnyValue that has one plain member.
+
+    Returns:
+        Its kind, -1 if it is any other; where the member's value begins and ends; whether that has
+        escapes; where the AnyValue ends.
+    """
+    nothing = (-1, 0, 0, False, 0)
     if buffer[start] != 123:
-        return -1, 0, 0
-    key, key_end, value, escaped = first_member(buffer, start, end)
-    if key < 0 or escaped:
-        return -1, 0, 0
+        return nothing
+    key, key_end, value, odd = first_member(buffer, start, end)
+    if key < 0 or odd:
+        return nothing
     kind = which_of(buffer, key, key_end, _VALUE)
     if kind < 0:
-        return -1, 0, 0
+        return nothing
     byte = buffer[value]
     if byte == 123 or byte == 91 or byte == 110:
-        return -1, 0, 0
+        return nothing
     if kind == _STRING and byte != 34:
-        return -1, 0, 0
+        return nothing
+    escaped = False
     if byte == 34:
-        close, _ = scan_string(buffer, value + 1, end)
+        close, escaped = scan_string(buffer, value + 1, end)
         after = close + 1
     else:
         after = value
         while buffer[after] != 44 and buffer[after] != 125 and buffer[after] > 32:
             after += 1
     if kind == _INT and not _is_int(buffer, value, after):
-        return -1, 0, 0
-    further, _, _, _ = next_member(buffer, after, end)
-    if further >= 0:
-        return -1, 0, 0
-    return kind, value, after
+        return nothing
+    stop = skip_space(buffer, after, end)
+    if buffer[stop] != 125:  # another member
+        return nothing
+    return kind, value, after, escaped, stop + 1
 
 
 @uncounted
@@ -161,53 +164,77 @@ def _is_int(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
 
 
 @uncounted
+def _pair(
+    buffer: NDArray[np.uint8], at: int, end: int, levels: NDArray[np.uint8]
+) -> tuple[int, int, int, int, int, int]:
+    """Read a checked attribute that is plain.
+
+    Returns:
+        Where its key begins and ends, quotation marks included; the kind of its value, and where
+        that begins and ends; where the attribute ends, -1 if it is not plain.
+    """
+    nothing = (0, 0, 0, 0, 0, -1)
+    if buffer[at] != 123:
+        return nothing
+    name, name_end, kind, value, value_end = -1, -1, -1, 0, 0
+    key, key_end, place, odd = first_member(buffer, at, end)
+    after = skip_space(buffer, at + 1, end)
+    while key >= 0:
+        if odd:
+            return nothing
+        which = which_of(buffer, key, key_end, _PAIR)
+        if which == 0:
+            if name >= 0 or buffer[place] != 34:
+                return nothing
+            close, escaped = scan_string(buffer, place + 1, end)
+            if escaped:
+                return nothing
+            name, name_end, after = place, close + 1, close + 1
+        elif which == 1:
+            if kind >= 0:
+                return nothing
+            kind, value, value_end, _, after = _value_of(buffer, place, end)
+            if kind < 0:
+                return nothing
+        else:
+            after = skip_value(buffer, place, end, levels)
+        after = skip_space(buffer, after, end)
+        key, key_end, place, odd = next_member(buffer, after, end)
+    if name < 0 or kind < 0:
+        return nothing
+    return name, name_end, kind, value, value_end, after + 1
+
+
+@uncounted
 def _plain_attributes(
     buffer: NDArray[np.uint8],
     start: int,
     end: int,
     hashes: NDArray[np.uint64],
-    found: NDArray[np.int64],
     levels: NDArray[np.uint8],
-) -> bool:
-    """Say whether all attributes are plain, and each key is there once."""
+) -> int:
+    """Return where a checked list ends of which all attributes are plain, and each key is there once.
+
+    -1 for any other value.
+    """
     if buffer[start] != 91:
-        return False
+        return -1
     count = 0
     at = first_element(buffer, start, end)
+    after = skip_space(buffer, start + 1, end)
     while at >= 0:
-        after = members(buffer, at, end, _PAIR, found, levels, False)
-        if after < 0 or found[0, 0] == ABSENT or found[1, 0] == ABSENT or count == _MOST_ATTRIBUTES:
-            return False
-        if buffer[found[0, 0]] != 34:
-            return False
-        close, escaped = scan_string(buffer, found[0, 0] + 1, end)
-        if escaped:
-            return False
-        kind, _, _ = _value_of(buffer, found[1, 0], found[1, 1])
-        if kind < 0:
-            return False
-        mine = hash_range(buffer, found[0, 0] + 1, close, _SEED)
+        key, key_end, _, _, _, after = _pair(buffer, at, end, levels)
+        if after < 0 or count == _MOST_ATTRIBUTES:
+            return -1
+        mine = hash_range(buffer, key + 1, key_end - 1, _SEED)
         for other in range(count):
             if hashes[other] == mine:
-                return False
+                return -1
         hashes[count] = mine
         count += 1
+        after = skip_space(buffer, after, end)
         at = next_element(buffer, after, end)
-    return True
-
-
-@uncounted
-def _text_of(
-    buffer: NDArray[np.uint8], found: NDArray[np.int64], row: int
-) -> tuple[int, int, bool, bool]:
-    """Return the range of a text, whether it has escapes, and whether it is none but should be one."""
-    start, end = found[row, 0], found[row, 1]
-    if start == ABSENT:
-        return 0, 0, False, False
-    if buffer[start] != 34:
-        return 0, 0, False, True
-    _, escaped = scan_string(buffer, start + 1, end)
-    return start + 1, end - 1, escaped, False
+    return after + 1
 
 
 @uncounted
@@ -217,70 +244,205 @@ def _record(
     end: int,
     records: np.ndarray,
     row: int,
-    found: NDArray[np.int64],
-    pair: NDArray[np.int64],
+    seen: NDArray[np.bool_],
     levels: NDArray[np.uint8],
     hashes: NDArray[np.uint64],
 ) -> int:
-    """Read a record into its row; return where it ends, -1 if the message is doubtful."""
-    after = members(buffer, at, end, _RECORD, found, levels, False)
-    if after < 0:
+    """Read a checked record into its row; return where it ends, -1 if the message is doubtful."""
+    if buffer[at] != 123:
         return -1
-    for snake in range(_SNAKES, _SNAKES + 5):
-        if found[snake, 0] != ABSENT:
-            return -1
-    key, key_end, value, _ = first_member(buffer, at, after)
-    while key >= 0:
-        if key_end - key == _SNAKE_OBSERVED and buffer[key] == 111 and buffer[key + 8] == 95:
-            return -1
-        key, key_end, value, _ = next_member(
-            buffer, skip_value(buffer, value, after, levels), after
-        )
     record = records[row]
-    record.start, record.end = at, after
+    record.start = at
     record.ts, record.observed, record.severity = 0, 0, 0
-    for field in (_TIME, _OBSERVED, _NUMBER):
-        if found[field, 0] == ABSENT:
-            continue
-        number = _whole_number(buffer, found[field, 0], found[field, 1])
-        if number < 0:
-            return -1
-        if field == _TIME:
-            record.ts = number
-        elif field == _OBSERVED:
-            record.observed = number
-        elif number <= 24:
-            record.severity = number
-    start, stop, escaped, odd = _text_of(buffer, found, _TEXT)
-    if odd:
-        return -1
-    record.text, record.text_end, record.text_escaped = start, stop, np.int64(escaped)
-    start, stop, escaped, odd = _text_of(buffer, found, _TRACE)
-    if odd or escaped:
-        return -1
-    record.trace, record.trace_end = start, stop
-    start, stop, escaped, odd = _text_of(buffer, found, _SPAN)
-    if odd or escaped:
-        return -1
-    record.span, record.span_end = start, stop
-    record.plain = True
+    record.text, record.text_end, record.text_escaped = 0, 0, 0
     record.body, record.body_end, record.body_escaped = 0, 0, 0
-    if found[_BODY, 0] != ABSENT:
-        kind, value, stop = _value_of(buffer, found[_BODY, 0], found[_BODY, 1])
-        if kind == _STRING:
-            _, escaped = scan_string(buffer, value + 1, stop)
-            record.body, record.body_end = value + 1, stop - 1
-            record.body_escaped = np.int64(escaped)
-        else:
-            record.plain = False
+    record.trace, record.trace_end, record.span, record.span_end = 0, 0, 0, 0
     record.attributes, record.attributes_end = 0, 0
-    if found[_ATTRIBUTES, 0] != ABSENT:
-        start, stop = found[_ATTRIBUTES, 0], found[_ATTRIBUTES, 1]
-        if _plain_attributes(buffer, start, stop, hashes, pair, levels):
-            record.attributes, record.attributes_end = start, stop
+    record.plain = True
+    seen[:] = False
+    key, key_end, value, odd = first_member(buffer, at, end)
+    after = skip_space(buffer, at + 1, end)
+    while key >= 0:
+        if odd:
+            return -1
+        field = which_of(buffer, key, key_end, _RECORD)
+        if field >= _SNAKES or (field >= 0 and seen[field]):
+            return -1
+        if field >= 0:
+            seen[field] = True
+        if field == _BODY:
+            kind, start, stop, escaped, after = _value_of(buffer, value, end)
+            if kind == _STRING:
+                record.body, record.body_end = start + 1, stop - 1
+                record.body_escaped = np.int64(escaped)
+            else:
+                record.plain = False
+                if kind < 0:
+                    after = skip_value(buffer, value, end, levels)
+        elif field == _ATTRIBUTES:
+            after = _plain_attributes(buffer, value, end, hashes, levels)
+            if after >= 0:
+                record.attributes, record.attributes_end = value, after
+            else:
+                record.plain = False
+                after = skip_value(buffer, value, end, levels)
+        elif field == _TEXT or field == _TRACE or field == _SPAN:
+            if buffer[value] != 34:
+                return -1
+            close, escaped = scan_string(buffer, value + 1, end)
+            after = close + 1
+            if field == _TEXT:
+                record.text, record.text_end = value + 1, close
+                record.text_escaped = np.int64(escaped)
+            elif escaped:
+                return -1
+            elif field == _TRACE:
+                record.trace, record.trace_end = value + 1, close
+            else:
+                record.span, record.span_end = value + 1, close
         else:
-            record.plain = False
-    return after
+            after = skip_value(buffer, value, end, levels)
+            if field >= 0:
+                number = _whole_number(buffer, value, after)
+                if number < 0:
+                    return -1
+                if field == _TIME:
+                    record.ts = number
+                elif field == _OBSERVED:
+                    record.observed = number
+                elif number <= 24:
+                    record.severity = number
+        after = skip_space(buffer, after, end)
+        key, key_end, value, odd = next_member(buffer, after, end)
+    record.end = after + 1
+    return after + 1
+
+
+@uncounted
+def _records(
+    buffer: NDArray[np.uint8],
+    at: int,
+    end: int,
+    records: np.ndarray,
+    row: int,
+    seen: NDArray[np.bool_],
+    levels: NDArray[np.uint8],
+    hashes: NDArray[np.uint64],
+) -> tuple[int, int]:
+    """Read a checked list of records; return the next row, and where it ends.
+
+    The row is -1 if the message is doubtful, -2 if there is no room.
+    """
+    if buffer[at] != 91:
+        return -1, 0
+    after = skip_space(buffer, at + 1, end)
+    at = first_element(buffer, at, end)
+    while at >= 0:
+        if row >= len(records):
+            return -2, 0
+        after = _record(buffer, at, end, records, row, seen, levels, hashes)
+        if after < 0:
+            return -1, 0
+        row += 1
+        after = skip_space(buffer, after, end)
+        at = next_element(buffer, after, end)
+    return row, after + 1
+
+
+@uncounted
+def _scoped(
+    buffer: NDArray[np.uint8],
+    at: int,
+    end: int,
+    records: np.ndarray,
+    row: int,
+    seen: NDArray[np.bool_],
+    levels: NDArray[np.uint8],
+    hashes: NDArray[np.uint64],
+) -> tuple[int, int]:
+    """Read the records of a scope, which is checked JSON; return as ``_records`` does."""
+    if buffer[at] != 123:
+        return -1, 0
+    first = row
+    scope, scope_end, listed = ABSENT, ABSENT, False
+    key, key_end, value, odd = first_member(buffer, at, end)
+    after = skip_space(buffer, at + 1, end)
+    while key >= 0:
+        if odd:
+            return -1, 0
+        which = which_of(buffer, key, key_end, _SCOPED)
+        if which == 1:
+            if listed:
+                return -1, 0
+            listed = True
+            row, after = _records(buffer, value, end, records, row, seen, levels, hashes)
+            if row < 0:
+                return row, 0
+        else:
+            after = skip_value(buffer, value, end, levels)
+            if which == 0:
+                if scope != ABSENT or buffer[value] != 123:
+                    return -1, 0
+                scope, scope_end = value, after
+            elif which == 2:
+                return -1, 0
+        after = skip_space(buffer, after, end)
+        key, key_end, value, odd = next_member(buffer, after, end)
+    for mine in range(first, row):
+        records[mine].scope, records[mine].scope_end = scope, scope_end
+    return row, after + 1
+
+
+@uncounted
+def _group(
+    buffer: NDArray[np.uint8],
+    at: int,
+    end: int,
+    records: np.ndarray,
+    row: int,
+    seen: NDArray[np.bool_],
+    levels: NDArray[np.uint8],
+    hashes: NDArray[np.uint64],
+) -> tuple[int, int]:
+    """Read the records of a resource, which is checked JSON; return as ``_records`` does."""
+    if buffer[at] != 123:
+        return -1, 0
+    first = row
+    resource, resource_end, listed = ABSENT, ABSENT, False
+    key, key_end, value, odd = first_member(buffer, at, end)
+    after = skip_space(buffer, at + 1, end)
+    while key >= 0:
+        if odd:
+            return -1, 0
+        which = which_of(buffer, key, key_end, _GROUP)
+        if which == 1:
+            if listed or buffer[value] != 91:
+                return -1, 0
+            listed = True
+            after = skip_space(buffer, value + 1, end)
+            scoped = first_element(buffer, value, end)
+            while scoped >= 0:
+                row, after = _scoped(buffer, scoped, end, records, row, seen, levels, hashes)
+                if row < 0:
+                    return row, 0
+                after = skip_space(buffer, after, end)
+                scoped = next_element(buffer, after, end)
+            after += 1
+        else:
+            after = skip_value(buffer, value, end, levels)
+            if which == 0:
+                if resource != ABSENT or buffer[value] != 123:
+                    return -1, 0
+                resource, resource_end = value, after
+            elif which == 2:
+                return -1, 0
+        after = skip_space(buffer, after, end)
+        key, key_end, value, odd = next_member(buffer, after, end)
+    if row == first:  # nothing tells whether its resource is right
+        return -1, 0
+    for mine in range(first, row):
+        records[mine].resource, records[mine].resource_end = resource, resource_end
+    return row, after + 1
 
 
 @uncounted
@@ -292,76 +454,34 @@ def _message(
     records: np.ndarray,
     row: int,
     found: NDArray[np.int64],
-    pair: NDArray[np.int64],
+    seen: NDArray[np.bool_],
     levels: NDArray[np.uint8],
     hashes: NDArray[np.uint64],
 ) -> int:
     """Read the records of a message from ``row`` on; return the next row, -1 if it is doubtful,
-    -2 if there is no room."""
+    -2 if there is no room.
+
+    All of it is checked first, and then walked once.
+    """
     at = start
     while at < end and buffer[at] <= 32:
         at += 1
     after = members(buffer, at, end, _ROOT, found, levels, False)
-    if (
-        after < 0
-        or found[1, 0] != ABSENT
-        or found[0, 0] == ABSENT
-        or not _is_list(buffer, found[0, 0])
-    ):
+    if after < 0 or found[1, 0] != ABSENT or found[0, 0] == ABSENT or buffer[found[0, 0]] != 91:
         return -1
     while after < end and buffer[after] <= 32:
         after += 1
     if after != end:
         return -1
-    groups_end = found[0, 1]
-    index = 0
-    group = first_element(buffer, found[0, 0], groups_end)
+    first = row
+    group = first_element(buffer, found[0, 0], end)
     while group >= 0:
-        after_group = members(buffer, group, groups_end, _GROUP, found, levels, False)
-        if after_group < 0 or found[2, 0] != ABSENT:
-            return -1
-        resource, resource_end = found[0, 0], found[0, 1]
-        if resource != ABSENT and buffer[resource] != 123:
-            return -1
-        scopes, scopes_end = found[1, 0], found[1, 1]
-        first = row
-        if scopes != ABSENT and not _is_list(buffer, scopes):
-            return -1
-        scoped = -1
-        if scopes != ABSENT:
-            scoped = first_element(buffer, scopes, scopes_end)
-        while scoped >= 0:
-            after_scoped = members(buffer, scoped, scopes_end, _SCOPED, found, levels, False)
-            if after_scoped < 0 or found[2, 0] != ABSENT:
-                return -1
-            scope, scope_end = found[0, 0], found[0, 1]
-            if scope != ABSENT and buffer[scope] != 123:
-                return -1
-            listed, listed_end = found[1, 0], found[1, 1]
-            if listed != ABSENT and not _is_list(buffer, listed):
-                return -1
-            at = -1
-            if listed != ABSENT:
-                at = first_element(buffer, listed, listed_end)
-            while at >= 0:
-                if row >= len(records):
-                    return -2
-                after_record = _record(
-                    buffer, at, listed_end, records, row, found, pair, levels, hashes
-                )
-                if after_record < 0:
-                    return -1
-                record = records[row]
-                record.message, record.index = message, index
-                record.resource, record.resource_end = resource, resource_end
-                record.scope, record.scope_end = scope, scope_end
-                row += 1
-                index += 1
-                at = next_element(buffer, after_record, listed_end)
-            scoped = next_element(buffer, after_scoped, scopes_end)
-        if row == first:  # nothing tells whether its resource is right
-            return -1
-        group = next_element(buffer, after_group, groups_end)
+        row, after = _group(buffer, group, end, records, row, seen, levels, hashes)
+        if row < 0:
+            return row
+        group = next_element(buffer, after, end)
+    for mine in range(first, row):
+        records[mine].message, records[mine].index = message, mine - first
     return row
 
 
@@ -385,8 +505,8 @@ def scan_json_logs(
     Returns:
         How many messages were scanned so far.
     """
-    found = np.empty((16, 2), np.int64)
-    pair = np.empty((4, 2), np.int64)
+    found = np.empty((4, 2), np.int64)
+    seen = np.empty(_SNAKES, np.bool_)
     levels = np.empty(MOST_LEVELS, np.uint8)
     hashes = np.empty(_MOST_ATTRIBUTES, np.uint64)
     while filled[1] < len(bounds) - 1:
@@ -399,7 +519,7 @@ def scan_json_logs(
             records,
             filled[0],
             found,
-            pair,
+            seen,
             levels,
             hashes,
         )
@@ -429,7 +549,6 @@ def write_json_attributes(
         out: room, not less than the lists take.
         offsets: where each object begins, and the last ends, written to.
     """
-    found = np.empty((4, 2), np.int64)
     levels = np.empty(MOST_LEVELS, np.uint8)
     filled = 0
     for row in range(len(starts)):
@@ -439,15 +558,14 @@ def write_json_attributes(
             at = first_element(buffer, starts[row], end)
         first = filled
         while at >= 0:
-            after = members(buffer, at, end, _PAIR, found, levels, False)
+            key, key_end, kind, value, value_end, after = _pair(buffer, at, end, levels)
             out[filled] = 123 if filled == first else 44
             filled += 1
-            for place in range(found[0, 0], found[0, 1]):
+            for place in range(key, key_end):
                 out[filled] = buffer[place]
                 filled += 1
             out[filled] = 58
             filled += 1
-            kind, value, value_end = _value_of(buffer, found[1, 0], found[1, 1])
             if kind == _INT and buffer[value] == 34:
                 value += 1
                 value_end -= 1

@@ -16,7 +16,9 @@ from tests.backends.process import UnavailableError
 from tests.operators.decoders.influx_reference import listed, meant
 
 many = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 # What we take otherwise than InfluxDB does, all of it on purpose: values that are not finite, or

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.logs.marks import CUT, NO_TIME
-from operators.logs.parsing import LONGEST, parse
+from operators.logs.parsing import LONGEST, parse, unwrap
 from operators.logs.severities import ERROR, INFO, WARN
 from tests.operators.logs.records import OBSERVED, ns, records_of
 
@@ -147,6 +147,27 @@ def test_a_stack_is_found_in_the_fields_of_an_error():
     assert row["stack"] == "TypeError: no\n    at f"
     row = parsed('{"msg":"x","exception.type":"ValueError","exception.message":"bad"}')
     assert row["stack"] == "ValueError: bad"
+
+
+def test_a_stack_is_found_in_the_attributes_that_sdks_write():
+    """The names are those of OpenTelemetry's semantic conventions for exceptions in logs."""
+    told = {"exception.type": "ValueError", "exception.message": "bad", "code.lineno": 7}
+    trace = {"exception.stacktrace": "Traceback (most recent call last):\nValueError: bad"}
+    written = [json.dumps(told), json.dumps(told | trace), '{"a":"exception.type"}', ""]
+    records = records_of(["x"] * 4).with_columns(attributes=pl.Series(written))
+    parsed_records = parse(records)
+    assert parsed_records["stack"].to_list() == [
+        "ValueError: bad", trace["exception.stacktrace"], "", "",
+    ]  # fmt: skip
+    assert parsed_records["attributes"].to_list() == written
+
+
+def test_an_object_without_a_message_has_its_members_once_though_it_is_looked_at_twice():
+    bodies = ['{"a":1,"b":"x"}', '{"a":1}', '{"b":1,"msg":"m"}']
+    records = records_of(bodies).with_columns(attributes=pl.Series(["", '{"a":0}', '{"c":2}']))
+    assert parse(unwrap(records))["attributes"].to_list() == [
+        '{"a":1,"b":"x"}', '{"a":0,"a":1}', '{"c":2,"b":1}',
+    ]  # fmt: skip
 
 
 def test_what_is_too_much_is_cut_and_marked():

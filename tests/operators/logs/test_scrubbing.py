@@ -1,6 +1,7 @@
 """Scrubbing: what is personal or secret is gone, and numbers that only look like it stay."""
 
 import random
+import re
 import uuid
 
 import orjson
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column
 from operators.logs.addresses import truncated
+from operators.logs.field_names import endings, may_have_field
 from operators.logs.scrubbing import Scrubber, ScrubbingError, ScrubbingRules
-from operators.logs.sensitive import KINDS
+from operators.logs.sensitive import FIELD_ENDINGS, FIELD_NAMES, KINDS
 from operators.logs.suspicion import suspected
 
 SECRETS = {
@@ -214,3 +216,38 @@ def test_addresses_are_truncated_by_the_loop_as_by_the_pattern(text):
         return value[: value.rindex(".")] + ".0" if kind.confirm(value) else value
 
     assert truncated(text_column(pl.Series([text])))[0][0] == kind.compile().sub(truncate, text)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([
+        '"', ":", " ", "\t", "\u2003", ",", "{", "}", "\\", "_", "-", ".", "a", "id", "token", "TOKEN", "to-ken", "to_k_e_n",
+        "to\u212aen", "pa\u017f\u017fword", "db_Password", "pass__word", "cvv", "CVV2", "api-key", "x.y", "x", "y", "version", "é",
+        "mein-feld", "meinfeld", '"secret":1', '"secret" :', '"sion":',
+    ]), max_size=8).map("".join)
+)  # fmt: skip
+@example('{"session_id":1}')
+def test_the_look_at_names_of_fields_finds_all_that_the_expression_finds(text):
+    rules = ScrubbingRules(fields=("mein-feld", "x.y"))
+    _, counts = Scrubber(rules).scrub_objects(pl.Series([text]))
+    try:
+        members = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        members = None
+    if isinstance(members, dict):
+        named = [key for key in members if Scrubber(rules).is_sensitive_field(key)]
+        assert counts.get("field", 0) == len(named)
+    names = [
+        name.replace("_", "").replace("-", "")
+        for name in (*FIELD_NAMES, *FIELD_ENDINGS, *rules.fields)
+    ]
+    written = "|".join("[_-]?".join(map(re.escape, name)) for name in names)
+    column = text_column(pl.Series([text]))
+    if pl.Series([text]).str.contains(rf'(?i)"[^"\\]*(?:{written})"\s*:')[0]:
+        assert may_have_field(*column, endings(names))[0]
+
+
+def test_an_object_without_anything_sensitive_stays_as_it_is_written(scrubber):
+    written = pl.Series(['{"at":"219-00-9999","n":1.50}', '{"mail":"a@example.org"}'])
+    scrubbed, _ = scrubber.scrub_objects(written)
+    assert scrubbed.to_list() == [written[0], '{"mail":"***"}']
