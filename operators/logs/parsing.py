@@ -260,7 +260,10 @@ def _not_there_yet(there: pl.Series, objects: pl.Series) -> pl.Series:
     A body that is an object without a message is parsed when it is taken out of what it came in, and
     once more after that.
     """
-    has = (there == objects) | there.str.ends_with("," + objects.str.slice(1))
+    first, second = pl.col("first"), pl.col("second")
+    ends = first.str.ends_with(pl.lit(",") + second.str.slice(1))
+    frame = pl.DataFrame({"first": there, "second": objects})
+    has = frame.select((first == second) | ends).to_series()
     return objects.set(has, "") if has.any() else objects
 
 
