@@ -230,7 +230,10 @@ def compile_kernels(encodings: Iterable[str]) -> None:
     texts = LOG_DECODERS["text"].decode(samples, np.zeros(len(samples), np.int64)).records
     bodies = parse(unwrap(texts))["body"]
     compile_joining()
-    Scrubber(ScrubbingRules()).scrub(bodies)
+    scrubber = Scrubber(ScrubbingRules())
+    scrubber.scrub(bodies)
+    scrubber.scrub_objects(bodies)
+    numbered(np.zeros(1, np.uint64))
     column = text_column(bodies)
     shapes(*column)
     masked_texts(*column)

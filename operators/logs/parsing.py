@@ -249,24 +249,32 @@ def apply_fields(
         written = roles["body"].is_not_null().to_numpy()
         texts = roles["body"].filter(written).str.strip_chars_end("\r\n")
         columns.set_body(rows[written], texts)
-    attributes = joined_objects(columns.texts["attributes"].gather(rows), fields.attributes)
+    there = columns.texts["attributes"].gather(rows)
+    attributes = joined_objects(there, _not_there_yet(there, fields.attributes))
     columns.set_text("attributes", rows, attributes)
 
 
-def joined_objects(first: pl.Series, second: pl.Series) -> pl.Series:
-    """Return JSON objects with the members of both; an empty text has none.
+def _not_there_yet(there: pl.Series, objects: pl.Series) -> pl.Series:
+    """Return objects, empty where all members of one are the last ones of what is there.
 
-    An object that ends with the members of the other has them: where a body is an object without a
-    message, it is parsed when it is taken out of what it came in, and once more after that.
+    A body that is an object without a message is parsed when it is taken out of what it came in, and
+    once more after that.
     """
+    first, second = pl.col("first"), pl.col("second")
+    ends = first.str.ends_with(pl.lit(",") + second.str.slice(1))
+    frame = pl.DataFrame({"first": there, "second": objects})
+    has = frame.select((first == second) | ends).to_series()
+    return objects.set(has, "") if has.any() else objects
+
+
+def joined_objects(first: pl.Series, second: pl.Series) -> pl.Series:
+    """Return JSON objects with the members of both; an empty text has none."""
     frame = pl.DataFrame({"first": first, "second": second})
-    added = pl.col("second").str.slice(1)
-    both = pl.format("{},{}", pl.col("first").str.head(-1), added)
-    has = (pl.col("first") == pl.col("second")) | pl.col("first").str.ends_with("," + added)
+    both = pl.format("{},{}", pl.col("first").str.head(-1), pl.col("second").str.slice(1))
     return frame.select(
         pl.when(pl.col("first").is_in(["", "{}"]))
         .then("second")
-        .when(pl.col("second").is_in(["", "{}"]) | has)
+        .when(pl.col("second").is_in(["", "{}"]))
         .then("first")
         .otherwise(both)
     ).to_series()
