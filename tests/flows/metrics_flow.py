@@ -215,6 +215,8 @@ class MetricsFlow:
             size = len(answer["values"])
             columns["series"] += [series_key(answer["name"], tags)] * size
             given = dict(zip(answer["columns"], zip(*answer["values"], strict=True), strict=True))
+            # Every answer has the fields of all measurements, that of units too.
+            assert not any(given.pop("seen", ()))
             assert set(given) <= set(schema), f"fields nobody asked for: {sorted(given)}"
             for name in schema:
                 if name != "series":
