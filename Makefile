@@ -87,7 +87,7 @@ $(READY): requirements.lock pyproject.toml
 	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
 	$(UV) pip sync --quiet --compile-bytecode --python "$(PY)" requirements.lock; \
 	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
-	echo "compiling the loops that run on every point: a minute or so, once" >&2; \
+	echo "compiling the loops that run on every point: some minutes, once" >&2; \
 	"$(PY)" -m compileall -q flows operators sinks models; \
 	"$(PY)" -m flows.warm_up; \
 	touch "$@"

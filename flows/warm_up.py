@@ -5,13 +5,17 @@ keeps the result on disk: beside the sources, or in ``NUMBA_CACHE_DIR``. So ever
 once, through the very functions that the flow calls, with a few points of every kind.
 
 ``python -m flows.warm_up`` does so for every input and setting, once, where Headrace is installed.
-It takes about a minute of one core.
+It takes some three minutes of two cores.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -183,22 +187,55 @@ def _decoded() -> Decoded:
     return Decoded(numbers, describe, distributions=histograms)
 
 
-def main() -> None:
-    """Compile what any settings of the flows may need."""
-    # The flow of metrics, which compiles by this module too, does not need it.
-    from operators.logs import decoding as logs  # noqa: PLC0415
-    from operators.traces import warm_up as traces  # noqa: PLC0415
-    from sinks import log_documents  # noqa: PLC0415
-
+def _metrics() -> None:
     compile_kernels(DECODERS, EnrichmentSettings())
     scoring.compile_kernels(Scoring())
+
+
+def _rules() -> None:
     rules.compile_kernels()
     tap.compile_kernels()
-    logs.compile_kernels(LOG_DECODERS)
-    traces.compile_kernels(SPAN_DECODERS, Enricher(EnrichmentSettings()))
+
+
+def _logs() -> None:
+    # The flow of metrics, which compiles by this module too, does not need it; nor that below.
+    from operators.logs import decoding  # noqa: PLC0415
+    from sinks import log_documents  # noqa: PLC0415
+
+    decoding.compile_kernels(LOG_DECODERS)
     log_documents.compile_kernels()
+
+
+def _traces() -> None:
+    from operators.traces import warm_up  # noqa: PLC0415
+
+    warm_up.compile_kernels(SPAN_DECODERS, Enricher(EnrichmentSettings()))
+
+
+def _in_another_process(part: str) -> None:
+    safely = ["-P"] if sys.flags.safe_path else []
+    command = [sys.executable, *safely, "-m", "flows.warm_up", part]
+    subprocess.run(command, check=True)  # noqa: S603 - ourselves
+
+
+_PARTS: Final = {"metrics": _metrics, "traces": _traces, "logs": _logs, "rules": _rules}
+
+
+def main(*parts: str) -> None:
+    """Compile what any settings of the flows may need.
+
+    Args:
+        parts: names of ``_PARTS``. Without any all are compiled, on all cores: each first in a
+            process of its own, then all here, since two that write down the same loop at once may
+            lose one.
+    """
+    if not parts:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_in_another_process, _PARTS))
+    for part in parts or _PARTS:
+        _PARTS[part]()
 
 
 if __name__ == "__main__":
     logging.disable()  # what is made up here is nobody's trouble
-    main()
+    main(*sys.argv[1:])
