@@ -69,7 +69,8 @@ class MetricsFlow:
         self.prefix: Sequence[str] = ()
         """What to put before the command."""
         self.storage: Process | None = None
-        self._topics_made = False
+        self.topics_are_there = False
+        """Whether they need not be made, or can't be."""
         self._processes: list[Process] = []
 
     def write_to_influxdb(self, access: InfluxdbAccess) -> None:
@@ -105,11 +106,11 @@ class MetricsFlow:
 
     def make_topics(self) -> None:
         """Make the flows' topics, as ``headrace setup`` does."""
-        if not self._topics_made:
+        if not self.topics_are_there:
             read = [self.topics[role] for role in READ_BY_STORAGE]
             make_topics(self.kafka, read, 2)
             make_topics(self.kafka, set(self.topics.values()) - set(read))
-            self._topics_made = True
+            self.topics_are_there = True
 
     def _launch(self, flow: str, *arguments: str, until: str, since: str) -> Process:
         file = self.directory / f"headrace-{until}-{since}.yaml"

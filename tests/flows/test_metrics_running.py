@@ -136,6 +136,7 @@ def test_a_signal_ends_the_flow_also_while_the_broker_does_not_answer(
 ) -> None:
     with socket.create_server((LOCALHOST, free_port())) as silent:
         flow = new_flow(on=f"{LOCALHOST}:{silent.getsockname()[1]}", reads="never")
+        flow.topics_are_there = True
         process = flow.start()
         flow.wait_until("a start", lambda: "metrics at" in flow.log.read_text(), process)
 
