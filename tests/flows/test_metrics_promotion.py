@@ -72,9 +72,8 @@ def test_a_promoted_model_is_in_force_from_its_time_on_all_workers_and_after_kil
     flow.topics |= {role: f"{flow.name}-{role}" for role in ("models", "shadow", "commands")}
     flow.settings["scoring"] = {}
     flow.settings["sinks"]["lake"] = {"path": str(tmp_path / "lake")}
-    models = s3.bucket(flow.name)
     flow.settings["models"] = {
-        "path": f"s3://{flow.name}/trained",
+        "path": f"s3://models/{flow.name}",
         "s3": {
             "endpoint": s3.url,
             "region": "us-east-1",
@@ -93,7 +92,7 @@ def test_a_promoted_model_is_in_force_from_its_time_on_all_workers_and_after_kil
     }
     made = headrace("retrain", "--candidate", "detector=robust_ewma")
     assert made.returncode == 0, made.stderr
-    (version,) = [path.stem for path in (models / "trained").glob("*.model")]
+    (version,) = [path.stem for path in (s3.buckets / "models" / flow.name).glob("*.model")]
     at = rfc3339(BEGIN + PROMOTED * WINDOW)
     done = headrace("models", "promote", version, "--at", at)
     assert done.returncode == 0, done.stderr

@@ -31,9 +31,10 @@ def anew(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Shelf]:
     if request.param == "directory":
         return lambda: Directory(tmp_path / "made" / "when needed")
     s3: RcloneServer = request.getfixturevalue("s3")
-    name = uuid.uuid4().hex
-    s3.bucket(name)
-    return lambda: bucket(s3, name, "" if "without" in request.param else "of/headrace")
+    if request.param == "bucket":
+        prefix = f"of/{uuid.uuid4().hex}"
+        return lambda: bucket(s3, "models", prefix)
+    return lambda: bucket(s3, "bare", "")
 
 
 def test_files_and_logs_are_there_for_all_who_open_the_shelf(anew: Callable[[], Shelf]) -> None:
@@ -59,6 +60,7 @@ def test_files_and_logs_are_there_for_all_who_open_the_shelf(anew: Callable[[], 
     assert anew().place("b.model").endswith("/b.model")
 
 
+@pytest.mark.parametrize("anew", ["directory", "bucket"], indirect=True)
 def test_a_registry_on_it_tells_the_same(anew: Callable[[], Shelf]) -> None:
     promotions = [Promotion(version, at, CREATED) for at, version in enumerate("abc")]
     for promotion in promotions:
@@ -73,11 +75,10 @@ def test_a_registry_on_it_tells_the_same(anew: Callable[[], Shelf]) -> None:
 
 
 def test_what_is_wrong_with_a_bucket_is_one_line_without_the_secret(s3: RcloneServer) -> None:
-    s3.bucket("there")
     wrong = {
         "there is no such bucket": bucket(s3, "absent"),
-        "SignatureDoesNotMatch": bucket(s3, "there", secret_access_key="not the secret"),
-        "error sending request": bucket(s3, "there", endpoint="http://127.0.0.1:9"),
+        "SignatureDoesNotMatch": bucket(s3, "models", secret_access_key="not the secret"),
+        "error sending request": bucket(s3, "models", endpoint="http://127.0.0.1:9"),
     }
     for said, shelf in wrong.items():
         with pytest.raises(OutOfReach) as told:
