@@ -13,7 +13,7 @@ from flows.commands.user import user
 from flows.process.redaction import Redaction
 from flows.promotions import publish, registry_of
 from flows.settings import Settings
-from models.artefact import BadArtefact, Trained
+from models.artefact import BadArtefact, Trained, read_artefact
 from models.registry import Promotion, Registry
 from operators.contracts.alert import rfc3339
 from operators.contracts.clock import SystemClock
@@ -135,9 +135,7 @@ def promote(settings: Settings, version: str, *, at: str = "", by: str = "") -> 
         CommandFailed: it can't be used, or the brokers do not confirm.
     """
     registry = registry_of(settings)
-    _load(registry, version)
-    checksum = hashlib.sha256(registry.content(version)).hexdigest()
-    _say(settings, registry, version, at, by, checksum=checksum)
+    _say(settings, registry, version, at, by, checksum=_checksum(registry, version))
 
 
 def shadow(settings: Settings, version: str, *, at: str = "", by: str = "") -> None:
@@ -152,11 +150,7 @@ def shadow(settings: Settings, version: str, *, at: str = "", by: str = "") -> N
     Raises:
         CommandFailed: it can't be used, or the brokers do not confirm.
     """
-    checksum = ""
-    if version:
-        registry = registry_of(settings)
-        _load(registry, version)
-        checksum = hashlib.sha256(registry.content(version)).hexdigest()
+    checksum = _checksum(registry_of(settings), version) if version else ""
     now, given = SystemClock().now(), instant_or_none(at, "--at")
     effective = now + settings.models.lead if given is None else given
     promotion = Promotion(version, effective, rfc3339(now), by or user(), checksum)
@@ -178,10 +172,7 @@ def rollback(settings: Settings, *, at: str = "", by: str = "") -> None:
     before = registry.before()
     if before is None:
         raise CommandFailed(f"{registry.place}: there is no promotion to take back")
-    checksum = ""
-    if before:
-        _load(registry, before)
-        checksum = hashlib.sha256(registry.content(before)).hexdigest()
+    checksum = _checksum(registry, before) if before else ""
     _say(settings, registry, before, at, by, checksum=checksum, back=True)
 
 
@@ -215,3 +206,17 @@ def _load(registry: Registry, version: str) -> Trained:
         return registry.load(version)
     except BadArtefact as error:
         raise CommandFailed(str(error)) from None
+
+
+def _checksum(registry: Registry, version: str) -> str:
+    """Return the checksum of a model that can be used; it is read once, as it may be far away.
+
+    Raises:
+        CommandFailed: it can't be used.
+    """
+    try:
+        content = registry.content(version)
+        read_artefact(content, registry.place_of(version), key=registry.key)
+    except BadArtefact as error:
+        raise CommandFailed(str(error)) from None
+    return hashlib.sha256(content).hexdigest()
