@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import KafkaException, Producer
 
 from bench.load import Load
 from flows.settings import Kafka
-from operators.kafka.clients import admin_client, bounds, consumer
+from operators.kafka.clients import admin_client
+from tests.backends.topics import make_topics
 
 __all__ = ["OUTPUTS", "PARTITIONS", "PREFIX", "create", "fill", "producer", "remove_all", "write"]
 
@@ -37,21 +37,10 @@ def create(bootstrap: str, *names: str) -> None:
     Raises:
         SystemExit: one can't be made.
     """
-    client = admin_client(Kafka(bootstrap_servers=bootstrap))
-    made = client.create_topics([NewTopic(name, PARTITIONS) for name in names])
-    for name, future in made.items():
-        if (error := future.exception()) is not None:
-            raise SystemExit(f"{bootstrap}: {name}: {error}")
-    # The controller answers before the leaders know of the topic.
-    asking = consumer(Kafka(bootstrap_servers=bootstrap), PREFIX)
     try:
-        for name in names:
-            for partition in range(PARTITIONS):
-                bounds(asking, TopicPartition(name, partition), 30)
+        make_topics(bootstrap, names, PARTITIONS)
     except KafkaException as failure:
-        raise SystemExit(f"{bootstrap}: {name}: {failure.args[0]}") from None
-    finally:
-        asking.close()
+        raise SystemExit(f"{bootstrap}: {', '.join(names)}: {failure.args[0]}") from None
 
 
 def remove_all(bootstrap: str) -> None:

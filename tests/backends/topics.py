@@ -28,7 +28,7 @@ def make_topics(
     """
     names = list(names)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    new = [NewTopic(name, partitions, 1, config=dict(config or {})) for name in names]
+    new = [NewTopic(name, partitions, config=dict(config or {})) for name in names]
     for future in admin.create_topics(new).values():
         future.result(within)
     asked = {
