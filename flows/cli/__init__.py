@@ -21,6 +21,9 @@ from models.registry import OutOfReach
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells count it: 128 and the number of the signal."""
+
 
 def main() -> None:
     """Run the command line; the entry point ``headrace``."""
@@ -34,3 +37,8 @@ def main() -> None:
     except OutOfReach as failure:
         typer.echo(f"headrace: {failure}", err=True)
         sys.exit(FAILED)
+    except SystemError as failure:
+        # A Ctrl-C that meets the Kafka library inside one of its calls comes out wrapped like this.
+        if not isinstance(failure.__cause__, KeyboardInterrupt):
+            raise
+        sys.exit(INTERRUPTED)

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 
 from operators.kafka.fetching import Fetcher
+from operators.kafka.lost_brokers import WatchedAdminClient, WatchedConsumer, WatchedProducer
 
 __all__ = [
     "InvalidOptions",
@@ -65,7 +66,8 @@ _FETCHING: Final = {
     # of milliseconds; with the second of librdkafka a flow does little but wait.
     "fetch.queue.backoff.ms": 5,
     # The other one, to begin anew with the bootstrap servers once all brokers are down, connects and
-    # complains twenty times a second, without the pause that a broker is else given.
+    # complains twenty times a second, without the pause that a broker is else given. What it is
+    # good for, ``operators.kafka.lost_brokers`` does.
     "metadata.recovery.strategy": "none",
 }
 _READING: Final = {
@@ -119,7 +121,7 @@ def consumer(
 
     ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
     """
-    return Consumer(
+    return WatchedConsumer(
         {
             **_reading_configuration(settings),
             "group.id": group,
@@ -189,7 +191,7 @@ def producer(settings: KafkaSettings, unless_given: Mapping[str, str] | None = N
 
     ``unless_given`` are options that count where ``kafka.options`` does not have them.
     """
-    return Producer(_producing_configuration(settings, unless_given))
+    return WatchedProducer(_producing_configuration(settings, unless_given))
 
 
 def _producing_configuration(
@@ -216,7 +218,7 @@ def admin_client(
     ``on_error`` is told of what goes wrong with brokers, by the thread that polls.
     """
     own = {"error_cb": on_error} if on_error else {}
-    return AdminClient(_configuration(settings, own))
+    return WatchedAdminClient(_configuration(settings, own))
 
 
 def verify_options(settings: KafkaSettings) -> None:

@@ -27,6 +27,7 @@ from operators.columns.memory import byte_at, word_at
 from operators.columns.messages import PADDING, Messages
 from operators.kafka import librdkafka
 from operators.kafka.librdkafka import consume_batch, destroy, header_at, headers_of, timestamp_of
+from operators.kafka.lost_brokers import Brokers, watch
 
 __all__ = ["NOTHING", "Fetched", "Fetcher", "compile_kernels", "last_offsets"]
 
@@ -139,6 +140,7 @@ class Fetcher:
         self._client: int | None = None
         self._topics: dict[str, _Topic] = {}
         self._running: set[tuple[str, int]] = set()
+        self._brokers: Brokers | None = None
         self._free: Callable[[], object] = lambda: None
 
     def start(self, places: Sequence[TopicPartition]) -> None:
@@ -239,6 +241,8 @@ class Fetcher:
 
     def close(self) -> None:
         """Leave the brokers."""
+        if self._brokers is not None:
+            self._brokers.leave()
         self._free()
         self._client = None
 
@@ -248,6 +252,9 @@ class Fetcher:
             handle = _topic_new(client, name.encode(), None)
             if not handle:
                 raise KafkaException(KafkaError(_last_error()))
+            if self._brokers is None:
+                self._brokers = Brokers(client, self._options["bootstrap.servers"], handle)
+                watch.add(self, self._brokers)
             queue = _queue_new(client)
             self._topics[name] = _Topic(
                 handle, queue, np.empty(_CHUNK, np.int64), np.zeros(2, np.int64)

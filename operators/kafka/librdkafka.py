@@ -1,4 +1,6 @@
-"""The C interface of librdkafka, as far as reading messages as columns needs it.
+"""The C interface of librdkafka, as far as confluent_kafka does not offer it.
+
+It is for reading messages as columns, and for clients that have lost their brokers.
 
 It is the library that confluent_kafka is linked with, and so of the same version: a symbol that is
 looked up in an extension module is also looked up in what the module needs. Only what ``rdkafka.h``
@@ -45,6 +47,9 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "set_log_queue": (c_int, c_void_p, c_void_p),
     "poll": (c_int, c_void_p, c_int),
     "destroy": (None, c_void_p),
+    "brokers_add": (c_int, c_void_p, c_char_p),
+    "metadata": (c_int, c_void_p, c_int, c_void_p, POINTER(c_void_p), c_int),
+    "metadata_destroy": (None, c_void_p),
     "topic_new": (c_void_p, c_void_p, c_char_p, c_void_p),
     "topic_destroy": (None, c_void_p),
     "queue_new": (c_void_p, c_void_p),

@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from flows.cli import main
 from tests.flows.command_line import COMMAND, ROOT, CommandLine
 
 NOWHERE = "127.0.0.1:9"
@@ -113,6 +114,15 @@ def test_ctrl_c_exits_130_without_a_word(tmp_path: Path) -> None:
         out, error = running.communicate(timeout=60)
         listener.kill()
     assert (running.returncode, out, error) == (130, "", "")
+
+
+def test_ctrl_c_inside_the_kafka_library_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr("flows.cli.app", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main()
 
 
 LISTENER = """

@@ -121,7 +121,7 @@ def test_the_table_has_a_line_a_process(headrace: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("beat", "complaint", "remark"),
     [
-        ({"ago": 30}, "metrics on web-1 is silent", "said nothing for 30s"),
+        ({"ago": 7_500}, "metrics on web-1 is silent", "said nothing for 2h5m"),
         ({"state": "stuck"}, "metrics on web-1 is stuck", ""),
         ({"state": "failed"}, "metrics on web-1 has failed", ""),
         (
