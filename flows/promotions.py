@@ -71,6 +71,7 @@ _PATIENCE: Final = tenacity.Retrying(
     reraise=True,
 )
 """A bucket may be out of reach for a moment, and a promotion is heard of once."""
+_ONE_TRY: Final = tenacity.Retrying(stop=tenacity.stop_after_attempt(1), reraise=True)
 
 
 class PromotedModels(Followed):
@@ -88,6 +89,8 @@ class PromotedModels(Followed):
     def __init__(self, settings: KafkaSettings, topic: str, registry: Registry) -> None:
         self._registry = registry
         self.shadows: Promotions = _Shadows(self)
+        self._within_reach = True
+        self._from_before: dict[str, Trained] = {}
         self._begin()
         super().__init__(settings, topic, "headrace.models", "no model can be promoted")
 
@@ -108,7 +111,12 @@ class PromotedModels(Followed):
         for promoted in reversed((*known["scoring"], *known["shadow"])):
             if promoted.version == version:
                 return promoted.trained
-        return self._load(version, "")
+        # The shards of a flow that starts again ask for the same one, each in its turn.
+        if version not in self._from_before:
+            if (trained := self._load(version, "")) is None:
+                return None
+            self._from_before[version] = trained
+        return self._from_before[version]
 
     def _begin(self) -> None:
         self._known: dict[Role, tuple[Promoted, ...]] = {"scoring": (), "shadow": ()}
@@ -138,12 +146,17 @@ class PromotedModels(Followed):
         )
 
     def _load(self, version: str, checksum: str) -> Trained | None:
+        # What was waited for in vain is not waited for again, until it has answered.
+        patience = _PATIENCE if self._within_reach else _ONE_TRY
         try:
-            return _PATIENCE(self._read, version, checksum)
+            trained = patience(self._read, version, checksum)
         except BadArtefact as error:
+            self._within_reach = not isinstance(error, OutOfReach)
             MODELS_REFUSED.labels("artefact").inc()
             _log.warning("%s; the model before stays in force", error)
             return None
+        self._within_reach = True
+        return trained
 
     def _read(self, version: str, checksum: str) -> Trained:
         content, path = self._registry.content(version), self._registry.place_of(version)
