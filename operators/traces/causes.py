@@ -23,7 +23,7 @@ import polars as pl
 from operators.contracts.durations import format_duration
 from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS
 
-__all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "calls_seen"]
+__all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "ServiceRanking", "calls_seen"]
 
 CALLS_SEEN: Final = pl.Schema(
     {
@@ -47,16 +47,22 @@ _LABELS: Final = (
 _KEY: Final = ("tenant", "edge", "service", "operation", "kind")
 _NUMBERS: Final = ("count", "total", "failed")
 
-_RECENT: Final = 12
+_RECENT: Final = 24
 """Windows that are kept one by one; what is older is folded into what is usual."""
-_FADES: Final = 0.95
-"""What is usual counts less by this factor with each window."""
+_FADES: Final = 0.97
+"""What is usual counts less by this factor with each window before the incident, folded or not."""
 _LEAST_TIME: Final = 0.1
 """A change of time counts from this part of what a call of the service took before."""
 _LEAST_FAILED: Final = 0.01
 """A change of failures counts from this share of the service's calls."""
 _LEAST_PART: Final = 0.2
 """A cause explains at least this part of all that got worse."""
+_RANKED: Final = 6
+"""Windows that a ranking of a window compares with what was before them."""
+_CLEAR: Final = 0.2
+"""A ranking is told if a call takes longer by this part, or fails more often by a twentieth of it."""
+_FEWEST: Final = 20
+"""A ranking is told of a service that received so many calls at least."""
 _RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
 _WAITS: Final = "SPAN_KIND_CLIENT"
 
@@ -145,6 +151,27 @@ class LikelyCause:
         return f"the likely cause is {who}{where}: {said}"
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceRanking:
+    """What is behind a change of a service, by what changed, as the windows up to an event time show it.
+
+    Attributes:
+        tenant, service: whose change it is.
+        why: ``time`` or ``errors``.
+        since, until: the windows, in nanoseconds of event time.
+        worse: by what part of it a call takes longer, or by what share more calls fail.
+        causes: the likeliest first.
+    """
+
+    tenant: str
+    service: str
+    why: str
+    since: int
+    until: int
+    worse: float
+    causes: tuple[LikelyCause, ...]
+
+
 def _length(milliseconds: float) -> str:
     if milliseconds >= 10_000:
         return f"{milliseconds / 1000:.3g} s"
@@ -176,6 +203,10 @@ class _Totals:
             elif kind == _WAITS:
                 _add(found.waited[service], numbers)
         return found
+
+    def services(self) -> list[str]:
+        """Return the services that received calls, by name."""
+        return sorted(self.received)
 
     def count(self, service: str) -> float:
         """Return how many calls a service received."""
@@ -234,19 +265,21 @@ class CauseBook:
         state: what ``snapshot`` gave.
     """
 
-    def __init__(self, window: int, state: dict[str, bytes] | None = None) -> None:
+    def __init__(self, window: int, state: dict[str, Any] | None = None) -> None:
         self._window = window
+        self._folded = 0  # windows that begin before this are folded
         self._recent = pl.DataFrame(schema=CALLS_SEEN)
         self._usual = pl.DataFrame(schema={name: CALLS_SEEN[name] for name in (*_KEY, *_NUMBERS)})
         if state is not None:
             self._recent, self._usual = (
                 pl.read_ipc(io.BytesIO(state[name])) for name in ("recent", "usual")
             )
+            self._folded = state.get("folded", 0)
         self._totals: dict[tuple[str, int, int], tuple[_Totals, _Totals]] = {}
 
-    def snapshot(self) -> dict[str, bytes]:
+    def snapshot(self) -> dict[str, Any]:
         """Return plain data: a few windows as they were, and what was usual before them."""
-        found = {}
+        found: dict[str, Any] = {"folded": self._folded}
         for name, frame in (("recent", self._recent), ("usual", self._usual)):
             buffer = io.BytesIO()
             frame.write_ipc(buffer, compression="zstd")
@@ -262,24 +295,32 @@ class CauseBook:
             ("series", "window_start"), keep="last", maintain_order=True
         )
         starts = self._recent["window_start"].unique().sort()
-        if len(starts) <= 2 * _RECENT:
+        if len(starts) <= _RECENT:
             return
         oldest = starts[-_RECENT]
         old = self._recent.filter(pl.col("window_start") < oldest)
-        # The newest of what is folded counts whole.
-        age = (oldest - pl.col("window_start")) // self._window - 1
-        folded = old.with_columns(
-            pl.col(name) * pl.lit(_FADES).pow(age.cast(pl.Float64)) for name in _NUMBERS
-        )
-        fades = _FADES ** ((oldest - int(starts[0])) // self._window)
-        usual = self._usual.with_columns(pl.col(name) * fades for name in _NUMBERS)
         self._usual = (
-            pl.concat([usual, folded.select(usual.columns)])
+            self._before(self._usual, old, oldest)
             .group_by(_KEY, maintain_order=True)
             .agg(pl.sum(name) for name in _NUMBERS)
             .filter(pl.col("count") + pl.col("total") > 1e-6)
         )
         self._recent = self._recent.filter(pl.col("window_start") >= oldest)
+        self._folded = oldest
+
+    def _before(self, usual: pl.DataFrame, old: pl.DataFrame, since: int) -> pl.DataFrame:
+        """Return what is usual at an event time: the window before it counts whole."""
+        age = (since - pl.col("window_start")) // self._window - 1
+        faded = old.with_columns(
+            pl.col(name) * pl.lit(_FADES).pow(age.cast(pl.Float64)) for name in _NUMBERS
+        )
+        fades = _FADES ** max((since - self._folded) // self._window, 0)
+        return pl.concat(
+            [
+                usual.with_columns(pl.col(name) * fades for name in _NUMBERS),
+                faded.select(usual.columns),
+            ]
+        )
 
     def find(
         self, tenant: str, service: str, since: int, until: int, about: str
@@ -293,49 +334,93 @@ class CauseBook:
             about: ``time``, ``errors``, or empty for what of the two changed more.
         """
         before, now = self._both(tenant, since, until)
-        calls = now.count(service)
-        if not calls or not before.count(service):
-            return []
         found: list[LikelyCause] = []
-        took = max(before.whole(service), 1e-9)
-        for why, number, least in (
-            ("errors", 2, _LEAST_FAILED), ("time", 1, _LEAST_TIME * took),
-        ):  # fmt: skip
-            if about not in ("", why) or found:
-                continue
-            added = {
-                name: (now.own(name, number) - before.own(name, number)) * now.count(name) / calls
-                for name in now.reach(service)
-            }
-            worse = sum(value for value in added.values() if value > 0)
-            for name in sorted(added, key=lambda name: -added[name])[:3]:
-                if added[name] < least or added[name] < _LEAST_PART * worse:
+        for why in ("errors", "time"):
+            if about in ("", why) and not found:
+                _, found = _likeliest(before, now, service, why)
+        return found
+
+    @property
+    def reached(self) -> int:
+        """Return the end of the newest window of which calls are known, 0 without any."""
+        return int(self._recent["window_start"].max()) + self._window if self._recent.height else 0  # type: ignore[arg-type]
+
+    def rank(self, until: int) -> list[ServiceRanking]:
+        """Return what is behind each service that is clearly worse than before, of all tenants.
+
+        Args:
+            until: the end of the newest window that counts, in nanoseconds of event time.
+        """
+        since = until - _RANKED * self._window
+        found = []
+        for tenant in self._recent["tenant"].unique().sort().to_list():
+            before, now = self._both(tenant, since, until)
+            for service in now.services():
+                if now.count(service) < _FEWEST:
                     continue
-                found.append(
-                    LikelyCause(
-                        name,
-                        now.operation(name, before, number),
-                        why,
-                        before.own(name, number),
-                        now.own(name, number),
-                        added[name] / worse,
-                        name == service,
-                    )
-                )
+                for why, clear in (("time", _CLEAR), ("errors", _CLEAR / 20)):
+                    worse, causes = _likeliest(before, now, service, why)
+                    if causes and worse >= clear:
+                        found.append(
+                            ServiceRanking(tenant, service, why, since, until, worse, tuple(causes))
+                        )
         return found
 
     def _both(self, tenant: str, since: int, until: int) -> tuple[_Totals, _Totals]:
         since -= since % self._window
         key = tenant, since, until
         if key not in self._totals:
-            columns = ("edge", "service", "operation", "kind", *_NUMBERS)
             mine = pl.col("tenant") == tenant
             recent = self._recent.filter(mine, pl.col("window_start") < until)
             began = pl.col("window_start") >= since
-            old = pl.concat(
-                [self._usual.filter(mine).select(columns), recent.filter(~began).select(columns)]
-            )
-            self._totals[key] = (
-                _Totals.of(old.rows()), _Totals.of(recent.filter(began).select(columns).rows()),
-            )  # fmt: skip
+            old = self._before(self._usual.filter(mine), recent.filter(~began), since)
+            self._totals[key] = _summed(old), _summed(recent.filter(began))
         return self._totals[key]
+
+
+def _summed(calls: pl.DataFrame) -> _Totals:
+    """Return the totals of calls of one tenant; they are added up in columns first."""
+    columns = ("edge", "service", "operation", "kind")
+    summed = calls.group_by(columns, maintain_order=True).agg(pl.sum(*_NUMBERS))
+    return _Totals.of(summed.rows())
+
+
+def _likeliest(
+    before: _Totals, now: _Totals, service: str, why: str
+) -> tuple[float, list[LikelyCause]]:
+    """Return how much worse a service is, and the likely causes of it, the likeliest first.
+
+    Args:
+        before, now: what was seen.
+        service: its name.
+        why: ``time`` or ``errors``.
+
+    Returns:
+        What all that got worse adds to a call: a part of what one took, or a share that fails; and three
+        causes at most.
+    """
+    calls = now.count(service)
+    if not calls or not before.count(service):
+        return 0.0, []
+    number = 2 if why == "errors" else 1
+    took = 1.0 if why == "errors" else max(before.whole(service), 1e-9)
+    least = _LEAST_FAILED if why == "errors" else _LEAST_TIME * took
+    added = {
+        name: (now.own(name, number) - before.own(name, number)) * now.count(name) / calls
+        for name in now.reach(service)
+    }
+    worse = sum(value for value in added.values() if value > 0)
+    found = [
+        LikelyCause(
+            name,
+            now.operation(name, before, number),
+            why,
+            before.own(name, number),
+            now.own(name, number),
+            added[name] / worse,
+            name == service,
+        )
+        for name in sorted(added, key=lambda name: -added[name])[:3]
+        if added[name] >= least and added[name] >= _LEAST_PART * worse
+    ]
+    return worse / took, found
