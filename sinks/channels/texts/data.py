@@ -66,7 +66,7 @@ def _alert(alert: Alert) -> Object:
             "EndsAt": GoTime(alert.ends_at if alert.resolved else None),
             "GeneratorURL": alert.generator_url,
             "Fingerprint": alert.fingerprint,
-            "Causes": List([Map(cause) for cause in causes_of(alert)]),
+            "Causes": List([Map(cause) for cause in causes_of(alert)], {}),
         }
     )
 
