@@ -13,13 +13,12 @@ take less itself than it does, before the incident as in it.
 from __future__ import annotations
 
 import io
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
+from models.call_causes import FAILURES, TIME, CallTotals, own_changes
 from operators.contracts.durations import format_duration
 from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS
 
@@ -63,8 +62,6 @@ _CLEAR: Final = 0.2
 """A ranking is told if a call takes longer by this part, or fails more often by a twentieth of it."""
 _FEWEST: Final = 20
 """A ranking is told of a service that received so many calls at least."""
-_RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
-_WAITS: Final = "SPAN_KIND_CLIENT"
 
 
 def calls_seen(rollups: pl.DataFrame) -> pl.DataFrame:
@@ -178,85 +175,6 @@ def _length(milliseconds: float) -> str:
     return f"{milliseconds:.3g} ms" if milliseconds else format_duration(0)
 
 
-@dataclass(slots=True)
-class _Totals:
-    """What was seen in a span of time: numbers are count, total and failed."""
-
-    received: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
-    )
-    waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
-    calls: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
-    )
-    called: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]]) -> _Totals:
-        found = cls()
-        for edge, service, operation, kind, *numbers in rows:
-            if edge:
-                _add(found.calls[service][operation], numbers)
-                _add(found.called[operation], numbers)
-            elif kind in _RECEIVES:
-                _add(found.received[service][operation], numbers)
-            elif kind == _WAITS:
-                _add(found.waited[service], numbers)
-        return found
-
-    def services(self) -> list[str]:
-        """Return the services that received calls, by name."""
-        return sorted(self.received)
-
-    def count(self, service: str) -> float:
-        """Return how many calls a service received."""
-        if service in self.received:
-            return sum(numbers[0] for numbers in self.received[service].values())
-        return self.called[service][0] if service in self.called else 0.0
-
-    def whole(self, service: str) -> float:
-        """Return the milliseconds that a call took, with all that was waited for."""
-        count = self.count(service)
-        total = sum(numbers[1] for numbers in self.received.get(service, {}).values())
-        return total / count if count else 0.0
-
-    def own(self, service: str, number: int) -> float:
-        """Return what a service adds itself to a call: milliseconds (1) or failures (2)."""
-        count = self.count(service)
-        if not count:
-            return 0.0
-        if service not in self.received:
-            return self.called[service][number] / count
-        total = sum(numbers[number] for numbers in self.received[service].values())
-        waited = self.waited[service][number] if service in self.waited else 0.0
-        return max(total - waited, 0.0) / count
-
-    def reach(self, service: str) -> list[str]:
-        """Return a service and all that it calls, directly or not, the nearest first."""
-        found = {service: None}
-        waiting = [service]
-        while waiting:
-            for other in self.calls.get(waiting.pop(0), {}):
-                if other not in found:
-                    found[other] = None
-                    waiting.append(other)
-        return list(found)
-
-    def operation(self, service: str, before: _Totals, number: int) -> str:
-        """Return where most was added since before, by milliseconds (1) or failures (2)."""
-        gained = {}
-        for operation, numbers in self.received.get(service, {}).items():
-            old = before.received.get(service, {}).get(operation, [0.0] * 3)
-            usual = old[number] / old[0] if old[0] else 0.0
-            gained[operation] = numbers[number] - usual * numbers[0]
-        return max(gained, key=lambda name: (gained[name], name)) if gained else ""
-
-
-def _add(to: list[float], numbers: Iterable[float]) -> None:
-    for at, number in enumerate(numbers):
-        to[at] += number
-
-
 class CauseBook:
     """Remembers what calls there were, and finds causes.
 
@@ -275,7 +193,7 @@ class CauseBook:
                 pl.read_ipc(io.BytesIO(state[name])) for name in ("recent", "usual")
             )
             self._folded = state.get("folded", 0)
-        self._totals: dict[tuple[str, int, int], tuple[_Totals, _Totals]] = {}
+        self._totals: dict[tuple[str, int, int], tuple[CallTotals, CallTotals]] = {}
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data: a few windows as they were, and what was usual before them."""
@@ -366,7 +284,7 @@ class CauseBook:
                         )
         return found
 
-    def _both(self, tenant: str, since: int, until: int) -> tuple[_Totals, _Totals]:
+    def _both(self, tenant: str, since: int, until: int) -> tuple[CallTotals, CallTotals]:
         since -= since % self._window
         key = tenant, since, until
         if key not in self._totals:
@@ -378,15 +296,15 @@ class CauseBook:
         return self._totals[key]
 
 
-def _summed(calls: pl.DataFrame) -> _Totals:
+def _summed(calls: pl.DataFrame) -> CallTotals:
     """Return the totals of calls of one tenant; they are added up in columns first."""
     columns = ("edge", "service", "operation", "kind")
     summed = calls.group_by(columns, maintain_order=True).agg(pl.sum(*_NUMBERS))
-    return _Totals.of(summed.rows())
+    return CallTotals.of(summed.rows())
 
 
 def _likeliest(
-    before: _Totals, now: _Totals, service: str, why: str
+    before: CallTotals, now: CallTotals, service: str, why: str
 ) -> tuple[float, list[LikelyCause]]:
     """Return how much worse a service is, and the likely causes of it, the likeliest first.
 
@@ -402,25 +320,22 @@ def _likeliest(
     calls = now.count(service)
     if not calls or not before.count(service):
         return 0.0, []
-    number = 2 if why == "errors" else 1
+    number = FAILURES if why == "errors" else TIME
     took = 1.0 if why == "errors" else max(before.whole(service), 1e-9)
     least = _LEAST_FAILED if why == "errors" else _LEAST_TIME * took
-    added = {
-        name: (now.own(name, number) - before.own(name, number)) * now.count(name) / calls
-        for name in now.reach(service)
-    }
-    worse = sum(value for value in added.values() if value > 0)
+    changes = own_changes(before, now, service, number)
+    worse = sum(change.added for change in changes if change.added > 0)
     found = [
         LikelyCause(
-            name,
-            now.operation(name, before, number),
+            change.service,
+            now.operation(change.service, before, number),
             why,
-            before.own(name, number),
-            now.own(name, number),
-            added[name] / worse,
-            name == service,
+            change.before,
+            change.now,
+            change.added / worse,
+            change.service == service,
         )
-        for name in sorted(added, key=lambda name: -added[name])[:3]
-        if added[name] >= least and added[name] >= _LEAST_PART * worse
+        for change in changes
+        if change.added >= least and change.added >= _LEAST_PART * worse
     ]
-    return worse / took, found
+    return worse / took, found[:3]
