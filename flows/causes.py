@@ -27,7 +27,8 @@ class FollowedRankings(Followed):
     """
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
-        self._begin()
+        self._known = KnownRankings()
+        self._strange = False
         super().__init__(
             settings, topic, "headrace.causes", "alerts go without their causes", _PATIENCE
         )
@@ -37,8 +38,7 @@ class FollowedRankings(Followed):
         return self._known.explained(alert)
 
     def _begin(self) -> None:
-        self._known = KnownRankings()
-        self._strange = False
+        """Keep what is known: to hear it again changes nothing."""
 
     def _hear(self, payload: bytes) -> None:
         try:

@@ -88,7 +88,10 @@ class Followed(ABC):
         parts = [TopicPartition(self._topic, number, 0) for number in described.partitions]
         places = {part.partition: bounds(client, part, _START_SECONDS) for part in parts}
         left = {number for number, (first, end) in places.items() if end > first}
-        client.assign(parts)
+        # What was deleted by age has no place any more.
+        client.assign(
+            [TopicPartition(self._topic, number, first) for number, (first, _) in places.items()]
+        )
         self._begin()
         while True:
             if not left and not self._read_once.is_set():

@@ -52,6 +52,8 @@ class CallTotals:
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
     )
     called: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
+    _counts: dict[str, float] = field(default_factory=dict)
+    _owns: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Iterable[tuple[Any, ...]]) -> CallTotals:
@@ -76,6 +78,11 @@ class CallTotals:
 
     def count(self, service: str) -> float:
         """Return how many calls a service received."""
+        if (known := self._counts.get(service)) is None:
+            known = self._counts[service] = self._count(service)
+        return known
+
+    def _count(self, service: str) -> float:
         if service in self.received:
             return sum(numbers[0] for numbers in self.received[service].values())
         return self.called[service][0] if service in self.called else 0.0
@@ -88,6 +95,11 @@ class CallTotals:
 
     def own(self, service: str, number: int) -> float:
         """Return what a service adds itself to a call: milliseconds (1) or failures (2)."""
+        if (known := self._owns.get((service, number))) is None:
+            known = self._owns[service, number] = self._own(service, number)
+        return known
+
+    def _own(self, service: str, number: int) -> float:
         count = self.count(service)
         if not count:
             return 0.0

@@ -89,8 +89,10 @@ class KnownRankings:
 
 def causes_of(alert: Alert) -> list[dict[str, Any]]:
     """Return the causes that an alert's evidence names, the likeliest first."""
-    found = orjson.loads(alert.event).get("evidence", {}).get("causes", ())
-    return [cause for cause in found if isinstance(cause, dict)]
+    if b'"causes"' not in alert.event:
+        return []
+    found = orjson.loads(alert.event).get("evidence", {}).get("causes")
+    return [cause for cause in found if isinstance(cause, dict)] if isinstance(found, list) else []
 
 
 def _services(alert: Alert) -> Iterator[str]:

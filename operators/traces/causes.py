@@ -43,7 +43,7 @@ _NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS)
 _LABELS: Final = (
     "service.name", "span.name", "span.kind", "status.code", "client", "server", "connection_type",
 )  # fmt: skip
-_KEY: Final = ("tenant", "edge", "service", "operation", "kind")
+_KEY: Final = ("series", "tenant", "edge", "service", "operation", "kind")
 _NUMBERS: Final = ("count", "total", "failed")
 
 _RECENT: Final = 24
@@ -219,8 +219,7 @@ class CauseBook:
         old = self._recent.filter(pl.col("window_start") < oldest)
         self._usual = (
             self._before(self._usual, old, oldest)
-            .group_by(_KEY, maintain_order=True)
-            .agg(pl.sum(name) for name in _NUMBERS)
+            .pipe(_summed)
             .filter(pl.col("count") + pl.col("total") > 1e-6)
         )
         self._recent = self._recent.filter(pl.col("window_start") >= oldest)
@@ -292,15 +291,19 @@ class CauseBook:
             recent = self._recent.filter(mine, pl.col("window_start") < until)
             began = pl.col("window_start") >= since
             old = self._before(self._usual.filter(mine), recent.filter(~began), since)
-            self._totals[key] = _summed(old), _summed(recent.filter(began))
+            self._totals[key] = _totals(old), _totals(recent.filter(began))
         return self._totals[key]
 
 
-def _summed(calls: pl.DataFrame) -> CallTotals:
-    """Return the totals of calls of one tenant; they are added up in columns first."""
-    columns = ("edge", "service", "operation", "kind")
-    summed = calls.group_by(columns, maintain_order=True).agg(pl.sum(*_NUMBERS))
-    return CallTotals.of(summed.rows())
+def _summed(calls: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a series: a number is quicker to group by than the texts that it stands for."""
+    return calls.group_by("series", maintain_order=True).agg(pl.first(*_KEY[1:]), pl.sum(*_NUMBERS))
+
+
+def _totals(calls: pl.DataFrame) -> CallTotals:
+    """Return the totals of calls of one tenant."""
+    columns = ("edge", "service", "operation", "kind", *_NUMBERS)
+    return CallTotals.of(_summed(calls).select(columns).rows())
 
 
 def _likeliest(

@@ -32,7 +32,7 @@ from operators.traces.examples import Examples
 
 __all__ = ["CallsLogic", "ExplainingLogic", "calls_of", "explaining"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _PATIENCE: Final = 2.0
 """Seconds that an event waits for rollups of other shards."""
 _TOLD_AT_ONCE: Final = 6

@@ -1,13 +1,19 @@
 """What the flow of traces finds is said in alerts of other flows, after a restart of the notifier too."""
 
 import signal
+import time
 
+import orjson
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from flows.causes import FollowedRankings
+from flows.settings import Kafka
+from operators.notifying.causes import causes_of
 from tests.flows.telemetry import values_of
 from tests.flows.test_notifier import Notifier, webhook  # noqa: F401 - a fixture
-from tests.operators.notifying.samples import event
+from tests.operators.notifying.samples import START, alert, event
 from tests.operators.traces.shop import SECOND, otlp
 from tests.operators.traces.test_causes import FAULT, chain
 
@@ -74,3 +80,29 @@ def test_an_alert_of_a_rule_names_the_service_behind_it(
     assert all(each[0]["service"] == "pay" for each in causes if each)
     again.kill()
     again.wait()
+
+
+def test_rankings_are_known_at_the_start_though_the_oldest_are_deleted(kafka, topic):
+    name = topic(1, name="causes")
+    producer = Producer({"bootstrap.servers": kafka})
+    for number, behind in enumerate(("old", "pay", "not JSON")):
+        cause = {"service": behind, "sentence": f"the likely cause is {behind}"}
+        told = {"schema": "headrace.causes/v1", "tenant": "default", "service": "web", "why": "time",
+                "until": START + number, "worse": 3.0 - number, "causes": [cause]}  # fmt: skip
+        producer.produce(name, b"{" if behind == "not JSON" else orjson.dumps(told))
+    assert producer.flush(30) == 0
+    admin = AdminClient({"bootstrap.servers": kafka})
+    (deleted,) = admin.delete_records([TopicPartition(name, 0, 1)]).values()
+    assert deleted.result(30).low_watermark == 1
+
+    known = FollowedRankings(Kafka(bootstrap_servers=kafka), name)
+    asked, deadline = alert({"alertname": "Slow", "service": "web"}), time.monotonic() + 60
+    while not causes_of(known.explained(asked)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert known.explained(asked).annotations == {"summary": "the likely cause is pay"}
+
+
+def test_without_a_topic_alerts_go_as_they_are(kafka):
+    known = FollowedRankings(Kafka(bootstrap_servers=kafka), "no-flow-of-traces-runs")
+    asked = alert({"alertname": "Slow", "service": "web"})
+    assert known.explained(asked) is asked

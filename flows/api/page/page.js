@@ -56,6 +56,7 @@ function button(text, name, work) {
 
 function causeText(cause) {
   const where = cause.operation ? `${cause.service}, ${cause.operation}` : cause.service;
+  if (typeof cause.now !== "number" || typeof cause.before !== "number") return where;
   const said = (number) => (cause.unit === "share" ? `${(number * 100).toFixed(1)} %` : `${number.toPrecision(3)} ms`);
   const what = cause.unit === "share" ? "of its calls fail by themselves" : "of its own a call";
   return `${where}: ${said(cause.now)} ${what}, ${said(cause.before)} before (${Math.round(cause.part * 100)} % of the change)`;
