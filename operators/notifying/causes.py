@@ -30,6 +30,8 @@ _BEFORE: Final = 10 * _MINUTE
 _AFTER: Final = _MINUTE
 _KEPT: Final = 60
 """Minutes of event time, of each service and kind of change, of which rankings are kept."""
+_KINDS: Final = ("anomaly", "rule", "logs", "external")
+"""What raised the alerts that have a cause in calls; a limit or a wrong clock has none."""
 _SERVICES: Final = ("service.name", "service_name", "service", "server", "client")
 """Labels that say which service an alert is of, the first that is there."""
 _ERRORS: Final = ("error", "fail")
@@ -59,7 +61,7 @@ class KnownRankings:
         if alert.resolved or (ranking := self._find(alert)) is None:
             return alert
         event = orjson.loads(alert.event)
-        if event.get("evidence", {}).get("causes"):
+        if event["kind"] not in _KINDS or event.get("evidence", {}).get("causes"):
             return alert
         event["evidence"] = {**event.get("evidence", {}), "causes": ranking.causes}
         said = dict(alert.annotations)

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.api.view import AlertFilter, alerts
 from operators.contracts.alert import encode_event
 from operators.notifying.alert import alert_of
 from operators.notifying.causes import KnownRankings, causes_of
 from operators.traces.rankings import ranking_of
 from sinks.channels.webhook import webhook_body
-from tests.operators.notifying.samples import MINUTE, SECOND, START, alert, event
+from tests.operators.notifying.samples import MINUTE, SECOND, START, World, alert, event, route
 from tests.sinks.notifications import notification
 
 
@@ -109,6 +110,13 @@ def test_an_alert_that_is_over_or_has_its_own_causes_is_as_it_came():
     assert KnownRankings().explained(plain) is plain
 
 
+@pytest.mark.parametrize("kind", ["anomaly", "rule", "logs", "external", "cardinality", "clock"])
+def test_only_what_calls_can_be_behind_is_explained(kind):
+    sent = {**event({"alertname": "A", "service": "web"}), "kind": kind}
+    found = causes_of(known(ranking()).explained(alert_of(sent, encode_event(sent))))
+    assert bool(found) == (kind not in ("cardinality", "clock"))
+
+
 @given(st.lists(st.tuples(st.integers(-15, 15), st.integers(1, 4)), max_size=30), st.randoms())
 def test_the_order_in_which_rankings_come_and_come_again_does_not_matter(made, order):
     of_windows = {  # a window says the same whenever it is told
@@ -145,3 +153,48 @@ def test_a_webhook_has_the_causes_only_where_there_are_some():
     assert said["causes"][0]["service"] == "pay"
     (said,) = webhook_body(notification(plain), "")["alerts"]
     assert "causes" not in said
+
+
+def test_a_ranking_that_comes_late_tells_nothing_again_and_the_repeat_says_it():
+    rankings = KnownRankings()
+    world = World(
+        route(repeat_interval=30 * MINUTE, group_interval=5 * MINUTE), explain=rankings.explained
+    )
+    slow = alert({"alertname": "Slow", "service": "web"}, annotations={"summary": "slow"})
+    world.happen(slow)
+    world.wait_until(START + 2 * MINUTE)
+    (told,) = world.receivers.told
+    assert [one.annotations["summary"] for one in told.alerts] == ["slow"]  # it did not wait
+    rankings.put(ranking())
+    world.wait_until(START + 20 * MINUTE)
+    world.crash()
+    world.happen(slow)  # read again
+    world.wait_until(START + 25 * MINUTE)
+    assert len(world.receivers.told) == 1
+    (shown,) = alerts(world.notifier, AlertFilter(), world.clock.now())
+    assert shown["causes"][0]["service"] == "pay"
+    assert shown["annotations"] == {"summary": "slow; the likely cause is pay"}
+    world.wait_until(START + 40 * MINUTE)
+    again = world.receivers.told[-1].alerts
+    assert [one.annotations["summary"] for one in again] == ["slow; the likely cause is pay"]
+    world.happen(alert({"alertname": "Slow", "service": "web"}, "resolved"))
+    world.wait_until(START + 60 * MINUTE)
+    assert [one.resolved for one in world.receivers.told[-1].alerts] == [True]
+    assert len(world.receivers.told) == 3
+
+
+def test_a_crash_repeats_no_alert_that_was_told_with_its_causes():
+    world = World(explain=known(ranking()).explained)
+    world.happen(alert({"alertname": "Slow", "service": "web"}))
+    world.wait_until(START + 2 * MINUTE)
+    assert [causes_of(one)[0]["service"] for one in world.receivers.told[0].alerts] == ["pay"]
+    for _ in range(3):
+        world.crash()
+        world.wait_until(world.clock.now() + 10 * MINUTE)
+    assert len(world.receivers.told) == 1
+
+
+@pytest.mark.parametrize("strange", [None, 7, "pay", {"service": "pay"}, [], ["pay"], [None]])
+def test_causes_of_another_shape_that_somebody_sends_are_none(strange):
+    sent = event({"alertname": "A"}, evidence={"causes": strange})
+    assert causes_of(alert_of(sent, encode_event(sent))) == []

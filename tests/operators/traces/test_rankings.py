@@ -1,5 +1,7 @@
 """Window by window, the flow of traces ranks what is behind services that are worse."""
 
+from functools import cache
+
 import orjson
 import polars as pl
 import pytest
@@ -13,6 +15,11 @@ from tests.operators.traces.shop import WINDOW
 from tests.operators.traces.test_causes import FAULT, chain, rollups_of
 
 SHARDS = 2
+
+
+@cache
+def rollups_under(**fault):
+    return rollups_of(chain(3, **fault))
 
 
 def told(rollups, *, restart=False, at_once=False):
@@ -43,7 +50,7 @@ def told(rollups, *, restart=False, at_once=False):
 def test_from_the_fault_on_each_service_that_shows_it_is_told_with_the_one_behind_it(
     fault, cause, why
 ):
-    rollups = rollups_of(chain(3, **fault))
+    rollups = rollups_under(**fault)
     found = told(rollups)
     assert {service for service, _, _ in found} == {"web", "cart", cause}
     assert {changed for _, changed, _ in found} == {why}
@@ -60,7 +67,7 @@ def test_from_the_fault_on_each_service_that_shows_it_is_told_with_the_one_behin
 
 def test_nothing_is_told_of_what_is_as_before_and_only_the_end_of_a_backlog_is_ranked():
     assert told(rollups_of(chain(3))) == {}
-    rollups = rollups_of(chain(3, slow="stock"))
+    rollups = rollups_under(slow="stock")
     at_once, all_of_it = told(rollups, at_once=True), told(rollups)
     assert at_once
     for which, one in at_once.items():
