@@ -71,7 +71,7 @@ class KnownRankings:
         return replace(alert, annotations=said, event=orjson.dumps(event))
 
     def _find(self, alert: Alert) -> ToldRanking | None:
-        tenant = alert.labels.get("tenant", DEFAULT_TENANT)
+        tenant = alert.labels.get("tenant") or DEFAULT_TENANT
         first, last = alert.starts_at - _BEFORE, alert.starts_at + _AFTER
         for service in _services(alert):
             for why in _about(alert):

@@ -1,10 +1,8 @@
 """Which service and operation is behind what a service shows: found from the rollups of calls.
 
-What a service takes *itself* for a call it received is what its receiving spans took without what it waited
-for others, its client spans; what fails *by itself* is what failed beyond its failed calls to others. A
-database, a queue or a third party has no spans: it is seen by those who call it. Compared are the calls
-since the incident began with those before it. The likely cause is the one, among the service itself and all
-that it calls, directly or not, whose own change adds most to a call of the service.
+``models.call_causes`` says whose own change adds most to a call, and what is a service's own. Compared are the
+calls since an incident began, or of the last six windows, with those before. What is usual fades with its age, by
+windows, so it is the same however rollups came.
 
 Calls side by side count as one after the other here, so a service that waits for several at once seems to
 take less itself than it does, before the incident as in it.

@@ -1,10 +1,7 @@
 """Rankings of causes on their topic: what is behind a service that is worse, for whoever tells of it.
 
-A message is JSON, ``headrace.causes/v1``: ``tenant``, ``service``, ``why`` (``time`` or ``errors``), ``since``
-and ``until`` (the windows that were compared with those before them, nanoseconds of event time), ``worse`` (by
-what part of it a call of the service takes longer, or by what share more of them fail) and ``causes``, the
-likeliest first, as an alert's ``evidence`` has them, each with its ``sentence``. What is told of a window again
-says the same, and has the same key.
+A message is JSON, a service, window and kind of change each; ``causes.schema.json`` describes it. What is told
+of a window again says the same, and has the same key.
 """
 
 from __future__ import annotations

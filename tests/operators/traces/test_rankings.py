@@ -1,7 +1,9 @@
 """Window by window, the flow of traces ranks what is behind services that are worse."""
 
 from functools import cache
+from importlib import resources
 
+import jsonschema_rs
 import orjson
 import polars as pl
 import pytest
@@ -15,6 +17,9 @@ from tests.operators.traces.shop import WINDOW
 from tests.operators.traces.test_causes import FAULT, chain, rollups_of
 
 SHARDS = 2
+SCHEMA = jsonschema_rs.Draft202012Validator(
+    orjson.loads(resources.files("operators.traces").joinpath("causes.schema.json").read_bytes())
+)
 
 
 @cache
@@ -35,6 +40,7 @@ def told(rollups, *, restart=False, at_once=False):
                 assert isinstance(item, Explanations)
                 assert shard == SHARDS - 1, "it was ranked before all shards had passed"
                 for payload in ranking_messages(item.rankings, "causes")["value"]:
+                    SCHEMA.validate(orjson.loads(payload))
                     one = ranking_of(payload)
                     assert one.until <= passed
                     found[one.service, one.why, one.until] = one
