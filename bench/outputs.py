@@ -35,6 +35,9 @@ class NoOutputs(Outputs):
     def spans(self, kept: Stream[Any]) -> None:
         write("no_spans", kept, Nothing)
 
+    def causes(self, found: Stream[Any]) -> None:
+        write("no_causes", found, Nothing)
+
     def late(self, late: Stream[Any]) -> None:
         write("no_late", late, Nothing)
 

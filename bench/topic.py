@@ -20,7 +20,7 @@ OUTPUTS: Final = {
     role: f"{PREFIX}{role.replace('_', '-')}"
     for role in (
         "rollups", "anomalies", "alerts", "notifications", "incidents", "dead_letter", "late",
-        "status",
+        "status", "causes",
     )
 }  # fmt: skip
 """The topics that a measured flow writes to, by their names in the settings."""

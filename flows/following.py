@@ -31,9 +31,17 @@ class Followed(ABC):
         topic: its name.
         group: of the consumer, which commits nothing.
         without: what is not possible as long as it can't be read.
+        patience: seconds that the start waits for what the topic has.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, group: str, without: str) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        group: str,
+        without: str,
+        patience: float = _START_SECONDS,
+    ) -> None:
         self._settings = settings
         self._topic = topic
         self._group = group
@@ -41,7 +49,7 @@ class Followed(ABC):
         self._read_once = threading.Event()
         self._thread = threading.Thread(target=self._run, name=group, daemon=True)
         self._thread.start()
-        if not self._read_once.wait(_START_SECONDS):
+        if not self._read_once.wait(patience):
             _log.warning("%s: not read yet: what it says counts once it is", topic)
 
     @abstractmethod
@@ -80,7 +88,10 @@ class Followed(ABC):
         parts = [TopicPartition(self._topic, number, 0) for number in described.partitions]
         places = {part.partition: bounds(client, part, _START_SECONDS) for part in parts}
         left = {number for number, (first, end) in places.items() if end > first}
-        client.assign(parts)
+        # What was deleted by age has no place any more.
+        client.assign(
+            [TopicPartition(self._topic, number, first) for number, (first, _) in places.items()]
+        )
         self._begin()
         while True:
             if not left and not self._read_once.is_set():

@@ -2,8 +2,9 @@
 
     alerts topic ───┐                            ┌─► notifications topic
     commands topic ─┴► decode ─► hold back, group ─┴─► webhook, Slack, mail, PagerDuty, ...
-                         │          ▲      ▲                    │
-                         │         API     └─ told, or given up ┘
+                         │          ▲   ▲  ▲                    │
+                         │         API  │  └─ told, or given up ┘
+                         │              └─ causes topic
                          └─ rejected ─► dead-letter topic
 
 Run it with ``python -m bytewax.run flows.notifier``, and with recovery (``-r DIR -s 5 -b 0``) to
@@ -15,6 +16,7 @@ from __future__ import annotations
 from bytewax.dataflow import Dataflow
 
 from flows.api import serve_api
+from flows.causes import FollowedRankings
 from flows.inputs import kafka_source
 from flows.notifying import plan
 from flows.outputs import Outputs
@@ -49,6 +51,7 @@ def build(settings: Settings) -> Dataflow:
         correlation=correlation.correlation() if correlation else None,
         commands_topic=topics.commands,
         told_since=lambda at: read_told(settings.kafka, topics.notifications, at),
+        explain=lambda: FollowedRankings(settings.kafka, topics.causes).explained,
         serve=serve_api(settings) if forever and settings.notifier.api else None,
     )
     outputs = Outputs(settings, NAME)

@@ -20,6 +20,7 @@ from operators.contracts.batch_form import (
 )
 from operators.contracts.items import (
     Events,
+    Explanations,
     Grouped,
     Kept,
     Late,
@@ -31,6 +32,7 @@ from operators.contracts.items import (
 )
 from operators.notifying.incidents import IncidentChange
 from operators.notifying.journal import Record, messages_of
+from operators.traces.rankings import ranking_messages
 from operators.windows.late import late_messages
 from sinks.base import Sink
 from sinks.dead_letter import DeadLetter
@@ -102,6 +104,14 @@ class Outputs:
         """Write spans that are kept to their topic, by shard."""
         frames = op.map("kept_spans", kept, lambda item: (item.shard, item.spans))
         write("spans_topic", frames, self._batches(self._topics.spans, SPAN_BATCHES))
+
+    def causes(self, found: Stream[Explanations]) -> None:
+        """Write what is behind services that are worse to its topic."""
+        topic = self._topics.causes
+        messages = op.map(
+            "causes_messages", found, lambda item: ranking_messages(item.rankings, topic)
+        )
+        write("causes_topic", messages, self._sink())
 
     def late(self, late: Stream[Late]) -> None:
         """Keep what was refused for its time."""

@@ -18,6 +18,7 @@ from operators.contracts.items import (
     CallsSeen,
     Closed,
     Events,
+    Explanations,
     Kept,
     KeptExamples,
     Late,
@@ -100,7 +101,7 @@ def rolled_up(
     late = op.filter_map("late", op.key_rm("refused", windowed), only(Late))
     told: Stream[Events] = op.filter_map("events_of_rollups", events, only(Events))
     if causes:
-        told = _explained(closed, told, kept, settings)
+        told = _explained(closed, told, kept, settings, outputs)
     shadow = op.filter_map("events_of_shadow", op.key_rm("beside", scored), only(ShadowEvents))
     return op.merge("told_and_in_shadow", told, shadow), late
 
@@ -110,16 +111,20 @@ def _explained(
     events: Stream[Events],
     kept: Stream[Kept] | None,
     settings: Settings,
+    outputs: Outputs,
 ) -> Stream[Events]:
-    """Return the events, those of services with their likely cause, and traces that show it."""
-    if not settings.scoring.enabled:
-        return events
+    """Return the events, those of services with their likely cause, and traces that show it.
+
+    What is behind services that are worse goes to its topic, for alerts of other flows.
+    """
     seen = op.map("all_calls", calls_of("calls", closed, settings.judged), _with_key)
     asked = op.map("to_explain", events, lambda item: ("causes", ("", item)))
     examples = [op.map("examples", kept, _examples)] if kept is not None else []
     both: KeyedStream[Any] = op.merge("calls_and_events", seen, asked, *examples)
     told = explaining("causes", both, settings.judged, settings.rollups.shards)
-    return op.key_rm("explained", told)
+    explained = op.key_rm("explained", told)
+    outputs.causes(op.filter_map("all_causes", explained, only(Explanations)))
+    return op.filter_map("events_explained", explained, only(Events))
 
 
 def _examples(item: Kept) -> tuple[str, tuple[str, KeptExamples]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.notifying.alert import Alert
+from operators.notifying.causes import causes_of
 from operators.notifying.group import Group
 from operators.notifying.matchers import Matchers, matches
 from operators.notifying.notifier import Notifier
@@ -116,6 +117,7 @@ def _firing(group: Group, now: int) -> Iterable[Alert]:
 
 
 def _alert(notifier: Notifier, alert: Alert, receivers: list[str], now: int) -> dict[str, Any]:
+    shown = notifier.explained(alert)
     silenced = notifier.holds.silences.silencing(alert.labels, now)
     inhibited = notifier.holds.inhibitor.inhibited_by(alert.labels, now)
     cares = notifier.holds.acknowledgements.of(alert.fingerprint, now)
@@ -123,7 +125,7 @@ def _alert(notifier: Notifier, alert: Alert, receivers: list[str], now: int) -> 
     # The API wants an end: of what fires until somebody says so it is the furthest one.
     ends = alert.ends_at if alert.ends_at is not None else now + 300_000_000_000
     made: dict[str, Any] = {
-        "annotations": dict(alert.annotations),
+        "annotations": dict(shown.annotations),
         "endsAt": format_instant(ends),
         "fingerprint": alert.fingerprint,
         "receivers": [{"name": name} for name in receivers],
@@ -137,6 +139,8 @@ def _alert(notifier: Notifier, alert: Alert, receivers: list[str], now: int) -> 
         "updatedAt": format_instant(now),
         "labels": dict(alert.labels),
     }
+    if causes := causes_of(shown):
+        made["causes"] = causes
     if alert.generator_url:
         made["generatorURL"] = alert.generator_url
     if notifier.holds.flaps.flaps_anywhere(alert.fingerprint, now):

@@ -35,6 +35,12 @@ _EXCEPTIONS_CONFIGURATION: Final = {
 _AUDIT_CONFIGURATION: Final = {"retention.ms": "-1"}
 _MODELS_CONFIGURATION: Final = {"cleanup.policy": "compact"}
 _PLACES_CONFIGURATION: Final = {"cleanup.policy": "compact"}
+_CAUSES_CONFIGURATION: Final = {
+    # The notifier reads all of it at its start, and looks at the last hour.
+    "retention.ms": str(2 * 3_600_000),
+    # Only closed segments are deleted.
+    "segment.ms": str(10 * 60_000),
+}
 
 
 class PlannedTopic(NamedTuple):
@@ -78,6 +84,12 @@ def planned_topics(settings: Settings) -> list[PlannedTopic]:
             ),
             PlannedTopic(topics.audit, "audit", 1, _AUDIT_CONFIGURATION, reads=False, writes=True),
         ]
+    if settings.inputs_of("traces"):
+        plan.append(
+            PlannedTopic(
+                topics.causes, "causes", 1, _CAUSES_CONFIGURATION, reads=False, writes=True
+            )
+        )
     if settings.inputs_of("traces") and settings.traces.sampling is not None:
         plan.append(PlannedTopic(topics.spans, "spans", many, {}, reads=True, writes=True))
     if settings.rules.active:

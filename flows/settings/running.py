@@ -48,6 +48,8 @@ class Topics(Section):
     """Counts of log records as OTLP metrics, which may be an input of the flow ``metrics``."""
     spans: str = "headrace.spans"
     """Spans of traces that are kept."""
+    causes: str = "headrace.causes"
+    """What flow ``traces`` finds behind services that are worse; the notifier says it in alerts."""
     exceptions: str = "headrace.exceptions"
     """What is known of each exception in logs; compacted."""
     audit: str = "headrace.audit"

@@ -88,11 +88,12 @@ def rootcause(
         typer.echo(
             f"{each['at']}  {each['type']:<15} {each['service']:<32} {each['rank']}  ({first})"
         )
-    if found["faults"]:
-        typer.echo(
-            f"{found['faults']} faults: top-1 {found['top_1']:.1%} (± {found['spread']:.1%}), "
-            f"top-3 {found['top_3']:.1%}, top-5 {found['top_5']:.1%}"
-        )
+    for name, of in (("spans and logs", found), ("live, by rollups", found["live"])):
+        if found["faults"]:
+            typer.echo(
+                f"{found['faults']} faults, {name}: top-1 {of['top_1']:.1%} (± {of['spread']:.1%}), "
+                f"top-3 {of['top_3']:.1%}, top-5 {of['top_5']:.1%}"
+            )
 
 
 def _evaluate(

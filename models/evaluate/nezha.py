@@ -5,6 +5,11 @@ The folder holds ``normal_traces.parquet``, ``normal_logs.parquet``, ``faults_tr
 was injected and the two after it are looked at: what comes before it there, and the undisturbed period,
 are what is normal.
 
+Two rankings are judged. The first has all spans and log lines at hand (``models.root_cause``). The second,
+``live``, is that of the flow ``traces``, by its own code (``models.call_causes``): it knows sums of calls, as
+rollups have them, and no logs. The spans here do not say their kind or whether they failed: who is called from
+another service receives, and who calls one waits.
+
 Source: Yu et al., "Nezha: Interpretable Fine-Grained Root Causes Analysis for Microservices on Multi-modal
 Observability Data", ESEC/FSE 2023.
 """
@@ -22,10 +27,11 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
+from models.call_causes import TIME, CallTotals, own_changes
 from models.evaluate.labelled import BadData
 from models.root_cause import EVENTS, SPANS, ObservedWindow, rank
 
-__all__ = ["Fault", "evaluate", "faults", "text_of"]
+__all__ = ["Fault", "calls_of", "evaluate", "faults", "text_of"]
 
 _MINUTES: Final = 3
 _POD: Final = r"-[0-9a-f]{5,}-[0-9a-z]{5}$"
@@ -144,12 +150,15 @@ def evaluate(folder: Path) -> dict[str, Any]:
     ``spread`` is half of the 95 % interval of top-1, by Wilson's score.
     """
     ranks: list[int | None] = []
+    live: list[int | None] = []
     found: list[dict[str, Any]] = []
     for fault in faults(folder):
         ranking = rank(fault.before, fault.after)
         services = ranking["service"].to_list()
-        place = services.index(fault.service) + 1 if fault.service in services else None
+        place = _place(services, fault.service)
         ranks.append(place)
+        told = _ranked_live(fault)
+        live.append(_place(told, fault.service))
         found.append(
             {
                 "at": fault.at,
@@ -157,8 +166,24 @@ def evaluate(folder: Path) -> dict[str, Any]:
                 "service": fault.service,
                 "rank": place,
                 "first": ranking.head(3).rows(named=True),
+                "live": {"rank": live[-1], "first": told[:3]},
             }
         )
+    kinds = [each["type"] for each in found]
+    return {
+        "faults": len(ranks),
+        **_shares(ranks, kinds),
+        "live": _shares(live, kinds),
+        "each": found,
+    }
+
+
+def _place(services: list[str], service: str) -> int | None:
+    return services.index(service) + 1 if service in services else None
+
+
+def _shares(ranks: list[int | None], kinds: list[str]) -> dict[str, Any]:
+    """Return how often the right one was how far in front, of all and by kind of fault."""
     size = len(ranks)
     shares = {
         f"top_{most}": sum(place is not None and place <= most for place in ranks) / size
@@ -166,7 +191,6 @@ def evaluate(folder: Path) -> dict[str, Any]:
         if size
     }
     return {
-        "faults": size,
         **shares,
         "spread": _wilson(shares["top_1"], size) if size else None,
         "by_type": {
@@ -175,11 +199,65 @@ def evaluate(folder: Path) -> dict[str, Any]:
                 "top_1": sum(p == 1 for p in of) / len(of),
                 "top_3": sum(p is not None and p <= 3 for p in of) / len(of),
             }
-            for kind in sorted({each["type"] for each in found})
-            if (of := [each["rank"] for each in found if each["type"] == kind])
+            for kind in sorted(set(kinds))
+            if (of := [rank for rank, each in zip(ranks, kinds, strict=True) if each == kind])
         },
-        "each": found,
     }
+
+
+def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
+    """Return sums of the calls in a SPANS frame, as the flow's rollups have them.
+
+    Returns:
+        A row of each operation and kind of a service, and of each pair of a caller and one called
+        (``edge``): ``service``, ``operation``, ``kind``, ``count``, ``total`` (milliseconds), ``failed``.
+    """
+    parents = spans.select("trace", parent="span", caller="service").unique(("trace", "parent"))
+    related = spans.join(parents, on=("trace", "parent"), how="left").with_columns(
+        received=(pl.col("caller") != pl.col("service")).fill_null(True)
+    )
+    over = related.filter("received", pl.col("caller").is_not_null())
+    waits = over.select("trace", span="parent").unique().with_columns(waits=pl.lit(True))
+    kind = (
+        pl.when("received")
+        .then(pl.lit("SPAN_KIND_SERVER"))
+        .when("waits")
+        .then(pl.lit("SPAN_KIND_CLIENT"))
+        .otherwise(pl.lit("SPAN_KIND_INTERNAL"))
+    )
+    numbers = (
+        pl.len().cast(pl.Float64).alias("count"),
+        ((pl.col("ended") - pl.col("begun")) / 1e6).sum().alias("total"),
+        pl.lit(0.0).alias("failed"),
+    )
+    of_spans = (
+        related.join(waits, on=("trace", "span"), how="left")
+        .group_by(
+            edge=pl.lit(False),
+            service="service",
+            operation="operation",
+            kind=kind,
+        )
+        .agg(*numbers)
+    )
+    of_edges = over.group_by(
+        edge=pl.lit(True), service="caller", operation="service", kind=pl.lit("")
+    ).agg(*numbers)
+    return pl.concat([of_spans, of_edges]).sort("edge", "service", "operation", "kind")
+
+
+def _ranked_live(fault: Fault) -> list[str]:
+    """Return services as the flow ranks them for the one at which most traces begin."""
+    before, now = (
+        CallTotals.of(calls_of(seen.spans).rows()) for seen in (fault.before, fault.after)
+    )
+    spans = fault.after.spans
+    roots = spans.join(spans, left_on=("trace", "parent"), right_on=("trace", "span"), how="anti")
+    first = roots["service"].value_counts().sort("count", "service", descending=True)
+    if not first.height:
+        return []
+    changes = own_changes(before, now, first["service"][0], TIME)
+    return [change.service for change in changes if before.count(change.service)]
 
 
 def _wilson(share: float, size: int) -> float:

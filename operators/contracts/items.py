@@ -24,6 +24,7 @@ __all__ = [
     "Closed",
     "Events",
     "ExceptionCommand",
+    "Explanations",
     "Grouped",
     "Kept",
     "KeptExamples",
@@ -467,6 +468,13 @@ class Events:
     """Alert events: an ALERT_EVENTS frame."""
 
     frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """What is behind services that are worse, as ``operators.traces.causes`` ranks it."""
+
+    rankings: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@
 ``flapping``        alerts that fire and resolve again and again, held as one notification
 ``command``, ``obeying``   what people ask for, and what it does
 ``dedup``           the log entry, and the reasons to notify or not
+``causes``          what is behind an alert of a service, by the flow of traces
 ``notification``    what is sent; the courier that delivers it and the report it makes
 ``chronicle``, ``journal``   records of what came of flushes, and how much noise was spared
 ``notifier``        the state machine over all of these, with the clock

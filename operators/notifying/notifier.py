@@ -35,6 +35,7 @@ from operators.contracts.monitoring import ALERT_GROUPS, ALERTS_FIRING, ALERTS_R
 from operators.notifying.acknowledgements import Acknowledgements, AcknowledgementState
 from operators.notifying.alert import Alert
 from operators.notifying.arrivals import Arrival, Arrivals
+from operators.notifying.causes import Explain
 from operators.notifying.chronicle import Chronicle
 from operators.notifying.command import Command
 from operators.notifying.correlation import Correlation
@@ -103,6 +104,7 @@ class Notifier:
         prompt_resolves: whether a group is flushed as soon as all its alerts have resolved.
         correlation: when alerts make one incident, of which only the root is told.
         told: what integrations were told since ``resume`` was taken, as far as it is known.
+        explain: adds causes to an alert that is shown or told; what is held of it stays as it came.
         resume: a snapshot to go on from. If routes have changed since, its alerts are grouped
             anew, and what receivers were told of them is kept. Groups that should have been told
             meanwhile are after ``group_wait``.
@@ -124,6 +126,7 @@ class Notifier:
         prompt_resolves: bool = False,
         correlation: Correlation | None = None,
         told: Iterable[Told] = (),
+        explain: Explain | None = None,
     ) -> None:
         self._routing = routing
         self._courier = courier
@@ -135,6 +138,7 @@ class Notifier:
         self._stages = self.holds.stages() if stages is None else stages
         self._waits_for_old = waits_for_old
         self._prompt_resolves = prompt_resolves
+        self._explain = explain
         self._groups: dict[GroupId, Group] = {}
         self._due: list[tuple[int, int, GroupId]] = []
         self._ticket = count()
@@ -165,6 +169,10 @@ class Notifier:
     def firing(self) -> Mapping[str, Alert]:
         """The alerts that fire, by fingerprint."""
         return self._arrivals.firing
+
+    def explained(self, alert: Alert) -> Alert:
+        """Return an alert with what is known now of its causes."""
+        return alert if self._explain is None else self._explain(alert)
 
     def receive(self, alerts: Iterable[Alert]) -> None:
         """Take in what events say, in the order of the topic."""
@@ -453,7 +461,7 @@ class Notifier:
             integration.name,
             route.receiver,
             group.labels,
-            alerts,
+            tuple(map(self.explained, alerts)),
             reason,
             notification_id(group.id, integration.name, alerts, entry.at if entry else 0),
             None if self.incidents is None else context_of(self.incidents, passage),

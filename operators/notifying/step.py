@@ -22,6 +22,7 @@ from operators.contracts.clock import Clock, SystemClock
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.items import Polled, Rejected
 from operators.notifying.alert import Alert, decode_alerts
+from operators.notifying.causes import Explain
 from operators.notifying.command import Command, decode_commands
 from operators.notifying.correlation import Correlation
 from operators.notifying.grouping import Routing
@@ -79,6 +80,7 @@ def notify(
     commands_topic: str = "",
     serve: Serve | None = None,
     told_since: Callable[[int], Iterable[Told]] | None = None,
+    explain: Callable[[], Explain] | None = None,
 ) -> Notified:
     """Tell receivers about the alert events in ``polled``.
 
@@ -95,6 +97,7 @@ def notify(
         commands_topic: the topic among those polled that has commands.
         serve: begins to answer questions, on the worker that notifies.
         told_since: gives what was told since an instant, that of the snapshot to go on from.
+        explain: makes what adds causes to alerts, on the worker that notifies.
     """
 
     def decode(poll: Polled) -> _Arrived:
@@ -121,6 +124,7 @@ def notify(
             prompt_resolves=prompt_resolves,
             correlation=correlation,
             told=told_since(resume.get("at", 0)) if told_since and resume else (),
+            explain=explain() if explain else None,
         )
         return _Logic(notifier, delivering, serve)
 

@@ -1,10 +1,8 @@
 """Which service and operation is behind what a service shows: found from the rollups of calls.
 
-What a service takes *itself* for a call it received is what its receiving spans took without what it waited
-for others, its client spans; what fails *by itself* is what failed beyond its failed calls to others. A
-database, a queue or a third party has no spans: it is seen by those who call it. Compared are the calls
-since the incident began with those before it. The likely cause is the one, among the service itself and all
-that it calls, directly or not, whose own change adds most to a call of the service.
+``models.call_causes`` says whose own change adds most to a call, and what is a service's own. Compared are the
+calls since an incident began, or of the last six windows, with those before. What is usual fades with its age, by
+windows, so it is the same however rollups came.
 
 Calls side by side count as one after the other here, so a service that waits for several at once seems to
 take less itself than it does, before the incident as in it.
@@ -13,17 +11,16 @@ take less itself than it does, before the incident as in it.
 from __future__ import annotations
 
 import io
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
+from models.call_causes import FAILURES, TIME, CallTotals, own_changes
 from operators.contracts.durations import format_duration
 from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS
 
-__all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "calls_seen"]
+__all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "ServiceRanking", "calls_seen"]
 
 CALLS_SEEN: Final = pl.Schema(
     {
@@ -44,21 +41,25 @@ _NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS)
 _LABELS: Final = (
     "service.name", "span.name", "span.kind", "status.code", "client", "server", "connection_type",
 )  # fmt: skip
-_KEY: Final = ("tenant", "edge", "service", "operation", "kind")
+_KEY: Final = ("series", "tenant", "edge", "service", "operation", "kind")
 _NUMBERS: Final = ("count", "total", "failed")
 
-_RECENT: Final = 12
+_RECENT: Final = 24
 """Windows that are kept one by one; what is older is folded into what is usual."""
-_FADES: Final = 0.95
-"""What is usual counts less by this factor with each window."""
+_FADES: Final = 0.97
+"""What is usual counts less by this factor with each window before the incident, folded or not."""
 _LEAST_TIME: Final = 0.1
 """A change of time counts from this part of what a call of the service took before."""
 _LEAST_FAILED: Final = 0.01
 """A change of failures counts from this share of the service's calls."""
 _LEAST_PART: Final = 0.2
 """A cause explains at least this part of all that got worse."""
-_RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
-_WAITS: Final = "SPAN_KIND_CLIENT"
+_RANKED: Final = 6
+"""Windows that a ranking of a window compares with what was before them."""
+_CLEAR: Final = 0.2
+"""A ranking is told if a call takes longer by this part, or fails more often by a twentieth of it."""
+_FEWEST: Final = 20
+"""A ranking is told of a service that received so many calls at least."""
 
 
 def calls_seen(rollups: pl.DataFrame) -> pl.DataFrame:
@@ -145,85 +146,31 @@ class LikelyCause:
         return f"the likely cause is {who}{where}: {said}"
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceRanking:
+    """What is behind a change of a service, by what changed, as the windows up to an event time show it.
+
+    Attributes:
+        tenant, service: whose change it is.
+        why: ``time`` or ``errors``.
+        since, until: the windows, in nanoseconds of event time.
+        worse: by what part of it a call takes longer, or by what share more calls fail.
+        causes: the likeliest first.
+    """
+
+    tenant: str
+    service: str
+    why: str
+    since: int
+    until: int
+    worse: float
+    causes: tuple[LikelyCause, ...]
+
+
 def _length(milliseconds: float) -> str:
     if milliseconds >= 10_000:
         return f"{milliseconds / 1000:.3g} s"
     return f"{milliseconds:.3g} ms" if milliseconds else format_duration(0)
-
-
-@dataclass(slots=True)
-class _Totals:
-    """What was seen in a span of time: numbers are count, total and failed."""
-
-    received: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
-    )
-    waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
-    calls: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
-    )
-    called: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]]) -> _Totals:
-        found = cls()
-        for edge, service, operation, kind, *numbers in rows:
-            if edge:
-                _add(found.calls[service][operation], numbers)
-                _add(found.called[operation], numbers)
-            elif kind in _RECEIVES:
-                _add(found.received[service][operation], numbers)
-            elif kind == _WAITS:
-                _add(found.waited[service], numbers)
-        return found
-
-    def count(self, service: str) -> float:
-        """Return how many calls a service received."""
-        if service in self.received:
-            return sum(numbers[0] for numbers in self.received[service].values())
-        return self.called[service][0] if service in self.called else 0.0
-
-    def whole(self, service: str) -> float:
-        """Return the milliseconds that a call took, with all that was waited for."""
-        count = self.count(service)
-        total = sum(numbers[1] for numbers in self.received.get(service, {}).values())
-        return total / count if count else 0.0
-
-    def own(self, service: str, number: int) -> float:
-        """Return what a service adds itself to a call: milliseconds (1) or failures (2)."""
-        count = self.count(service)
-        if not count:
-            return 0.0
-        if service not in self.received:
-            return self.called[service][number] / count
-        total = sum(numbers[number] for numbers in self.received[service].values())
-        waited = self.waited[service][number] if service in self.waited else 0.0
-        return max(total - waited, 0.0) / count
-
-    def reach(self, service: str) -> list[str]:
-        """Return a service and all that it calls, directly or not, the nearest first."""
-        found = {service: None}
-        waiting = [service]
-        while waiting:
-            for other in self.calls.get(waiting.pop(0), {}):
-                if other not in found:
-                    found[other] = None
-                    waiting.append(other)
-        return list(found)
-
-    def operation(self, service: str, before: _Totals, number: int) -> str:
-        """Return where most was added since before, by milliseconds (1) or failures (2)."""
-        gained = {}
-        for operation, numbers in self.received.get(service, {}).items():
-            old = before.received.get(service, {}).get(operation, [0.0] * 3)
-            usual = old[number] / old[0] if old[0] else 0.0
-            gained[operation] = numbers[number] - usual * numbers[0]
-        return max(gained, key=lambda name: (gained[name], name)) if gained else ""
-
-
-def _add(to: list[float], numbers: Iterable[float]) -> None:
-    for at, number in enumerate(numbers):
-        to[at] += number
 
 
 class CauseBook:
@@ -234,19 +181,21 @@ class CauseBook:
         state: what ``snapshot`` gave.
     """
 
-    def __init__(self, window: int, state: dict[str, bytes] | None = None) -> None:
+    def __init__(self, window: int, state: dict[str, Any] | None = None) -> None:
         self._window = window
+        self._folded = 0  # windows that begin before this are folded
         self._recent = pl.DataFrame(schema=CALLS_SEEN)
         self._usual = pl.DataFrame(schema={name: CALLS_SEEN[name] for name in (*_KEY, *_NUMBERS)})
         if state is not None:
             self._recent, self._usual = (
                 pl.read_ipc(io.BytesIO(state[name])) for name in ("recent", "usual")
             )
-        self._totals: dict[tuple[str, int, int], tuple[_Totals, _Totals]] = {}
+            self._folded = state.get("folded", 0)
+        self._totals: dict[tuple[str, int, int], tuple[CallTotals, CallTotals]] = {}
 
-    def snapshot(self) -> dict[str, bytes]:
+    def snapshot(self) -> dict[str, Any]:
         """Return plain data: a few windows as they were, and what was usual before them."""
-        found = {}
+        found: dict[str, Any] = {"folded": self._folded}
         for name, frame in (("recent", self._recent), ("usual", self._usual)):
             buffer = io.BytesIO()
             frame.write_ipc(buffer, compression="zstd")
@@ -262,24 +211,31 @@ class CauseBook:
             ("series", "window_start"), keep="last", maintain_order=True
         )
         starts = self._recent["window_start"].unique().sort()
-        if len(starts) <= 2 * _RECENT:
+        if len(starts) <= _RECENT:
             return
         oldest = starts[-_RECENT]
         old = self._recent.filter(pl.col("window_start") < oldest)
-        # The newest of what is folded counts whole.
-        age = (oldest - pl.col("window_start")) // self._window - 1
-        folded = old.with_columns(
-            pl.col(name) * pl.lit(_FADES).pow(age.cast(pl.Float64)) for name in _NUMBERS
-        )
-        fades = _FADES ** ((oldest - int(starts[0])) // self._window)
-        usual = self._usual.with_columns(pl.col(name) * fades for name in _NUMBERS)
         self._usual = (
-            pl.concat([usual, folded.select(usual.columns)])
-            .group_by(_KEY, maintain_order=True)
-            .agg(pl.sum(name) for name in _NUMBERS)
+            self._before(self._usual, old, oldest)
+            .pipe(_summed)
             .filter(pl.col("count") + pl.col("total") > 1e-6)
         )
         self._recent = self._recent.filter(pl.col("window_start") >= oldest)
+        self._folded = oldest
+
+    def _before(self, usual: pl.DataFrame, old: pl.DataFrame, since: int) -> pl.DataFrame:
+        """Return what is usual at an event time: the window before it counts whole."""
+        age = (since - pl.col("window_start")) // self._window - 1
+        faded = old.with_columns(
+            pl.col(name) * pl.lit(_FADES).pow(age.cast(pl.Float64)) for name in _NUMBERS
+        )
+        fades = _FADES ** max((since - self._folded) // self._window, 0)
+        return pl.concat(
+            [
+                usual.with_columns(pl.col(name) * fades for name in _NUMBERS),
+                faded.select(usual.columns),
+            ]
+        )
 
     def find(
         self, tenant: str, service: str, since: int, until: int, about: str
@@ -293,49 +249,94 @@ class CauseBook:
             about: ``time``, ``errors``, or empty for what of the two changed more.
         """
         before, now = self._both(tenant, since, until)
-        calls = now.count(service)
-        if not calls or not before.count(service):
-            return []
         found: list[LikelyCause] = []
-        took = max(before.whole(service), 1e-9)
-        for why, number, least in (
-            ("errors", 2, _LEAST_FAILED), ("time", 1, _LEAST_TIME * took),
-        ):  # fmt: skip
-            if about not in ("", why) or found:
-                continue
-            added = {
-                name: (now.own(name, number) - before.own(name, number)) * now.count(name) / calls
-                for name in now.reach(service)
-            }
-            worse = sum(value for value in added.values() if value > 0)
-            for name in sorted(added, key=lambda name: -added[name])[:3]:
-                if added[name] < least or added[name] < _LEAST_PART * worse:
-                    continue
-                found.append(
-                    LikelyCause(
-                        name,
-                        now.operation(name, before, number),
-                        why,
-                        before.own(name, number),
-                        now.own(name, number),
-                        added[name] / worse,
-                        name == service,
-                    )
-                )
+        for why in ("errors", "time"):
+            if about in ("", why) and not found:
+                _, found = _likeliest(before, now, service, why)
         return found
 
-    def _both(self, tenant: str, since: int, until: int) -> tuple[_Totals, _Totals]:
+    @property
+    def reached(self) -> int:
+        """Return the end of the newest window of which calls are known, 0 without any."""
+        return int(self._recent["window_start"].max()) + self._window if self._recent.height else 0  # type: ignore[arg-type]
+
+    def rank(self, until: int) -> list[ServiceRanking]:
+        """Return what is behind each service that is clearly worse than before, of all tenants.
+
+        Args:
+            until: the end of the newest window that counts, in nanoseconds of event time.
+        """
+        since = until - _RANKED * self._window
+        found = []
+        for tenant in self._recent["tenant"].unique().sort().to_list():
+            before, now = self._both(tenant, since, until)
+            for service in now.services():
+                if now.count(service) < _FEWEST:
+                    continue
+                for why, clear in (("time", _CLEAR), ("errors", _CLEAR / 20)):
+                    worse, causes = _likeliest(before, now, service, why)
+                    if causes and worse >= clear:
+                        found.append(
+                            ServiceRanking(tenant, service, why, since, until, worse, tuple(causes))
+                        )
+        return found
+
+    def _both(self, tenant: str, since: int, until: int) -> tuple[CallTotals, CallTotals]:
         since -= since % self._window
         key = tenant, since, until
         if key not in self._totals:
-            columns = ("edge", "service", "operation", "kind", *_NUMBERS)
             mine = pl.col("tenant") == tenant
             recent = self._recent.filter(mine, pl.col("window_start") < until)
             began = pl.col("window_start") >= since
-            old = pl.concat(
-                [self._usual.filter(mine).select(columns), recent.filter(~began).select(columns)]
-            )
-            self._totals[key] = (
-                _Totals.of(old.rows()), _Totals.of(recent.filter(began).select(columns).rows()),
-            )  # fmt: skip
+            old = self._before(self._usual.filter(mine), recent.filter(~began), since)
+            self._totals[key] = _totals(old), _totals(recent.filter(began))
         return self._totals[key]
+
+
+def _summed(calls: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a series: a number is quicker to group by than the texts that it stands for."""
+    return calls.group_by("series", maintain_order=True).agg(pl.first(*_KEY[1:]), pl.sum(*_NUMBERS))
+
+
+def _totals(calls: pl.DataFrame) -> CallTotals:
+    """Return the totals of calls of one tenant."""
+    columns = ("edge", "service", "operation", "kind", *_NUMBERS)
+    return CallTotals.of(_summed(calls).select(columns).rows())
+
+
+def _likeliest(
+    before: CallTotals, now: CallTotals, service: str, why: str
+) -> tuple[float, list[LikelyCause]]:
+    """Return how much worse a service is, and the likely causes of it, the likeliest first.
+
+    Args:
+        before, now: what was seen.
+        service: its name.
+        why: ``time`` or ``errors``.
+
+    Returns:
+        What all that got worse adds to a call: a part of what one took, or a share that fails; and three
+        causes at most.
+    """
+    calls = now.count(service)
+    if not calls or not before.count(service):
+        return 0.0, []
+    number = FAILURES if why == "errors" else TIME
+    took = 1.0 if why == "errors" else max(before.whole(service), 1e-9)
+    least = _LEAST_FAILED if why == "errors" else _LEAST_TIME * took
+    changes = own_changes(before, now, service, number)
+    worse = sum(change.added for change in changes if change.added > 0)
+    found = [
+        LikelyCause(
+            change.service,
+            now.operation(change.service, before, number),
+            why,
+            change.before,
+            change.now,
+            change.added / worse,
+            change.service == service,
+        )
+        for change in changes
+        if change.added >= least and change.added >= _LEAST_PART * worse
+    ]
+    return worse / took, found[:3]

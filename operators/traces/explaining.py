@@ -18,16 +18,25 @@ from operators.bytewax import KeyedStream, keyed
 from operators.contracts.clock import Clock, SystemClock
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.frames import ALERT_EVENTS, DEFAULT_TENANT
-from operators.contracts.items import CallsSeen, Closed, Events, KeptExamples, Passed
+from operators.contracts.items import (
+    CallsSeen,
+    Closed,
+    Events,
+    Explanations,
+    KeptExamples,
+    Passed,
+)
 from operators.contracts.watermark import UNKNOWN
 from operators.traces.causes import CALLS_SEEN, CauseBook, calls_seen
 from operators.traces.examples import Examples
 
 __all__ = ["CallsLogic", "ExplainingLogic", "calls_of", "explaining"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _PATIENCE: Final = 2.0
 """Seconds that an event waits for rollups of other shards."""
+_TOLD_AT_ONCE: Final = 6
+"""Windows that are ranked at most when many are complete at once."""
 _SERVICES: Final = ("service.name", "service", "server", "client")
 """Labels that say which service an alert is of, the first that is there."""
 
@@ -70,8 +79,8 @@ def explaining(
     window: int,
     shards: int,
     clock: Clock | None = None,
-) -> KeyedStream[Events]:
-    """Add the likely cause and examples to events of services.
+) -> KeyedStream[Events | Explanations]:
+    """Add the likely cause and examples to events of services, and rank the causes window by window.
 
     Args:
         step_id: name of the step, and of its state.
@@ -87,7 +96,9 @@ def explaining(
     return keyed(step_id, up, build)
 
 
-class ExplainingLogic(KeyedLogic[tuple[str, "CallsSeen | KeptExamples | Events"], Events]):
+class ExplainingLogic(
+    KeyedLogic[tuple[str, "CallsSeen | KeptExamples | Events"], "Events | Explanations"]
+):
     """Knows all calls, and holds events for a moment."""
 
     def __init__(
@@ -100,13 +111,16 @@ class ExplainingLogic(KeyedLogic[tuple[str, "CallsSeen | KeptExamples | Events"]
         self._book = CauseBook(window, state["book"] if state is not None and known else None)
         self._examples = Examples(state["examples"] if state is not None and known else None)
         self._passed: dict[str, int] = dict(state["passed"]) if state is not None else {}
+        self._ranked: int = state.get("ranked", UNKNOWN) if state is not None else UNKNOWN
         self._waiting: list[tuple[pl.DataFrame, float]] = []  # and until when, by the clock
         if state is not None:
             due = clock.monotonic() + _PATIENCE
             self._waiting = [(pl.read_ipc_stream(each), due) for each in state["waiting"]]
 
-    def on_batch(self, items: list[tuple[str, CallsSeen | KeptExamples | Events]]) -> list[Events]:
-        """Take in calls and events; return those that have waited enough."""
+    def on_batch(
+        self, items: list[tuple[str, CallsSeen | KeptExamples | Events]]
+    ) -> list[Events | Explanations]:
+        """Take in calls and events; return those that have waited enough, and what is ranked."""
         due = self._clock.monotonic() + _PATIENCE
         for shard, item in items:
             if isinstance(item, Events):
@@ -117,13 +131,13 @@ class ExplainingLogic(KeyedLogic[tuple[str, "CallsSeen | KeptExamples | Events"]
                 continue
             self._book.observe(item.frame)
             self._passed[shard] = max(self._passed.get(shard, UNKNOWN), item.passed)
-        return self._release()
+        return [*self._release(), *self._rank()]
 
-    def on_wake(self) -> list[Events]:
+    def on_wake(self) -> list[Events | Explanations]:
         """Return what has waited enough."""
         return self._release()
 
-    def on_end(self) -> list[Events]:
+    def on_end(self) -> list[Events | Explanations]:
         """Return what is left."""
         return self._release(everything=True)
 
@@ -142,16 +156,37 @@ class ExplainingLogic(KeyedLogic[tuple[str, "CallsSeen | KeptExamples | Events"]
             "book": self._book.snapshot(),
             "examples": self._examples.snapshot(),
             "passed": dict(self._passed),
+            "ranked": self._ranked,
             "waiting": [frame.write_ipc_stream(None).getvalue() for frame, _ in self._waiting],
         }
 
-    def _release(self, *, everything: bool = False) -> list[Events]:
+    def _reached(self) -> int:
+        """Return how far all shards are."""
+        complete = len(self._passed) >= self._shards
+        return min(self._passed.values()) if complete else UNKNOWN
+
+    def _rank(self) -> list[Explanations]:
+        """Rank the causes of windows that are complete; those of a long backlog at its end only."""
+        reached = min(self._reached(), self._book.reached)
+        until = reached - reached % self._window
+        if until <= self._ranked:
+            return []
+        first = max(self._ranked + self._window, until - _TOLD_AT_ONCE * self._window)
+        self._ranked = until
+        found = [
+            ranking
+            for end in range(first, until + 1, self._window)
+            for ranking in self._book.rank(end)
+        ]
+        return [Explanations(found)] if found else []
+
+    def _release(self, *, everything: bool = False) -> list[Events | Explanations]:
         if not self._waiting:
             return []
-        complete = len(self._passed) >= self._shards
-        reached = min(self._passed.values()) if complete else UNKNOWN
+        reached = self._reached()
         now = self._clock.monotonic()
-        out, left = [], []
+        out: list[Events | Explanations] = []
+        left = []
         for frame, due in self._waiting:
             if everything or now >= due or frame["at"].max() <= reached:  # type: ignore[operator]
                 out.append(Events(self._explained(frame)))

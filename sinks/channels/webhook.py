@@ -12,6 +12,7 @@ import orjson
 
 from operators.contracts.clock import Clock, SystemClock
 from operators.notifying.alert import Alert
+from operators.notifying.causes import causes_of
 from operators.notifying.notification import Notification, common_pairs, status_of
 from operators.notifying.times import NEVER, format_instant
 from sinks.channels.base import Channel, Outcome
@@ -89,6 +90,7 @@ def webhook_body(
 ) -> dict[str, Any]:
     """Return the message.
 
+    It is Alertmanager's; an alert of which the services behind it are known has ``causes`` besides.
     As in Alertmanager, ``status`` and the common labels are those of the alerts that are left
     after truncation, and ``receiver`` is quoted as a regular expression.
     """
@@ -115,6 +117,7 @@ def _key(secret: str) -> bytes:
 
 def _alert(alert: Alert) -> dict[str, Any]:
     ended = alert.resolved and alert.ends_at is not None
+    causes = causes_of(alert)
     return {
         "status": "resolved" if alert.resolved else "firing",
         "labels": dict(alert.labels),
@@ -123,4 +126,5 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "endsAt": format_instant(alert.ends_at) if ended and alert.ends_at is not None else NEVER,
         "generatorURL": alert.generator_url,
         "fingerprint": alert.fingerprint,
+        **({"causes": causes} if causes else {}),
     }

@@ -49,6 +49,7 @@ topics:
   log_counts: $prefix.log-counts
   exceptions: $prefix.exceptions
   spans: $prefix.spans
+  causes: $prefix.causes
   partitions: 1
 
 rollups:

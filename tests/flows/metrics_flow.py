@@ -55,7 +55,7 @@ class MetricsFlow:
         self.log = self.directory / "log"
         self.influxdb: InfluxdbAccess | None = None
         self.elasticsearch: str | None = None
-        roles = (*READ_BY_STORAGE, "dead_letter", "late", "status")
+        roles = (*READ_BY_STORAGE, "causes", "dead_letter", "late", "status")
         self.topics = {role: f"{self.name}-{role}" for role in roles}
         self.settings: dict[str, Any] = {
             "kafka": {"bootstrap_servers": bootstrap_servers, "group": self.name},

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from models.call_causes import TIME, CallTotals
 from models.evaluate.__main__ import app
-from models.evaluate.nezha import faults, text_of
-from models.root_cause import rank
+from models.evaluate.nezha import calls_of, faults, text_of
+from models.root_cause import SPANS, rank
 
 SECOND = 1_000_000_000
 AT = 1_675_000_000 * SECOND  # 2023-01-29 13:46:40 UTC
@@ -86,6 +87,10 @@ def test_the_service_behind_each_fault_is_the_first(folder):
     assert found["top_1"] == 1
     assert found["by_type"]["slow"] == {"faults": 2, "top_1": 1, "top_3": 1}
     assert found["spread"] == pytest.approx(0.2449, abs=1e-3)  # 1.96² / (4 + 1.96²) / 2, Wilson's
+    # What fails here leaves no trace in sums of calls; what is slow does.
+    live = [each["live"] for each in found["each"]]
+    assert [each["rank"] for each in live][1:3] == [1, 1]
+    assert found["live"]["by_type"]["slow"] == {"faults": 2, "top_1": 1, "top_3": 1}
 
 
 def test_what_changed_is_named(folder):
@@ -96,6 +101,30 @@ def test_what_changed_is_named(folder):
     assert of_latency["latency"] > of_latency["logs"]
     same = rank(first.before, first.before)
     assert same["score"].max() == 0
+
+
+def test_sums_of_calls_are_those_of_the_flow():
+    def span(trace, id_, parent, service, operation, begun, ended):
+        return (trace, id_, parent, service, operation, begun * 1_000_000, ended * 1_000_000)
+
+    spans = pl.DataFrame(
+        [
+            span("a", "1", "root", "web", "GET /", 0, 100), span("a", "2", "1", "web", "render", 5, 95),
+            span("a", "3", "2", "web", "call", 10, 70), span("a", "4", "3", "pay", "charge", 20, 60),
+            span("b", "1", "root", "web", "GET /", 0, 30),  # the ids of another trace are others
+        ],
+        schema=SPANS, orient="row",
+    )  # fmt: skip
+    assert set(calls_of(spans).rows()) == {
+        (False, "web", "GET /", "SPAN_KIND_SERVER", 2, 130, 0),
+        (False, "web", "render", "SPAN_KIND_INTERNAL", 1, 90, 0),
+        (False, "web", "call", "SPAN_KIND_CLIENT", 1, 60, 0),
+        (False, "pay", "charge", "SPAN_KIND_SERVER", 1, 40, 0),
+        (True, "web", "pay", "", 1, 40, 0),
+    }
+    totals = CallTotals.of(calls_of(spans).rows())
+    assert (totals.own("web", TIME), totals.own("pay", TIME)) == ((130 - 60) / 2, 40)
+    assert totals.reach("web") == ["web", "pay"]
 
 
 def test_a_folder_of_another_form_is_one_line(tmp_path):

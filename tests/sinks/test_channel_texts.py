@@ -68,6 +68,16 @@ def test_templates_say_what_alertmanager_s_users_expect(template: str, expected:
     assert text(template) == expected
 
 
+def test_templates_say_which_services_are_behind_an_alert() -> None:
+    causes = [
+        {"service": name, "operation": "charge", "why": "time", "now": 412.5} for name in "ab"
+    ]
+    template = "{{ range .Alerts }}{{ range .Causes }}{{ .service }} {{ .operation }} {{ .now }},{{ end }}{{ end }}"
+    told = alert({"alertname": "Slow"}, evidence={"causes": causes})
+    assert text(template, told) == "a charge 412.5,b charge 412.5,"
+    assert text(template) == ""
+
+
 HTML = {
     "a label": ("<p>{{ .CommonLabels.z }}</p>", "<p>&lt;b&gt;</p>"),
     "an attribute": ('<p title="{{ .CommonAnnotations.summary }}">', '<p title="a&#43;b">'),

@@ -54,6 +54,14 @@ function button(text, name, work) {
   return made("button", { type: "button", textContent: text, ariaLabel: `${text}: ${name}`, onclick: work });
 }
 
+function causeText(cause) {
+  const where = cause.operation ? `${cause.service}, ${cause.operation}` : cause.service;
+  if (typeof cause.now !== "number" || typeof cause.before !== "number") return where;
+  const said = (number) => (cause.unit === "share" ? `${(number * 100).toFixed(1)} %` : `${number.toPrecision(3)} ms`);
+  const what = cause.unit === "share" ? "of its calls fail by themselves" : "of its own a call";
+  return `${where}: ${said(cause.now)} ${what}, ${said(cause.before)} before (${Math.round(cause.part * 100)} % of the change)`;
+}
+
 function alertCard(alert) {
   const name = alert.labels.alertname;
   const care = alert.acknowledged;
@@ -62,6 +70,11 @@ function alertCard(alert) {
   card.append(made("h3", { textContent: name }), labels(alert.labels, { alertname: name }));
   const summary = alert.annotations.summary || alert.annotations.description;
   if (summary) card.append(made("p", { textContent: summary }));
+  if (alert.causes) {
+    const causes = made("ul", { className: "causes" });
+    for (const cause of alert.causes) causes.append(made("li", { textContent: causeText(cause) }));
+    card.append(made("details", {}, made("summary", { textContent: "Likely causes" }), causes));
+  }
   const lines = [`since ${when(alert.startsAt)}, to ${alert.receivers.map((r) => r.name).join(", ")}`];
   if (alert.status.silencedBy.length) lines.push("silenced");
   if (alert.status.inhibitedBy.length) lines.push("inhibited by another alert");

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from operators.notifying.alert import Alert
+from operators.notifying.causes import causes_of
 from operators.notifying.notification import Notification, common_pairs, status_of
 from operators.templating import List, Map, Object
 from sinks.channels.texts.go_time import GoTime
@@ -20,7 +21,9 @@ def data_of(notification: Notification, external_url: str) -> Object:
     """Return the dot of a template.
 
     Besides Alertmanager's fields there are ``.GroupKey``, ``.Reason`` (why it is told) and
-    ``.Incident`` (what else belongs to the incident: ``.Incident.members``, empty without one).
+    ``.Incident`` (what else belongs to the incident: ``.Incident.members``, empty without one), and of
+    each alert ``.Causes``: the services probably behind it, each with ``.service``, ``.operation``,
+    ``.why``, ``.before``, ``.now``, ``.unit`` and ``.part``.
     """
     alerts = notification.alerts
     return Object(
@@ -63,6 +66,7 @@ def _alert(alert: Alert) -> Object:
             "EndsAt": GoTime(alert.ends_at if alert.resolved else None),
             "GeneratorURL": alert.generator_url,
             "Fingerprint": alert.fingerprint,
+            "Causes": List([Map(cause) for cause in causes_of(alert)], {}),
         }
     )
 

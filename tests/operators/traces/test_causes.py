@@ -165,7 +165,8 @@ def test_an_event_waits_for_the_rollups_of_all_shards_and_never_for_long():
     assert logic.on_batch([("", KeptExamples(examples_of(spans)))]) == []
     assert logic.on_batch([("", asked)]) == []
     logic = ExplainingLogic(WINDOW, 2, clock, logic.snapshot())
-    (told,) = feed(1)
+    told, ranked = feed(1)
+    assert {one.causes[0].service for one in ranked.rankings} == {"pay"}
     found = decode_event(told.frame["event"][0])
     assert found["id"] == about["id"]
     cause = found["evidence"]["causes"][0]
@@ -188,9 +189,5 @@ def test_an_event_waits_for_the_rollups_of_all_shards_and_never_for_long():
     clock.sleep(2.0)
     assert len(logic.on_wake()) == 1
     assert logic.wake_at() is None
-    assert (
-        logic.on_batch(
-            [("1", CallsSeen(rollups.select(pl.all()).pipe(calls_seen), at + 2 * WINDOW))]
-        )
-        == []
-    )
+    seen = CallsSeen(rollups.pipe(calls_seen), at + 2 * WINDOW)
+    assert logic.on_batch([("1", seen)]) == []

@@ -1,0 +1,158 @@
+"""Whose own change is behind what a service shows, from sums of calls.
+
+What a service takes *itself* for a call it received is what its receiving spans took without what it waited
+for others, its client spans; what fails *by itself* is what failed beyond its failed calls to others. A
+database, a queue or a third party has no spans: it is seen by those who call it. Of the service and all that it
+calls, directly or not, the one comes first that adds most to a call, and is least like itself before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+__all__ = ["FAILURES", "TIME", "CallTotals", "OwnChange", "own_changes"]
+
+TIME: Final = 1
+FAILURES: Final = 2
+"""Which of the numbers is looked at: milliseconds, or calls that failed."""
+_RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
+_WAITS: Final = "SPAN_KIND_CLIENT"
+_TIMES_AT_MOST: Final = 10.0
+"""A change to more times of what was before counts no more: of next to nothing anything is many times."""
+
+
+class OwnChange(NamedTuple):
+    """How a service's own part of a call changed: milliseconds, or share of its calls that fail.
+
+    ``added`` is what that adds to a call of the service that was asked about.
+    """
+
+    service: str
+    before: float
+    now: float
+    added: float
+
+
+@dataclass(slots=True)
+class CallTotals:
+    """The calls that were seen in a span of time.
+
+    Numbers are how many there were, the milliseconds that they took, and how many failed: by service and
+    operation of those who received them, by service of those who waited for them, and by caller and called.
+    """
+
+    received: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
+    )
+    waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
+    calls: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 3))
+    )
+    called: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 3))
+    _counts: dict[str, float] = field(default_factory=dict)
+    _owns: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[Any, ...]]) -> CallTotals:
+        """Add up rows of edge, service, operation, kind and the three numbers.
+
+        Where ``edge`` is set, a service calls another, whose name is in the place of the operation.
+        """
+        found = cls()
+        for edge, service, operation, kind, *numbers in rows:
+            if edge:
+                _add(found.calls[service][operation], numbers)
+                _add(found.called[operation], numbers)
+            elif kind in _RECEIVES:
+                _add(found.received[service][operation], numbers)
+            elif kind == _WAITS:
+                _add(found.waited[service], numbers)
+        return found
+
+    def services(self) -> list[str]:
+        """Return the services that received calls, by name."""
+        return sorted(self.received)
+
+    def count(self, service: str) -> float:
+        """Return how many calls a service received."""
+        if (known := self._counts.get(service)) is None:
+            known = self._counts[service] = self._count(service)
+        return known
+
+    def _count(self, service: str) -> float:
+        if service in self.received:
+            return sum(numbers[0] for numbers in self.received[service].values())
+        return self.called[service][0] if service in self.called else 0.0
+
+    def whole(self, service: str) -> float:
+        """Return the milliseconds that a call took, with all that was waited for."""
+        count = self.count(service)
+        total = sum(numbers[1] for numbers in self.received.get(service, {}).values())
+        return total / count if count else 0.0
+
+    def own(self, service: str, number: int) -> float:
+        """Return what a service adds itself to a call: milliseconds (1) or failures (2)."""
+        if (known := self._owns.get((service, number))) is None:
+            known = self._owns[service, number] = self._own(service, number)
+        return known
+
+    def _own(self, service: str, number: int) -> float:
+        count = self.count(service)
+        if not count:
+            return 0.0
+        if service not in self.received:
+            return self.called[service][number] / count
+        total = sum(numbers[number] for numbers in self.received[service].values())
+        waited = self.waited[service][number] if service in self.waited else 0.0
+        return max(total - waited, 0.0) / count
+
+    def reach(self, service: str) -> list[str]:
+        """Return a service and all that it calls, directly or not, the nearest first."""
+        found = {service: None}
+        waiting = [service]
+        while waiting:
+            for other in self.calls.get(waiting.pop(0), {}):
+                if other not in found:
+                    found[other] = None
+                    waiting.append(other)
+        return list(found)
+
+    def operation(self, service: str, before: CallTotals, number: int) -> str:
+        """Return where most was added since before, by milliseconds (1) or failures (2)."""
+        gained = {}
+        for operation, numbers in self.received.get(service, {}).items():
+            old = before.received.get(service, {}).get(operation, [0.0] * 3)
+            usual = old[number] / old[0] if old[0] else 0.0
+            gained[operation] = numbers[number] - usual * numbers[0]
+        return max(gained, key=lambda name: (gained[name], name)) if gained else ""
+
+
+def _add(to: list[float], numbers: Iterable[float]) -> None:
+    for at, number in enumerate(numbers):
+        to[at] += number
+
+
+def own_changes(before: CallTotals, now: CallTotals, service: str, number: int) -> list[OwnChange]:
+    """Return the changes of a service and all that it calls, the likeliest cause first.
+
+    Args:
+        before, now: what is compared.
+        service: which has received calls now.
+        number: ``TIME`` or ``FAILURES``.
+    """
+    calls = now.count(service)
+    changes = []
+    for name in now.reach(service):
+        old, new = before.own(name, number), now.own(name, number)
+        changes.append(OwnChange(name, old, new, (new - old) * now.count(name) / calls))
+
+    def weight(change: OwnChange) -> float:
+        if number == FAILURES or change.added <= 0:
+            return change.added
+        unlike = (change.now - change.before) / max(change.before, 1e-9)
+        return change.added * min(unlike, _TIMES_AT_MOST)
+
+    return sorted(changes, key=lambda change: -weight(change))
