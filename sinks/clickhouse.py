@@ -39,7 +39,7 @@ from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import BatchForm
 from sinks.base import Destination, Remainder, Unavailable, address, cause, joined, rejects
 
-__all__ = ["ClickHouse", "ClickHouseSettings", "asked", "connect", "quoted", "said"]
+__all__ = ["ClickHouse", "ClickHouseSettings", "asked", "connect", "literal", "quoted"]
 
 _SHOWN: Final = 300
 _FOR_GOOD: Final = frozenset({131, 349, 407, 469})
@@ -203,7 +203,7 @@ class ClickHouse(Destination):
                 raise
             if batch.height == 1:
                 refused.append(batch)
-                reasons.append(f"{_place(self._settings)}, {self._table}: {said(error)}")
+                reasons.append(f"{_place(self._settings)}, {self._table}: {_said(error)}")
                 return
             middle = batch.height // 2
             self._send(client, batch[:middle], columns[:middle], refused, reasons)
@@ -260,11 +260,11 @@ def asked(settings: ClickHouseSettings) -> Iterator[None]:
         yield
     except (ClickHouseError, OSError) as error:
         code = getattr(error, "code", None)
-        why = f"{said(error)}{_WAYS_OUT.get(code, '')}" if code else cause(error)
+        why = f"{_said(error)}{_WAYS_OUT.get(code, '')}" if code else cause(error)
         raise Unavailable(f"{_place(settings)}: {why}") from None
 
 
-def said(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
     """Return what ClickHouse has against a request, in a line."""
     return " ".join(str(error).split())[:_SHOWN]
 
@@ -276,6 +276,15 @@ def quoted(name: str) -> str:
     '`otel_logs`'
     """
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def literal(text: str) -> str:
+    """Return a text for SQL.
+
+    >>> literal("it's")
+    "'it\\\\'s'"
+    """
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _place(settings: ClickHouseSettings) -> str:

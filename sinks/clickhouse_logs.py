@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from operators.contracts.batch_form import LOG_BATCHES
-from sinks.clickhouse import ClickHouse, ClickHouseSettings
+from sinks.clickhouse import ClickHouse, ClickHouseSettings, literal
 from sinks.clickhouse_maps import maps_of
 
 __all__ = ["ClickHouseLogs", "compile_kernels"]
@@ -75,7 +75,7 @@ class ClickHouseLogs(ClickHouse):
             places = f"`Offset` BETWEEN {ranges['first'].min()} AND {ranges['last'].max()}"
         else:
             places = " OR ".join(
-                f"(`Topic` = {_text(topic)} AND `Partition` = {partition} "
+                f"(`Topic` = {literal(topic)} AND `Partition` = {partition} "
                 f"AND `Offset` BETWEEN {first} AND {last})"
                 for topic, partition, first, last in ranges.sort("Topic", "Partition").rows()
             )
@@ -86,10 +86,6 @@ class ClickHouseLogs(ClickHouse):
 def compile_kernels() -> None:
     """Compile the loops, or load them from the disk, before there is a record."""
     maps_of(pl.Series(['{"a":1}']))
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _hexadecimal(name: str) -> pl.Expr:

@@ -7,7 +7,7 @@ the end of the order, and columns of our own behind theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
@@ -46,7 +46,6 @@ class _Layout:
     key: str
     order: str
     time: str
-    more: dict[str, str] = field(default_factory=dict)
 
 
 _LOGS: Final = _Layout(
@@ -67,8 +66,7 @@ _LOGS: Final = _Layout(
         "ScopeVersion": _WORD,
         "ScopeAttributes": _MAP,
         "LogAttributes": _MAP,
-    },
-    more={
+        # Of our own:
         "Tenant": _WORD,
         "Template": _WORD,
         "Shape": _TEXT,
@@ -98,11 +96,59 @@ _LOGS: Final = _Layout(
 )
 
 
+_NESTED: Final = {
+    "Events.Timestamp": "Array(DateTime64(9)) CODEC(ZSTD(1))",
+    "Events.Name": "Array(LowCardinality(String)) CODEC(ZSTD(1))",
+    "Events.Attributes": "Array(Map(LowCardinality(String), String)) CODEC(ZSTD(1))",
+    "Links.TraceId": "Array(String) CODEC(ZSTD(1))",
+    "Links.SpanId": "Array(String) CODEC(ZSTD(1))",
+    "Links.TraceState": "Array(String) CODEC(ZSTD(1))",
+    "Links.Attributes": "Array(Map(LowCardinality(String), String)) CODEC(ZSTD(1))",
+}
+"""What ``Nested`` columns are: arrays of one length."""
+_SPANS: Final = _Layout(
+    columns={
+        "Timestamp": _INSTANT,
+        "TraceId": _TEXT,
+        "SpanId": _TEXT,
+        "ParentSpanId": _TEXT,
+        "TraceState": _TEXT,
+        "SpanName": _WORD,
+        "SpanKind": _WORD,
+        "ServiceName": _WORD,
+        "ResourceAttributes": _MAP,
+        "ScopeName": _TEXT,
+        "ScopeVersion": _TEXT,
+        "SpanAttributes": _MAP,
+        "Duration": "UInt64 CODEC(ZSTD(1))",
+        "StatusCode": _WORD,
+        "StatusMessage": _TEXT,
+        **_NESTED,
+        # Of our own:
+        "Tenant": _WORD,
+        "Operation": _WORD,
+        "Reason": _WORD,
+        "AdjustedCount": "Float64 DEFAULT 1 CODEC(ZSTD(1))",
+    },
+    indices={
+        "idx_trace_id": ("TraceId", _EXACT),
+        "idx_res_attr_key": ("mapKeys(ResourceAttributes)", _BLOOM),
+        "idx_res_attr_value": ("mapValues(ResourceAttributes)", _BLOOM),
+        "idx_span_attr_key": ("mapKeys(SpanAttributes)", _BLOOM),
+        "idx_span_attr_value": ("mapValues(SpanAttributes)", _BLOOM),
+        "idx_duration": ("Duration", "minmax GRANULARITY 1"),
+        "idx_lower_span_name": ("lower(SpanName)", "tokenbf_v1(32768, 3, 0) GRANULARITY 8"),
+    },
+    day="toDate(Timestamp)",
+    key="ServiceName, SpanName, toDateTime(Timestamp)",
+    order="ServiceName, SpanName, toDateTime(Timestamp), Timestamp, Tenant, TraceId, SpanId, SpanKind",
+    time="toDateTime(Timestamp)",
+)
+
+
 def _layouts(settings: ClickHouseSettings, *, logs: bool, spans: bool) -> dict[str, _Layout]:
-    chosen = {}
-    if logs:
-        chosen[settings.tables.logs] = _LOGS
-    return chosen
+    chosen = {settings.tables.logs: _LOGS} if logs else {}
+    return chosen | ({settings.tables.spans: _SPANS} if spans else {})
 
 
 def ensure(settings: ClickHouseSettings, *, logs: bool, spans: bool) -> list[str]:
@@ -129,6 +175,8 @@ def ensure(settings: ClickHouseSettings, *, logs: bool, spans: bool) -> list[str
                 done.append(f"clickhouse: created database {settings.database}")
             for table, layout in _layouts(settings, logs=logs, spans=spans).items():
                 done += _ensure_table(client, settings, table, layout)
+            if spans:
+                done += _ensure_lookup(client, settings)
         finally:
             client.close()
     return done
@@ -168,7 +216,7 @@ def _ensure_table(
     _judge(client, settings, table, layout)
     done = []
     if missing := _missing(client, settings, table, layout):
-        types = layout.columns | layout.more
+        types = layout.columns
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {quoted(each)} {types[each]}" for each in missing)
         client.command(f"ALTER TABLE {name} {added}")
         done.append(f"clickhouse: table {settings.database}.{table} now has {', '.join(missing)}")
@@ -178,8 +226,33 @@ def _ensure_table(
     return done
 
 
+def _ensure_lookup(client: Client, settings: ClickHouseSettings) -> list[str]:
+    """Make the table that says when each trace was, by which readers find one; a view fills it."""
+    table = f"{settings.tables.spans}_trace_id_ts"
+    database, spans = quoted(settings.database), quoted(settings.tables.spans)
+    ttl = f"Start + toIntervalSecond({settings.ttl // _SECOND})"
+    made = _described(client, settings, table)
+    if made is None:
+        instant = "DateTime) CODEC(ZSTD(1))"
+        client.command(
+            f"CREATE TABLE IF NOT EXISTS {database}.{quoted(table)} (TraceId {_TEXT}, "
+            f"Start SimpleAggregateFunction(min, {instant}, End SimpleAggregateFunction(max, {instant}) "
+            f"ENGINE = AggregatingMergeTree PARTITION BY toStartOfWeek(Start) ORDER BY (TraceId) "
+            f"TTL {ttl} SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1"
+        )
+    elif f"TTL {ttl}" not in made["create_table_query"]:
+        client.command(f"ALTER TABLE {database}.{quoted(table)} MODIFY TTL {ttl}")
+    # A repeated insert does no harm here: the first and the last of the same are the same.
+    client.command(
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.{quoted(f'{table}_mv')} "
+        f"TO {database}.{quoted(table)} AS SELECT TraceId, min(toDateTime(Timestamp)) AS Start, "
+        f"max(toDateTime(Timestamp)) AS End FROM {database}.{spans} WHERE TraceId != '' GROUP BY TraceId"
+    )
+    return [] if made else [f"clickhouse: created table {settings.database}.{table}"]
+
+
 def _statement(name: str, layout: _Layout, ttl: str) -> str:
-    columns = [f"{quoted(each)} {kind}" for each, kind in (layout.columns | layout.more).items()]
+    columns = [f"{quoted(each)} {kind}" for each, kind in layout.columns.items()]
     indices = [f"INDEX {each} {of} TYPE {kind}" for each, (of, kind) in layout.indices.items()]
     return (
         f"CREATE TABLE IF NOT EXISTS {name} ({', '.join([*columns, *indices])}) "
@@ -218,9 +291,7 @@ def _missing(
             table,
         )
     }
-    # A nested column is there as its parts.
-    there |= {name.partition(".")[0] for name in there}
-    return [name for name in layout.columns | layout.more if name not in there]
+    return [name for name in layout.columns if name not in there]
 
 
 def _described(client: Client, settings: ClickHouseSettings, table: str) -> dict[str, Any] | None:
