@@ -21,11 +21,11 @@ from __future__ import annotations
 import io
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -39,8 +39,22 @@ from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import BatchForm
 from sinks.base import Destination, Remainder, Unavailable, address, cause, joined, rejects
 
-__all__ = ["ClickHouse", "ClickHouseSettings", "asked", "connect", "literal", "quoted"]
+__all__ = [
+    "LAST_SECOND",
+    "ClickHouse",
+    "ClickHouseSettings",
+    "asked",
+    "connect",
+    "literal",
+    "quoted",
+]
 
+LAST_SECOND: Final = 2**32 - 1 - 2**30
+"""In 2072: rows of clocks that run further ahead count as of then.
+
+ClickHouse's seconds end in 2106, and the longest time to live after this one must not be past the end: it
+would be in the past again, and the row gone at once.
+"""
 _SHOWN: Final = 300
 _FOR_GOOD: Final = frozenset({131, 349, 407, 469})
 """A text too large, a null, a decimal out of range, a constraint: what one row is refused for."""
@@ -171,7 +185,8 @@ class ClickHouse(Destination):
         ids = ids.unique(self.identity, keep="last", maintain_order=True)
         there = self._there(self._client, ids)
         if there.height:
-            ids = ids.join(there.cast(dict(ids.select(self.identity).schema)), on=self.identity, how="anti")
+            known = there.cast(pl.Schema(ids.select(self.identity).schema))
+            ids = ids.join(known, on=self.identity, how="anti")
         if ids.height < batch.height:
             rows = ids["row"].sort()
             columns, batch = columns.take(rows.to_arrow()), batch[rows]
@@ -182,9 +197,9 @@ class ClickHouse(Destination):
         """Return the identities of rows of the table, those of ``ids`` that it has among them."""
         names = ", ".join(map(quoted, self.identity))
         where = self.written_before(ids)
-        answer = client.raw_query(
-            f"SELECT {names} FROM {self._table} WHERE {where}", settings=_ANSWER, fmt="ArrowStream"
-        )
+        # Names are quoted, and texts are literals.
+        query = f"SELECT {names} FROM {self._table} WHERE {where}"  # noqa: S608
+        answer = client.raw_query(query, settings=_ANSWER, fmt="ArrowStream")
         return pl.read_ipc_stream(io.BytesIO(answer)) if answer else ids.clear().drop("row")
 
     def _send(

@@ -16,14 +16,12 @@ import polars as pl
 import pyarrow as pa
 
 from operators.contracts.batch_form import LOG_BATCHES
-from sinks.clickhouse import ClickHouse, ClickHouseSettings, literal
+from sinks.clickhouse import LAST_SECOND, ClickHouse, ClickHouseSettings, literal
 from sinks.clickhouse_maps import maps_of
 
 __all__ = ["ClickHouseLogs", "compile_kernels"]
 
 _SECOND: Final = 1_000_000_000
-_LAST: Final = 2**32 - 1
-"""The last second that ClickHouse's DateTime has."""
 _MOST_RANGES: Final = 64
 
 
@@ -43,7 +41,7 @@ class ClickHouseLogs(ClickHouse):
         at = pl.when(pl.col("ts") > 0).then("ts").otherwise(pl.max_horizontal("observed", 0))
         plain = frame.select(
             Timestamp=pl.from_epoch(at, "ns"),
-            TimestampTime=(at // _SECOND).clip(0, _LAST).cast(pl.UInt32),
+            TimestampTime=(at // _SECOND).clip(0, LAST_SECOND).cast(pl.UInt32),
             TraceId="trace_id",
             SpanId="span_id",
             SeverityText="severity_text",
@@ -72,15 +70,16 @@ class ClickHouseLogs(ClickHouse):
             pl.col("Offset").min().alias("first"), pl.col("Offset").max().alias("last")
         )
         if ranges.height > _MOST_RANGES:
-            places = f"`Offset` BETWEEN {ranges['first'].min()} AND {ranges['last'].max()}"
+            offsets = rows["Offset"].to_numpy()
+            places = f"`Offset` BETWEEN {int(offsets.min())} AND {int(offsets.max())}"
         else:
             places = " OR ".join(
                 f"(`Topic` = {literal(topic)} AND `Partition` = {partition} "
                 f"AND `Offset` BETWEEN {first} AND {last})"
                 for topic, partition, first, last in ranges.sort("Topic", "Partition").rows()
             )
-        first, last = rows["TimestampTime"].min(), rows["TimestampTime"].max()
-        return f"`TimestampTime` BETWEEN {first} AND {last} AND ({places})"
+        times = rows["TimestampTime"].to_numpy()
+        return f"`TimestampTime` BETWEEN {int(times.min())} AND {int(times.max())} AND ({places})"
 
 
 def compile_kernels() -> None:
@@ -92,9 +91,11 @@ def _hexadecimal(name: str) -> pl.Expr:
     """Return numbers of 64 bits as 16 digits each, zero as an empty text."""
     number = pl.col(name)
     digits = number.reinterpret(signed=False) if name == "template" else number
-    return pl.when(number != 0).then(
-        digits.map_batches(_digits, return_dtype=pl.String)
-    ).otherwise(pl.lit(""))
+    return (
+        pl.when(number != 0)
+        .then(digits.map_batches(_digits, return_dtype=pl.String))
+        .otherwise(pl.lit(""))
+    )
 
 
 def _digits(numbers: pl.Series) -> pl.Series:

@@ -47,9 +47,7 @@ def maps_of_members(owner: Any, keys: pl.Series, values: pl.Series, size: int) -
     """
     offsets = np.zeros(size + 1, np.int32)
     np.cumsum(np.bincount(owner, minlength=size), out=offsets[1:])
-    return pa.MapArray.from_arrays(
-        pa.array(offsets), _texts(keys), _texts(values), type=TEXTS
-    )
+    return pa.MapArray.from_arrays(pa.array(offsets), _texts(keys), _texts(values), type=TEXTS)
 
 
 def _texts(column: pl.Series) -> pa.Array:

@@ -170,7 +170,9 @@ def ensure(settings: ClickHouseSettings, *, logs: bool, spans: bool) -> list[str
     with asked(settings):
         client = connect(settings)
         try:
-            if not _rows(client, "SELECT 1 FROM system.databases WHERE name = %(database)s", settings):
+            if not _rows(
+                client, "SELECT 1 FROM system.databases WHERE name = %(database)s", settings
+            ):
                 client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(settings.database)}")
                 done.append(f"clickhouse: created database {settings.database}")
             for table, layout in _layouts(settings, logs=logs, spans=spans).items():
@@ -217,7 +219,9 @@ def _ensure_table(
     done = []
     if missing := _missing(client, settings, table, layout):
         types = layout.columns
-        added = ", ".join(f"ADD COLUMN IF NOT EXISTS {quoted(each)} {types[each]}" for each in missing)
+        added = ", ".join(
+            f"ADD COLUMN IF NOT EXISTS {quoted(each)} {types[each]}" for each in missing
+        )
         client.command(f"ALTER TABLE {name} {added}")
         done.append(f"clickhouse: table {settings.database}.{table} now has {', '.join(missing)}")
     if f"TTL {ttl}" not in made["create_table_query"]:
@@ -243,10 +247,13 @@ def _ensure_lookup(client: Client, settings: ClickHouseSettings) -> list[str]:
     elif f"TTL {ttl}" not in made["create_table_query"]:
         client.command(f"ALTER TABLE {database}.{quoted(table)} MODIFY TTL {ttl}")
     # A repeated insert does no harm here: the first and the last of the same are the same.
+    first_and_last = (
+        "SELECT TraceId, min(toDateTime(Timestamp)) AS Start, max(toDateTime(Timestamp)) AS End "
+        f"FROM {database}.{spans} WHERE TraceId != '' GROUP BY TraceId"
+    )
     client.command(
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.{quoted(f'{table}_mv')} "
-        f"TO {database}.{quoted(table)} AS SELECT TraceId, min(toDateTime(Timestamp)) AS Start, "
-        f"max(toDateTime(Timestamp)) AS End FROM {database}.{spans} WHERE TraceId != '' GROUP BY TraceId"
+        f"TO {database}.{quoted(table)} AS {first_and_last}"
     )
     return [] if made else [f"clickhouse: created table {settings.database}.{table}"]
 
@@ -266,7 +273,9 @@ def _judge(client: Client, settings: ClickHouseSettings, table: str, layout: _La
     """Refuse a table in which a row could be twice, or different rows be taken for one."""
     made = _described(client, settings, table)
     if made is None:
-        raise Unavailable(f"{_place(settings, table)}: is not there; run `headrace setup` to make it")
+        raise Unavailable(
+            f"{_place(settings, table)}: is not there; run `headrace setup` to make it"
+        )
     if _ENGINE not in made["engine"].replace("Shared", "").replace("Replicated", ""):
         raise Unavailable(
             f"{_place(settings, table)}: is there with engine {made['engine']}, in which a row could be "

@@ -20,7 +20,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from operators.contracts.batch_form import SPAN_BATCHES
 from operators.decoders.otlp.logs import flat_attributes
 from operators.decoders.protobuf.reduced_descriptor import REPEATED, Field, Messages, handler_of
-from sinks.clickhouse import ClickHouse, ClickHouseSettings, literal
+from sinks.clickhouse import LAST_SECOND, ClickHouse, ClickHouseSettings, literal
 from sinks.clickhouse_maps import maps_of_members
 from sinks.otlp_encoding import with_threshold
 
@@ -29,8 +29,7 @@ __all__ = ["ClickHouseSpans"]
 _KINDS: Final = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 _STATUSES: Final = ("Unset", "Ok", "Error")
 _ALL: Final = 1 << 56
-_LAST: Final = (2**32 - 1) * 1_000_000_000
-"""The last second that ClickHouse's DateTime has, by which spans are ordered."""
+_LAST: Final = LAST_SECOND * 1_000_000_000
 _TEXT: Final = Field.TYPE_STRING
 _BYTES: Final = Field.TYPE_BYTES
 _PLAIN: Final = pl.CompatLevel.oldest()
@@ -121,7 +120,8 @@ class ClickHouseSpans(ClickHouse):
 
     def written_before(self, rows: pl.DataFrame) -> str:
         """Say where these spans would be: when they began, and which traces they are of."""
-        first, last = rows["Timestamp"].to_physical().min(), rows["Timestamp"].to_physical().max()
+        begun = rows["Timestamp"].to_physical().to_numpy()
+        first, last = int(begun.min()), int(begun.max())
         traces = ", ".join(map(literal, rows["TraceId"].unique().sort().to_list()))
         return (
             f"`Timestamp` BETWEEN fromUnixTimestamp64Nano(toInt64({first})) "
@@ -192,7 +192,9 @@ def _events(events: pa.ListArray) -> dict[str, pa.Array]:
         "Name": each.field("name"),
         "Attributes": _maps(each.field("attributes")),
     }
-    return {f"Events.{name}": pa.ListArray.from_arrays(of, column) for name, column in columns.items()}
+    return {
+        f"Events.{name}": pa.ListArray.from_arrays(of, column) for name, column in columns.items()
+    }
 
 
 def _links(links: pa.ListArray) -> dict[str, pa.Array]:
@@ -203,7 +205,9 @@ def _links(links: pa.ListArray) -> dict[str, pa.Array]:
         "TraceState": each.field("trace_state"),
         "Attributes": _maps(each.field("attributes")),
     }
-    return {f"Links.{name}": pa.ListArray.from_arrays(of, column) for name, column in columns.items()}
+    return {
+        f"Links.{name}": pa.ListArray.from_arrays(of, column) for name, column in columns.items()
+    }
 
 
 def _hexadecimal(values: pa.Array) -> pa.Array:

@@ -89,7 +89,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         return
-    for start in (_kafka, _elasticsearch, _influxdb, _clickhouse):  # by this thread: they end when it does
+    for start in (
+        _kafka,
+        _elasticsearch,
+        _influxdb,
+        _clickhouse,
+    ):  # by this thread: they end when it does
         os.environ.update(start())
 
 

@@ -12,8 +12,8 @@ from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
 from flows.commands.terminal import Outcomes, console, say_outcome
 from flows.commands.topics import PlannedTopic, planned_topics
-from flows.process.redaction import Redaction
 from flows.destinations import keeps_spans
+from flows.process.redaction import Redaction
 from flows.settings import ClickHouseSection, ElasticsearchSection, InfluxDBSection, Settings
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.base import Unavailable

@@ -118,6 +118,8 @@ class OTLPSection(Section):
     gzip: bool = True
 
 
+_LONGEST_TTL = 12_000 * 86_400_000_000_000
+"""With which ClickHouse's seconds do not end, see ``sinks.clickhouse``."""
 _NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 
 
@@ -162,6 +164,8 @@ class ClickHouseSection(WithSecretFiles):
     def _of_seconds(cls, ttl: int) -> int:
         if ttl % 1_000_000_000:
             raise ValueError("must be whole seconds")
+        if ttl > _LONGEST_TTL:
+            raise ValueError("must be at most 12000d")
         return ttl
 
     @model_validator(mode="after")

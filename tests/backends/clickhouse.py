@@ -44,9 +44,7 @@ class ClickHouseAccess:
 
     def tell(self, query: str) -> None:
         """Run a query that gives nothing."""
-        answer = httpx.post(
-            self.url, content=query, auth=(self.user, self.password), timeout=60
-        )
+        answer = httpx.post(self.url, content=query, auth=(self.user, self.password), timeout=60)
         assert answer.status_code == 200, answer.text
 
 

@@ -19,7 +19,9 @@ from uuid import uuid4
 
 from chdb.session import Session
 
-_INSERT: Final = re.compile(rb"\s*(INSERT INTO .+?)\s+FORMAT\s+(\w+)\s*\n", re.DOTALL | re.IGNORECASE)
+_INSERT: Final = re.compile(
+    rb"\s*(INSERT INTO .+?)\s+FORMAT\s+(\w+)\s*\n", re.DOTALL | re.IGNORECASE
+)
 _READS: Final = re.compile(rb"\s*(SELECT|WITH)\b", re.IGNORECASE)
 _CODE: Final = re.compile(r"Code: (\d+)\.")
 _NO_SETTINGS: Final = frozenset(
@@ -53,7 +55,9 @@ class Engine:
             if insert is not None and insert[2].lower() != b"values":
                 path = self._body.with_name(f"body-{uuid4().hex}")
                 path.write_bytes(query[insert.end() :])
-                text = f"{insert[1].decode()} FROM INFILE '{path}'{clause} FORMAT {insert[2].decode()}"
+                text = (
+                    f"{insert[1].decode()} FROM INFILE '{path}'{clause} FORMAT {insert[2].decode()}"
+                )
                 try:
                     return self._answer(text)
                 finally:
@@ -74,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
     engine: Engine
     authorization: str
 
@@ -90,7 +95,9 @@ class Handler(BaseHTTPRequestHandler):
         parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         settings = {key: value for key, value in parameters.items() if key not in _NO_SETTINGS}
         if self.headers.get("Authorization") != self.authorization:
-            self._fail("Code: 516. DB::Exception: default: Authentication failed. (AUTHENTICATION_FAILED)")
+            self._fail(
+                "Code: 516. DB::Exception: default: Authentication failed. (AUTHENTICATION_FAILED)"
+            )
             return
         query = parameters.get("query", "").encode()
         try:

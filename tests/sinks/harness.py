@@ -24,7 +24,6 @@ from operators.contracts.frames import DOCUMENTS, MESSAGES, REJECTS
 from sinks import clickhouse_setup, elasticsearch_setup, influxdb_setup
 from sinks.base import Destination
 from sinks.clickhouse_logs import ClickHouseLogs
-from sinks.clickhouse_spans import ClickHouseSpans
 from sinks.dead_letter import DeadLetter
 from sinks.dead_letter_reader import read_dead_letters
 from sinks.elasticsearch import Elasticsearch
@@ -37,9 +36,8 @@ from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import Server
-from tests.sinks.log_records import NOON, records
+from tests.sinks.log_records import records
 from tests.sinks.samples import SECOND, points, scores
-from tests.sinks.test_otlp import frame_of, span_row
 
 SECRET = "a-secret-that-nobody-may-see"
 
@@ -172,7 +170,7 @@ class ClickHouseHarness(WithServer):
             url=server.url, user=self.access.user, password=self.access.password,
             database=f"d{uuid.uuid4().hex[:12]}", ttl="9000d", batch_rows=3,
         )  # fmt: skip
-        clickhouse_setup.ensure(self.settings, logs=True, spans=True)
+        clickhouse_setup.ensure(self.settings, logs=True, spans=False)
         self.access.tell(
             f"ALTER TABLE {self.settings.database}.otel_logs ADD CONSTRAINT c CHECK Body != 'bad'"
         )
@@ -193,21 +191,6 @@ class ClickHouseHarness(WithServer):
     def found(self) -> Counter[int]:
         rows = self.access.rows(f"SELECT Offset FROM {self.settings.database}.otel_logs")
         return Counter(row["Offset"] for row in rows)
-
-
-class ClickHouseSpansHarness(ClickHouseHarness):
-    def make(self) -> Destination:
-        return ClickHouseSpans(self.settings)
-
-    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
-        return frame_of(*(span_row(n, begun=NOON + n) for n in numbers))
-
-    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
-        return None
-
-    def found(self) -> Counter[int]:
-        rows = self.access.rows(f"SELECT SpanId FROM {self.settings.database}.otel_traces")
-        return Counter(int(row["SpanId"], 16) for row in rows)
 
 
 class KafkaHarness(WithServer):
@@ -310,7 +293,6 @@ HARNESSES: dict[str, type[WithServer] | type[LakeHarness]] = {
     "influxdb": InfluxDBHarness,
     "elasticsearch": ElasticsearchHarness,
     "clickhouse-logs": ClickHouseHarness,
-    "clickhouse-spans": ClickHouseSpansHarness,
     "kafka": KafkaHarness,
     "dead-letter": DeadLetterHarness,
     "lake": LakeHarness,
