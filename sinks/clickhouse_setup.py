@@ -247,13 +247,11 @@ def _ensure_lookup(client: Client, settings: ClickHouseSettings) -> list[str]:
     elif f"TTL {ttl}" not in made["create_table_query"]:
         client.command(f"ALTER TABLE {database}.{quoted(table)} MODIFY TTL {ttl}")
     # A repeated insert does no harm here: the first and the last of the same are the same.
-    first_and_last = (
-        "SELECT TraceId, min(toDateTime(Timestamp)) AS Start, max(toDateTime(Timestamp)) AS End "
-        f"FROM {database}.{spans} WHERE TraceId != '' GROUP BY TraceId"
-    )
+    times = "min(toDateTime(Timestamp)) AS Start, max(toDateTime(Timestamp)) AS End"
+    source = f"{database}.{spans} WHERE TraceId != '' GROUP BY TraceId"
     client.command(
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.{quoted(f'{table}_mv')} "
-        f"TO {database}.{quoted(table)} AS {first_and_last}"
+        f"TO {database}.{quoted(table)} AS SELECT TraceId, {times} FROM {source}"
     )
     return [] if made else [f"clickhouse: created table {settings.database}.{table}"]
 

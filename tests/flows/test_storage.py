@@ -155,7 +155,8 @@ def test_a_kill_between_an_insert_and_its_commit_leaves_each_row_once_in_clickho
 ) -> None:
     flow, mute = new_flow(), Mute(clickhouse.url)
     flow.settings["inputs"] = [
-        {"topic": flow.topic, "signal": "logs"}, {"topic": flow.topic, "signal": "traces"}
+        {"topic": flow.topic, "signal": "logs"},
+        {"topic": f"{flow.topic}-spans", "signal": "traces"},
     ]  # fmt: skip
     sink = {
         "url": mute.url, "user": clickhouse.user, "password": clickhouse.password, "database": flow.name,
