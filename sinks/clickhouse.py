@@ -69,7 +69,7 @@ _WAYS_OUT: Final = {
     192: "; set sinks.clickhouse.user and password",
     193: "; set sinks.clickhouse.user and password",
     243: "; its disk is full: make room, or shorten sinks.clickhouse.ttl and run `headrace setup`",
-    252: "; it has too many parts to merge: raise storage.readers no further, or wait",
+    252: "; it has more parts than it has merged yet, and takes rows again once it has",
     497: "; grant the user of sinks.clickhouse SELECT and INSERT on the table, and for `headrace setup` CREATE",
     516: "; set sinks.clickhouse.user and password",
 }
@@ -147,12 +147,13 @@ class ClickHouse(Destination):
         refused: list[pl.DataFrame] = []
         reasons: list[str] = []
         for number, batch in enumerate(batches):
+            done = len(refused)
             try:
                 with asked(self._settings):
                     self._send_unknown(batch, refused, reasons)
             except Unavailable:
                 # What is refused must come again as well: only a write that ends can say so.
-                self._remainder.keep(frame, pl.concat([*batches[number:], *refused]))
+                self._remainder.keep(frame, pl.concat([*batches[number:], *refused[:done]]))
                 raise
         if not refused:
             return None
@@ -200,7 +201,15 @@ class ClickHouse(Destination):
         # Names are quoted, and texts are literals.
         query = f"SELECT {names} FROM {self._table} WHERE {where}"  # noqa: S608
         answer = client.raw_query(query, settings=_ANSWER, fmt="ArrowStream")
-        return pl.read_ipc_stream(io.BytesIO(answer)) if answer else ids.clear().drop("row")
+        if not answer:
+            return ids.clear().drop("row")
+        try:
+            return pl.read_ipc_stream(io.BytesIO(answer))
+        except pl.exceptions.PolarsError as error:
+            raise Unavailable(
+                f"{_place(self._settings)}: its answer was cut, or what answers there is no ClickHouse: "
+                f"{_said(error)}"
+            ) from None
 
     def _send(
         self,

@@ -233,6 +233,33 @@ def test_a_lost_answer_is_waited_for_and_leaves_no_record_twice(
     assert sorted(row["Offset"] for row in told(clickhouse, settings)) == [0, 1, 2, 3, 4, 9]
 
 
+def test_what_was_refused_before_an_outage_is_told_once(
+    clickhouse: ClickHouseAccess, settings: ClickHouseSection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clickhouse.tell(
+        f"ALTER TABLE {settings.database}.otel_logs ADD CONSTRAINT c CHECK Body != 'bad'"
+    )
+    frame = records(*({"offset": n, "body": "bad" if n in (1, 4) else "good"} for n in range(8)))
+    sink = ClickHouseLogs(settings.model_copy(update={"batch_rows": 4}))
+    insert, tried = ClickHouseLogs._insert, []
+
+    def breaking(self: ClickHouseLogs, client: Any, columns: pa.Table) -> None:
+        tried.append(columns.num_rows)
+        # After the refusal of the second batch's bad row.
+        if len(tried) > 1 and columns["Offset"].to_pylist()[0] == 5:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        insert(self, client, columns)
+
+    monkeypatch.setattr(ClickHouseLogs, "_insert", breaking)
+    with pytest.raises(Unavailable, match="reset by peer"):
+        sink.write(frame)
+    monkeypatch.undo()
+    refused = sink.write(frame)
+    assert refused is not None
+    assert sorted(sink.restore(refused["payload"].to_list())["offset"]) == [1, 4]
+    assert sorted(row["Offset"] for row in told(clickhouse, settings)) == [0, 2, 3, 5, 6, 7]
+
+
 def test_what_is_wrong_is_said_with_the_way_out(clickhouse: ClickHouseAccess) -> None:
     settings = section(clickhouse)
     frame = records({})
