@@ -17,12 +17,12 @@ from operators.contracts.batch_form import LOG_BATCHES, ROLLUP_BATCHES, SPAN_BAT
 from sinks.base import Destination
 from sinks.carriers import Intake
 
-__all__ = ["destinations", "intakes"]
+__all__ = ["destinations", "intakes", "keeps_spans"]
 
 _SOON: Final = 0.1
 """Seconds for which rows are gathered where each request costs the server something."""
 _FILES: Final = 1.0
-"""Where each write is files."""
+"""Where each write is files, or parts of a table that have to be merged."""
 
 
 def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -32,7 +32,7 @@ def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
     if sinks.influxdb is not None:
         found["influxdb"] = (topics.rollups,)
     if sinks.elasticsearch is not None:
-        spans = (topics.spans,) if _keeps_spans(settings) else ()
+        spans = (topics.spans,) if keeps_spans(settings) else ()
         found["elasticsearch"] = (
             topics.anomalies,
             topics.alerts,
@@ -42,22 +42,27 @@ def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
         )
         if settings.inputs_of("logs"):
             found["elasticsearch_logs"] = (topics.logs,)
-        if sinks.elasticsearch.jaeger is not None and _keeps_spans(settings):
+        if sinks.elasticsearch.jaeger is not None and keeps_spans(settings):
             found["elasticsearch_jaeger"] = (topics.spans, topics.rollups)
+    if sinks.clickhouse is not None:
+        if settings.inputs_of("logs"):
+            found["clickhouse_logs"] = (topics.logs,)
+        if keeps_spans(settings):
+            found["clickhouse_spans"] = (topics.spans,)
     if sinks.lake is not None:
         found["lake"] = (topics.rollups,)
         if settings.inputs_of("logs"):
             found["lake_logs"] = (topics.logs,)
-        if _keeps_spans(settings):
+        if keeps_spans(settings):
             found["lake_spans"] = (topics.spans,)
-    if sinks.otlp is not None and _keeps_spans(settings):
+    if sinks.otlp is not None and keeps_spans(settings):
         found["otlp"] = (topics.spans,)
     if topics.rollups_json is not None:
         found["rollups_json"] = (topics.rollups,)
     return found
 
 
-def _keeps_spans(settings: Settings) -> bool:
+def keeps_spans(settings: Settings) -> bool:
     """Say whether the flow traces writes spans that are kept."""
     return bool(settings.inputs_of("traces")) and settings.traces.sampling is not None
 
@@ -68,7 +73,8 @@ def intakes(settings: Settings) -> list[Intake]:
         "influxdb": _influxdb, "elasticsearch": _elasticsearch, "lake": _lake,
         "elasticsearch_logs": _elasticsearch_logs, "lake_logs": _lake_logs,
         "rollups_json": _rollups_json, "otlp": _otlp, "lake_spans": _lake_spans,
-        "elasticsearch_jaeger": _elasticsearch_jaeger,
+        "elasticsearch_jaeger": _elasticsearch_jaeger, "clickhouse_logs": _clickhouse_logs,
+        "clickhouse_spans": _clickhouse_spans,
     }  # fmt: skip
     return [make[name](settings) for name in destinations(settings)]
 
@@ -103,7 +109,7 @@ def _elasticsearch(settings: Settings) -> Intake:
     sink = settings.sinks.elasticsearch
     assert sink is not None
     spans: dict[str, Callable[[memoryview], pl.DataFrame]] = {}
-    if _keeps_spans(settings):
+    if keeps_spans(settings):
         from sinks.span_documents import span_documents  # noqa: PLC0415
 
         spans[settings.topics.spans] = lambda value: span_documents(
@@ -159,6 +165,25 @@ def _lake_logs(settings: Settings) -> Intake:
     sink = settings.sinks.lake
     assert sink is not None
     return Intake("lake_logs", {settings.topics.logs: _logs}, lambda: LogLake(sink), _FILES)
+
+
+def _clickhouse_logs(settings: Settings) -> Intake:
+    from sinks.clickhouse_logs import ClickHouseLogs, compile_kernels  # noqa: PLC0415
+
+    sink = settings.sinks.clickhouse
+    assert sink is not None
+    compile_kernels()
+    topics = {settings.topics.logs: _logs}
+    return Intake("clickhouse_logs", topics, lambda: ClickHouseLogs(sink), _FILES)
+
+
+def _clickhouse_spans(settings: Settings) -> Intake:
+    from sinks.clickhouse_spans import ClickHouseSpans  # noqa: PLC0415
+
+    sink = settings.sinks.clickhouse
+    assert sink is not None
+    topics = {settings.topics.spans: _spans}
+    return Intake("clickhouse_spans", topics, lambda: ClickHouseSpans(sink), _FILES)
 
 
 def _elasticsearch_jaeger(settings: Settings) -> Intake:

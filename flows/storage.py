@@ -7,6 +7,8 @@
     alerts topic ────────┤
     notifications topic ─┤
     incidents topic ─────┘
+    logs topic ─┬─► Elasticsearch, ClickHouse, lake
+    spans topic ┘
 
 Each destination reads for itself, with a consumer group of its own, so none waits for another.
 

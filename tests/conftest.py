@@ -7,8 +7,9 @@
 | `rotel` | a factory of OTLP collectors that write to that broker | the test |
 | `elasticsearch` | a node's URL | the session |
 | `influxdb` | a server's `url`, `org` and `token` | the session |
+| `clickhouse` | a server's `url`, `user` and `password` | the session |
 | `s3` | what speaks S3 over a directory | the module |
-| `kafka_server`, `elasticsearch_server`, `influxdb_server` | one to stop and kill | the module |
+| `kafka_server`, `elasticsearch_server`, `influxdb_server`, `clickhouse_server` | one to stop and kill | the module |
 
 What cannot be had skips the test on a laptop and fails it in CI (`CI` is set).
 """
@@ -26,6 +27,7 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import settings
 
 from tests.backends import in_ci
+from tests.backends.clickhouse import PASSWORD, USER, ClickHouseAccess, ClickHouseServer
 from tests.backends.collector import LOGS_TOPIC, METRICS_TOPIC, SPANS_TOPIC, RotelCollector
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbAccess, InfluxdbServer
@@ -41,6 +43,7 @@ settings.load_profile("headrace")
 S = TypeVar("S", bound=Server)
 _KAFKA = "HEADRACE__KAFKA__BOOTSTRAP_SERVERS"
 _SHARED_KAFKA = "HEADRACE_TEST_KAFKA"
+_CLICKHOUSE = "HEADRACE_TEST_CLICKHOUSE_URL"
 _SHARED: ExitStack = ExitStack()
 """Servers that several test processes share."""
 
@@ -86,7 +89,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         return
-    for start in (_kafka, _elasticsearch, _influxdb):  # by this thread: they end when it does
+    for start in (
+        _kafka,
+        _elasticsearch,
+        _influxdb,
+        _clickhouse,
+    ):  # by this thread: they end when it does
         os.environ.update(start())
 
 
@@ -136,6 +144,11 @@ def _influxdb() -> dict[str, str]:
         "HEADRACE_TEST_INFLUXDB_ORG": access.org,
         "HEADRACE_TEST_INFLUXDB_TOKEN": access.token,
     }
+
+
+def _clickhouse() -> dict[str, str]:
+    server = _share(ClickHouseServer(_directory()), _CLICKHOUSE)
+    return {_CLICKHOUSE: server.url} if server else {}
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +218,30 @@ def _influxdb_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[In
 def influxdb_server(_influxdb_of_module: InfluxdbServer) -> InfluxdbServer:
     """A server for fault tests, running when the test begins, whatever the last one did."""
     return _influxdb_of_module.start()
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseAccess]:
+    """A server that all tests share; each makes a database of its own."""
+    if url := os.environ.get(_CLICKHOUSE):
+        user = os.environ.get("HEADRACE_TEST_CLICKHOUSE_USER", USER)
+        password = os.environ.get("HEADRACE_TEST_CLICKHOUSE_PASSWORD", PASSWORD)
+        yield ClickHouseAccess(url, user, password)
+        return
+    with running(ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))) as server:
+        yield server.access
+
+
+@pytest.fixture(scope="module")
+def _clickhouse_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    with running(ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))) as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse_server(_clickhouse_of_module: ClickHouseServer) -> ClickHouseServer:
+    """A server for fault tests, running when the test begins, whatever the last one did."""
+    return _clickhouse_of_module.start()
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
 from flows.commands.terminal import Outcomes
 from flows.commands.topics import PlannedTopic, planned_topics
+from flows.destinations import keeps_spans
 from flows.notifying import channels, plan
 from flows.on_call import Subscription, subscriptions
 from flows.process.redaction import Redaction
-from flows.settings import ElasticsearchSection, InfluxDBSection, Settings
+from flows.settings import ClickHouseSection, ElasticsearchSection, InfluxDBSection, Settings
 from operators.kafka.clients import InvalidOptions, verify_options
 from operators.notifying.routes import walk
 from operators.series.enrichment import Enricher, EnrichmentError
@@ -150,6 +151,8 @@ def _of_servers(settings: Settings) -> list[Check]:
     if (elastic := sinks.elasticsearch) is not None:
         logs = bool(settings.inputs_of("logs"))
         checks.append(Check("elasticsearch", lambda: _elasticsearch(elastic, logs=logs)))
+    if (clickhouse := sinks.clickhouse) is not None:
+        checks.append(Check("clickhouse", lambda: _clickhouse(clickhouse, settings)))
     if (files := sinks.lake) is not None:
         checks.append(Check("lake", lambda: _lake(files)))
     if (backend := sinks.otlp) is not None:
@@ -224,6 +227,14 @@ def _influxdb(settings: InfluxDBSection, windows: tuple[int, ...]) -> str:
 def _elasticsearch(settings: ElasticsearchSection, *, logs: bool) -> str:
     elasticsearch_setup.check(settings, logs=logs)
     return ", ".join(map(address, settings.hosts))
+
+
+def _clickhouse(sink: ClickHouseSection, settings: Settings) -> str:
+    from sinks import clickhouse_setup  # noqa: PLC0415 - of the extra `clickhouse`
+
+    logs, spans = bool(settings.inputs_of("logs")), keeps_spans(settings)
+    clickhouse_setup.check(sink, logs=logs, spans=spans)
+    return f"{address(sink.url)}, database {sink.database}"
 
 
 def _lake(settings: lake.LakeSettings) -> str:

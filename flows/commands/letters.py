@@ -127,6 +127,13 @@ def destinations(settings: Settings) -> dict[str, Callable[[], Destination]]:
     if (elastic := settings.sinks.elasticsearch) is not None:
         made[Elasticsearch.name] = lambda: Elasticsearch(elastic)
         made[JaegerElasticsearch.name] = lambda: JaegerElasticsearch(elastic)
+    if (clickhouse := settings.sinks.clickhouse) is not None:
+        # Of the extra `clickhouse`.
+        from sinks.clickhouse_logs import ClickHouseLogs  # noqa: PLC0415
+        from sinks.clickhouse_spans import ClickHouseSpans  # noqa: PLC0415
+
+        made[ClickHouseLogs.name] = lambda: ClickHouseLogs(clickhouse)
+        made[ClickHouseSpans.name] = lambda: ClickHouseSpans(clickhouse)
     if (files := settings.sinks.lake) is not None:
         made[Lake.name] = lambda: Lake(files)
     if (backend := settings.sinks.otlp) is not None:

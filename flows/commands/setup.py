@@ -12,8 +12,9 @@ from flows.commands.broker import Broker
 from flows.commands.failure import CommandFailed
 from flows.commands.terminal import Outcomes, console, say_outcome
 from flows.commands.topics import PlannedTopic, planned_topics
+from flows.destinations import keeps_spans
 from flows.process.redaction import Redaction
-from flows.settings import ElasticsearchSection, InfluxDBSection, Settings
+from flows.settings import ClickHouseSection, ElasticsearchSection, InfluxDBSection, Settings
 from sinks import elasticsearch_setup, influxdb_setup
 from sinks.base import Unavailable
 from sinks.influxdb import bucket_name
@@ -30,7 +31,7 @@ class SetupOutcome(NamedTuple):
 
 
 def setup(settings: Settings, *, as_json: bool = False) -> None:
-    """Create topics, buckets and index templates, saying one line for each.
+    """Create topics, buckets, index templates and tables, saying one line for each.
 
     Args:
         settings: say what is needed.
@@ -74,6 +75,8 @@ def _steps(settings: Settings) -> list[Callable[[], Iterator[SetupOutcome]]]:
     if (elastic := settings.sinks.elasticsearch) is not None:
         logs = bool(settings.inputs_of("logs"))
         steps.append(lambda: _elasticsearch(elastic, logs=logs))
+    if (clickhouse := settings.sinks.clickhouse) is not None:
+        steps.append(lambda: _clickhouse(clickhouse, settings))
     return steps
 
 
@@ -143,6 +146,16 @@ def _elasticsearch(settings: ElasticsearchSection, *, logs: bool) -> Iterator[Se
             ensure_jaeger(settings, layout.index_prefix),
             f"elasticsearch: index templates {layout.index_prefix}jaeger-*",
         )
+
+
+def _clickhouse(sink: ClickHouseSection, settings: Settings) -> Iterator[SetupOutcome]:
+    from sinks import clickhouse_setup  # noqa: PLC0415 - of the extra `clickhouse`
+
+    logs, spans = bool(settings.inputs_of("logs")), keeps_spans(settings)
+    yield from _done(
+        clickhouse_setup.ensure(sink, logs=logs, spans=spans),
+        f"clickhouse: tables of database {sink.database}",
+    )
 
 
 def _done(done: list[str], otherwise: str) -> Iterator[SetupOutcome]:

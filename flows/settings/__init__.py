@@ -30,12 +30,18 @@ from flows.settings.notifying import (
 )
 from flows.settings.rules import RuleSettings, Threshold
 from flows.settings.running import Monitoring, Run, Storage, Topics
-from flows.settings.sinks import ElasticsearchSection, InfluxDBSection, LakeSection, Sinks
+from flows.settings.sinks import (
+    ClickHouseSection,
+    ElasticsearchSection,
+    InfluxDBSection,
+    LakeSection,
+    Sinks,
+)
 from flows.settings.traces import Traces
 from flows.settings.windows import Rollups, Scoring
 
 __all__ = [
-    "CONFIG_VARIABLE", "DEFAULT_CONFIG", "Api", "ApiToken", "Channel", "Console", "ElasticsearchSection", "Enrichment", "InfluxDBSection", "Input",
+    "CONFIG_VARIABLE", "DEFAULT_CONFIG", "Api", "ApiToken", "Channel", "ClickHouseSection", "Console", "ElasticsearchSection", "Enrichment", "InfluxDBSection", "Input",
     "Kafka", "LakeSection", "Limits", "Logs", "Lookup", "Monitoring", "NotifierSettings", "Receiver", "Rollups", "RouteSettings", "RuleSettings", "Run", "Scoring", "Scrubbing", "Series", "Settings", "SettingsError", "Sinks", "Slack", "Storage", "TenantLimits", "Threshold", "Topics", "Traces", "Webhook",
     "load_settings",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,8 @@ from flows.settings.values import PositiveDuration, Section, WithSecretFiles
 from operators.contracts.durations import format_duration, parse_duration
 
 __all__ = [
+    "ClickHouseSection",
+    "ClickHouseTables",
     "ElasticsearchSection",
     "InfluxDBSection",
     "JaegerLayout",
@@ -115,6 +118,63 @@ class OTLPSection(Section):
     gzip: bool = True
 
 
+_LONGEST_TTL = 12_000 * 86_400_000_000_000
+"""With which ClickHouse's seconds do not end, see ``sinks.clickhouse``."""
+_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+
+
+class ClickHouseTables(Section):
+    """Names of the tables."""
+
+    logs: str = Field(default="otel_logs", pattern=_NAME)
+    spans: str = Field(default="otel_traces", pattern=_NAME)
+
+
+class ClickHouseSection(WithSecretFiles):
+    """ClickHouse: records of logs and kept spans, in the tables that the OpenTelemetry Collector makes.
+
+    Needs the extra ``clickhouse``.
+    """
+
+    secrets = ("password",)
+    url: str = Field(pattern=r"^https?://")
+    """Of its HTTP interface: ``http://clickhouse:8123``."""
+    database: str = Field(default="default", pattern=_NAME)
+    """``headrace setup`` makes it where it is not there."""
+    user: str = Field(default="default", min_length=1)
+    password: SecretStr | None = None
+    tables: ClickHouseTables = ClickHouseTables()
+    ttl: PositiveDuration = "30d"  # type: ignore[assignment]
+    """How long rows are kept by their own time; ``headrace setup`` changes that of tables that are there."""
+    ca_certs: Path | None = None
+    timeout: PositiveDuration = "30s"  # type: ignore[assignment]
+    """For an answer. An insert that takes longer is sent again, and stays one."""
+    batch_rows: int = Field(default=100_000, ge=1, le=1_000_000)
+    """Rows in one insert; each is at least one part, which ClickHouse has to merge."""
+
+    @field_validator("url")
+    @classmethod
+    def _without_credentials(cls, url: str) -> str:
+        if "@" in url:
+            raise ValueError("write it without user and password, which have keys of their own")
+        return url
+
+    @field_validator("ttl")
+    @classmethod
+    def _of_seconds(cls, ttl: int) -> int:
+        if ttl % 1_000_000_000:
+            raise ValueError("must be whole seconds")
+        if ttl > _LONGEST_TTL:
+            raise ValueError("must be at most 12000d")
+        return ttl
+
+    @model_validator(mode="after")
+    def _has_a_client(self) -> Self:
+        if find_spec("clickhouse_connect") is None:
+            raise ValueError("needs clickhouse-connect: pip install 'headrace[clickhouse]'")
+        return self
+
+
 class LakeSection(Section):
     """Parquet files, by signal, window and day."""
 
@@ -128,6 +188,7 @@ class Sinks(Section):
 
     influxdb: InfluxDBSection | None = None
     elasticsearch: ElasticsearchSection | None = None
+    clickhouse: ClickHouseSection | None = None
     lake: LakeSection | None = None
     otlp: OTLPSection | None = None
 

@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import polars as pl
 
 from bench.load import Load
+from flows.settings import ClickHouseSection
 from operators.columns.batches import encode_batches
-from operators.contracts.batch_form import SPAN_BATCHES
+from operators.contracts.batch_form import LOG_BATCHES, SPAN_BATCHES
+from sinks import clickhouse_setup
 from sinks.lake import read_rollups
 from sinks.span_lake import read_spans
+from tests.backends.clickhouse import ClickHouseAccess
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
+from tests.backends.process import LOCALHOST
 from tests.flows.conftest import FlowFactory
 from tests.flows.expectation import from_load
 from tests.flows.metrics_flow import MetricsFlow
 from tests.flows.telemetry import SECOND, Feeder, Point, encode, feed, records
 from tests.operators.notifying.histories import history
+from tests.sinks.log_records import NOON
+from tests.sinks.log_records import records as log_records
 from tests.sinks.test_otlp import Backend, frame_of, span_row, spans_in
 
 LOAD = Load(series=800, seconds=95)
@@ -102,6 +111,98 @@ def test_kept_spans_come_to_an_otlp_backend_and_to_the_lake_each_by_itself(
     flow.carry()  # what is done is in its own offsets
     assert len(backend.requests) == before
     backend.close()
+
+
+class Mute(ThreadingHTTPServer):
+    """Passes requests on to a server, and answers no insert while ``muted``."""
+
+    def __init__(self, url: str) -> None:
+        self.muted = threading.Event()
+        self.unanswered = 0
+        mute = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.do_POST()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                answer = httpx.request(
+                    self.command, f"{url}{self.path}", content=body, timeout=60,
+                    headers={"Authorization": self.headers["Authorization"]},
+                )  # fmt: skip
+                if "INSERT" in self.path and mute.muted.is_set():
+                    mute.unanswered += 1
+                    self.rfile.read()  # until whoever asked is gone
+                    return
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.items():
+                    if name.startswith(("x-", "content-length")):
+                        self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__((LOCALHOST, 0), Handler)
+        self.url = f"http://{LOCALHOST}:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_a_kill_between_an_insert_and_its_commit_leaves_each_row_once_in_clickhouse(
+    new_flow: FlowFactory, clickhouse: ClickHouseAccess
+) -> None:
+    flow, mute = new_flow(), Mute(clickhouse.url)
+    flow.settings["inputs"] = [
+        {"topic": flow.topic, "signal": "logs"},
+        {"topic": f"{flow.topic}-spans", "signal": "traces"},
+    ]  # fmt: skip
+    sink = {
+        "url": mute.url, "user": clickhouse.user, "password": clickhouse.password, "database": flow.name,
+        "ttl": "9000d",
+    }  # fmt: skip
+    flow.settings["sinks"]["clickhouse"] = sink
+    lake_of(flow)
+    for role in ("logs", "spans"):
+        flow.topics[role] = f"{flow.name}-{role}"
+    flow.make_topics()
+    clickhouse_setup.ensure(ClickHouseSection(**sink), logs=True, spans=True)
+    logs = [log_records(*({"offset": n, "index": m} for m in range(50))) for n in range(40)]
+    spans = frame_of(*(span_row(n, begun=NOON + n, ended=NOON + n + 1) for n in range(300)))
+
+    def there(table: str) -> list[tuple[int, int]]:
+        # Not FINAL: each is there once for everybody.
+        query = {
+            "otel_logs": "SELECT Offset AS a, Index AS b",
+            "otel_traces": "SELECT toUnixTimestamp64Nano(Timestamp) AS a, Duration AS b",
+        }[table]
+        rows = clickhouse.rows(f"{query} FROM {flow.name}.{table}")
+        return sorted((row["a"], row["b"]) for row in rows)
+
+    def fed(part: slice) -> None:
+        values = [value for each in logs[part] for value in encode_batches(each, LOG_BATCHES)]
+        feed(flow.kafka, flow.topics["logs"], values)
+
+    mute.muted.set()
+    feed(flow.kafka, flow.topics["spans"], encode_batches(spans, SPAN_BATCHES))
+    fed(slice(25))
+    flow.start_storage()
+    assert flow.storage is not None
+    flow.wait_until("two inserts without an answer", lambda: mute.unanswered >= 2, flow.storage)
+    written = len(there("otel_logs"))
+    assert written >= 50
+    flow.storage.send_signal(signal.SIGKILL)
+    flow.storage.wait()
+    # What comes meanwhile makes batches that end elsewhere.
+    fed(slice(25, 40))
+    mute.muted.clear()
+    flow.carry()
+    assert there("otel_logs") == [(n, m) for n in range(40) for m in range(50)]
+    assert there("otel_traces") == [(NOON + n, 1) for n in range(300)]
+    assert flow.topics_hold_nothing("dead_letter")
+    mute.shutdown()
+    mute.server_close()
 
 
 def test_a_kill_in_the_middle_loses_nothing(new_flow: FlowFactory) -> None:

@@ -15,13 +15,15 @@ import orjson
 import polars as pl
 from confluent_kafka import Consumer, TopicPartition
 
+from flows.settings import ClickHouseSection as ClickHouseSettings
 from flows.settings import ElasticsearchSection as ElasticsearchSettings
 from flows.settings import InfluxDBSection as InfluxDBSettings
 from flows.settings import Kafka as KafkaSettings
 from flows.settings import LakeSection as LakeSettings
 from operators.contracts.frames import DOCUMENTS, MESSAGES, REJECTS
-from sinks import elasticsearch_setup, influxdb_setup
+from sinks import clickhouse_setup, elasticsearch_setup, influxdb_setup
 from sinks.base import Destination
+from sinks.clickhouse_logs import ClickHouseLogs
 from sinks.dead_letter import DeadLetter
 from sinks.dead_letter_reader import read_dead_letters
 from sinks.elasticsearch import Elasticsearch
@@ -29,6 +31,7 @@ from sinks.influxdb import InfluxDB, bucket_name
 from sinks.kafka import KafkaDestination
 from sinks.lake import Lake, read_rollups
 from sinks.log_lake import LogLake, read_logs
+from tests.backends.clickhouse import ClickHouseServer
 from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
 from tests.backends.kafka import KafkaServer
@@ -157,6 +160,39 @@ class ElasticsearchHarness(WithServer):
         return Counter(hit["_source"]["count"] for hit in answer.json()["hits"]["hits"])
 
 
+class ClickHouseHarness(WithServer):
+    fixture = "clickhouse_server"
+
+    def __init__(self, server: ClickHouseServer) -> None:
+        super().__init__(server)
+        self.access = server.access
+        self.settings = ClickHouseSettings(
+            url=server.url, user=self.access.user, password=self.access.password,
+            database=f"d{uuid.uuid4().hex[:12]}", ttl="9000d", batch_rows=3,
+        )  # fmt: skip
+        clickhouse_setup.ensure(self.settings, logs=True, spans=False)
+        self.access.tell(
+            f"ALTER TABLE {self.settings.database}.otel_logs ADD CONSTRAINT c CHECK Body != 'bad'"
+        )
+
+    @property
+    def place(self) -> str:
+        return self.access.url
+
+    def make(self) -> Destination:
+        return ClickHouseLogs(self.settings)
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        return records(*({"offset": n} for n in numbers))
+
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
+        return records({"offset": 1000 + number, "body": "bad"}), "469"
+
+    def found(self) -> Counter[int]:
+        rows = self.access.rows(f"SELECT Offset FROM {self.settings.database}.otel_logs")
+        return Counter(row["Offset"] for row in rows)
+
+
 class KafkaHarness(WithServer):
     fixture = "kafka_server"
 
@@ -256,6 +292,7 @@ class LogLakeHarness(LakeHarness):
 HARNESSES: dict[str, type[WithServer] | type[LakeHarness]] = {
     "influxdb": InfluxDBHarness,
     "elasticsearch": ElasticsearchHarness,
+    "clickhouse-logs": ClickHouseHarness,
     "kafka": KafkaHarness,
     "dead-letter": DeadLetterHarness,
     "lake": LakeHarness,
