@@ -79,6 +79,14 @@ def _erase(
             found |= {f"elasticsearch: {stream}": number for stream, number in there.items()}
         except Unavailable as error:
             failures.append(str(error))
+    if (clickhouse := settings.sinks.clickhouse) is not None:
+        from sinks.clickhouse_erasing import erase_rows  # noqa: PLC0415 - of the extra `clickhouse`
+
+        try:
+            number = erase_rows(clickhouse, subject, dry_run=dry_run)
+            found[f"clickhouse: {clickhouse.database}.{clickhouse.tables.logs}"] = number
+        except Unavailable as error:
+            failures.append(str(error))
     if (lake := settings.sinks.lake) is not None:
         try:
             number = erase_records(lake.path, subject, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""A person's records are gone from Elasticsearch and the lake, and nobody else's."""
+"""A person's records are gone from Elasticsearch, ClickHouse and the lake, and nobody else's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 
 from flows.settings import LakeSection as Settings
 from operators.contracts.clock import ManualClock
+from sinks import clickhouse_setup
+from sinks.clickhouse_erasing import erase_rows
+from sinks.clickhouse_logs import ClickHouseLogs
 from sinks.erasing import Person, erase_documents, erase_records
 from sinks.erasing import _named as named
 from sinks.lake_compaction import compact
 from sinks.lake_files import DAY, log_days
 from sinks.log_lake import LogLake, read_logs
+from tests.backends.clickhouse import ClickHouseAccess
 from tests.sinks.log_records import NOON, records
+from tests.sinks.test_clickhouse import section
 from tests.sinks.test_log_documents import Stream
 
 ANN = "ann@shop.example"
@@ -55,6 +60,31 @@ def test_documents_are_erased_wherever_they_name_the_subject(elasticsearch: str)
     assert erase_documents(stream.settings, Person([ANN]), dry_run=False) == {name: len(OF_ANN)}
     assert sorted(int(hit["_id"].split("-")[2]) for hit in stream.hits()) == [6, 7, 8, 9]
     assert erase_documents(stream.settings, Person([ANN]), dry_run=False) == {name: 0}
+
+
+def test_rows_are_erased_wherever_they_name_the_subject(clickhouse: ClickHouseAccess) -> None:
+    settings = section(clickhouse)
+    clickhouse_setup.ensure(settings, logs=True, spans=False)
+    quoted = {
+        "offset": 99,
+        "body": "x",
+        "attributes": orjson.dumps({"o'neill\\": f"'{ANN}'"}).decode(),
+    }
+    # Of a topic that was made anew: another's record at a place where there is one of Ann's.
+    anew = records({"offset": 0, "body": "of bob", "ts": NOON + 1})
+    ClickHouseLogs(settings).write(pl.concat([feed(), records(quoted), anew]))
+
+    def left() -> list[int]:
+        rows = clickhouse.rows(f"SELECT Offset FROM {settings.database}.otel_logs ORDER BY Offset")
+        return [row["Offset"] for row in rows]
+
+    assert erase_rows(settings, Person(["o'neill\\"]), dry_run=True) == 1
+    assert erase_rows(settings, Person([ANN], "acme"), dry_run=False) == 1
+    assert erase_rows(settings, Person([ANN]), dry_run=True) == len(OF_ANN)
+    assert len(left()) == len(OF_ANN) + len(OTHERS) + 1
+    assert erase_rows(settings, Person([ANN]), dry_run=False) == len(OF_ANN)
+    assert left() == [0, 6, 7, 8, 9]
+    assert erase_rows(settings, Person([ANN]), dry_run=False) == 0
 
 
 @pytest.mark.parametrize("finished", [False, True])
