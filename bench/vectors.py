@@ -52,7 +52,7 @@ class MadeService(NamedTuple):
 
 
 def made_service(seed: int, days: int, *, faults: bool) -> MadeService:
-    """Return one service; with a fault of each kind in turn, one a day from the fourth day on."""
+    """Return one service; with two faults in its second half, of kinds in turn."""
     dice = np.random.default_rng(seed)
     size = days * _DAY
     hour = np.arange(size) % _DAY / 60
@@ -67,9 +67,9 @@ def made_service(seed: int, days: int, *, faults: bool) -> MadeService:
     follows = {name: wander.copy() for name in KINDS}
     found = []
     if faults:
-        for number, day in enumerate(range(3, days)):
-            at = day * _DAY + int(dice.integers(0, _DAY - 2 * _LASTS))
-            kind = KINDS[(number + seed) % len(KINDS)]
+        for number, begin in enumerate((size // 2, size * 3 // 4)):
+            at = begin + int(dice.integers(0, size // 4 - 2 * _LASTS))
+            kind = KINDS[(seed // 2 + number * 2 + seed // 8) % len(KINDS)]
             rows = slice(at, at + _LASTS)
             # Where the others are low this one is high, and both are where they often are.
             size_of = dice.uniform(0.7, 1.5) * spread
@@ -80,8 +80,8 @@ def made_service(seed: int, days: int, *, faults: bool) -> MadeService:
     load = {name: course * np.exp(wanders) for name, wanders in follows.items()}
     requests = dice.poisson(np.maximum(base * load["rate"], 0.01) * 60)
     busy = np.minimum(0.2 * load["saturation"], 0.97)
-    queue = np.minimum(0.25 * load["duration"], 0.9)
-    duration = 10 ** dice.uniform(-2, -0.5) / (1 - queue) * np.exp(dice.normal(0, 0.05, size))
+    duration = 10 ** dice.uniform(-2, -0.5) * np.sqrt(load["duration"])
+    duration *= np.exp(dice.normal(0, 0.05, size))
     failing = np.minimum(0.01 * load["errors"] ** 2, 1.0)
     return MadeService(
         requests.astype(float),

@@ -82,7 +82,7 @@ class JointDistance(AnomalyDetector):
         self,
         fading: float = 1 / 1440,
         above: Sequence[str] = (),
-        shrink: float = 0.05,
+        shrink: float = 0.01,
         floor: float = 0.01,
     ) -> None:
         self.fading = fading

@@ -80,9 +80,14 @@ def vector_parts(
 
 def added_up(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return frames of VECTOR_PARTS as one, a row a signal of a group in a window, in order."""
+    if not parts:
+        return pl.DataFrame(schema=VECTOR_PARTS)
+    return _added_up(pl.concat(parts).lazy()).collect()
+
+
+def _added_up(parts: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        pl.concat([pl.DataFrame(schema=VECTOR_PARTS), *parts])
-        .group_by(_KEY)
+        parts.group_by(_KEY)
         .agg(pl.col("amount", "weight").sum(), pl.col("most", "unit").max())
         .sort(_KEY)
         .select(VECTOR_PARTS.names())
@@ -111,7 +116,8 @@ class VectorPartsLogic(KeyedLogic[Closed | Passed, VectorParts]):
                     parts.append(found)
         if not parts and passed == UNKNOWN:
             return []
-        return [VectorParts(added_up(parts), passed)]
+        frame = pl.concat(parts) if parts else pl.DataFrame(schema=VECTOR_PARTS)
+        return [VectorParts(frame, passed)]
 
     def snapshot(self) -> None:
         """Return nothing: what is known can be looked at again."""
@@ -130,15 +136,16 @@ class _Uses:
         self._table = pl.DataFrame(schema=_USES)
 
     def of(self, frame: pl.DataFrame) -> pl.DataFrame | None:
-        """Return a frame like VECTOR_PARTS of a ROLLUPS frame, not added up; None without any."""
+        """Return a VECTOR_PARTS frame of a ROLLUPS frame, added up; None without any."""
         numbers = self._numbers(frame)
         whole = frame[WHOLE] if WHOLE in frame.columns else frame["revision"] == 0
         at = np.flatnonzero((numbers > 0) & whole.to_numpy())
         if not len(at):
             return None
-        rows = frame[at].with_columns(number=pl.Series(numbers[at], dtype=pl.Int32))
-        taken = rows.drop("tenant").join(self._table, on="number", how="inner")
-        return _amounts(taken)
+        rows = frame[at].hstack([pl.Series("number", numbers[at], pl.Int32)]).lazy()
+        taken = rows.drop("tenant").join(self._table.lazy(), on="number", how="inner")
+        # One plan: there are many small frames.
+        return _added_up(_amounts(taken)).collect()
 
     def _numbers(self, frame: pl.DataFrame) -> NDArray[np.int32]:
         series = frame["series"].to_numpy()
@@ -181,7 +188,7 @@ class _Uses:
         return uses
 
 
-def _amounts(rows: pl.DataFrame) -> pl.DataFrame:
+def _amounts(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return what rollups with their uses come to, a row each."""
     kind, take, role = pl.col("kind"), pl.col("take"), pl.col("role")
     seconds = pl.col("unit").replace_strict(_SECONDS, default=1.0, return_dtype=pl.Float64)

@@ -98,11 +98,11 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
             for vector in vectors
         }
         self._finest = min(vector.window for vector in vectors)
+        self._lengths = {vector.name: vector.window for vector in vectors}
         self._windows = pl.DataFrame(
-            [(vector.name, vector.window) for vector in vectors],
-            schema={"vector": pl.String, "length": pl.Int64},
+            list(self._lengths.items()), schema={"vector": pl.String, "length": pl.Int64},
             orient="row",
-        )
+        )  # fmt: skip
         self._shards = shards
         self._passed: dict[str, int] = dict(state["passed"]) if state else {}
         self._until: int = state["until"] if state else UNKNOWN  # windows that end by then are done
@@ -137,20 +137,23 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
     def _together(self) -> pl.DataFrame:
         """Return what waits, and of which vector's windows; who is judged no more is left out."""
         ended = pl.col("window_start") + pl.col("length") > self._until
-        known = added_up(self._waiting).join(self._windows, on="vector", how="inner")
-        return known.filter(ended).select(VECTOR_PARTS.names())
+        known = added_up(self._waiting).lazy().join(self._windows.lazy(), on="vector")
+        return known.filter(ended).select(VECTOR_PARTS.names()).collect()
 
     def _go_on(self, limit: int | None) -> list[Events]:
-        waiting = self._together().join(self._windows, on="vector", how="inner")
-        end = (pl.col("window_start") + pl.col("length")).alias("end")
-        waiting = waiting.with_columns(end)
-        is_due = pl.col("end") <= limit if limit is not None else pl.lit(True)
-        due = waiting.filter(is_due).sort("end", "vector", "tenant", "group", "signal", "choice")
+        waiting = self._together()
+        if limit is None:
+            due, waiting = waiting, waiting.clear()
+        else:
+            lengths = waiting["vector"].replace_strict(self._lengths, return_dtype=pl.Int64)
+            is_due = waiting["window_start"] + lengths <= limit
+            due, waiting = waiting.filter(is_due), waiting.filter(~is_due)
         events: list[tuple[AlertEvent, int]] = []
-        rows = due.select("end", *VECTOR_PARTS.names()).iter_rows()
-        for (_, name, start), parts in groupby(rows, key=lambda row: (row[0], row[2], row[4])):
+        # In the order of the ends of windows; the rest of the order is that of ``added_up``.
+        rows = sorted(due.iter_rows(), key=lambda row: (row[3] + self._lengths[row[1]], row[1]))
+        for (start, name), parts in groupby(rows, key=lambda row: (row[3], row[1])):
             events += self._judged[name].take(start, parts)
-        self._waiting = [waiting.filter(~is_due).select(VECTOR_PARTS.names())]
+        self._waiting = [waiting]
         if limit is not None:
             self._until = limit
             for judged in self._judged.values():
@@ -226,7 +229,7 @@ class _Judged:
         events = self.sweep(start)
         self._hear(start)
         judged = []
-        for (tenant, text), rows in groupby(parts, key=lambda row: (row[1], row[3])):
+        for (tenant, text), rows in groupby(parts, key=lambda row: (row[0], row[2])):
             group, signals = self._group(tenant, text), self._signals(rows)
             group.seen = start
             scaled: dict[Hashable, float] = {name: one.scaled for name, one in signals.items()}
@@ -314,7 +317,7 @@ class _Judged:
         seconds = self._vector.window / 1e9
         found: dict[str, _Seen] = {}
         for row in rows:
-            signal, choice, amount, weight, most, unit = row[5:]
+            signal, choice, amount, weight, most, unit = row[4:]
             if signal in found or signal not in self._vector.signals:
                 continue
             selectors = self._vector.signals[signal].selectors
