@@ -105,7 +105,8 @@ def parts_of(services: Sequence[MadeService], windows: slice = slice(None)) -> p
         }
         for signal, (amount, weight) in amounts.items():
             frames.append(
-                pl.DataFrame({"window_start": starts}).with_columns(
+                pl.DataFrame({"window_start": starts})
+                .with_columns(
                     tenant=pl.lit("default"),
                     vector=pl.lit("golden"),
                     group=pl.lit(f'{{"service.name":"s{number}"}}'),
@@ -115,7 +116,8 @@ def parts_of(services: Sequence[MadeService], windows: slice = slice(None)) -> p
                     weight=pl.Series(weight[windows] / UNIT).round().cast(pl.Int128),
                     most=pl.lit(-np.inf),
                     unit=pl.lit("s" if signal == "duration" else ""),
-                ).select(VECTOR_PARTS.names())
+                )
+                .select(VECTOR_PARTS.names())
             )
     return pl.concat(frames)
 
@@ -135,7 +137,9 @@ def _alerts_of_vectors(
         took += time.process_time() - began
         for item in out:
             for at, status, content in (
-                item.frame.select("at", "status", "event").iter_rows() if isinstance(item, Events) else ()
+                item.frame.select("at", "status", "event").iter_rows()
+                if isinstance(item, Events)
+                else ()
             ):
                 if status == "firing":
                     labels = orjson.loads(content)["labels"]
@@ -173,7 +177,9 @@ def _alerts_of_series(services: Sequence[MadeService], settings: Scoring) -> lis
     return alerts
 
 
-def judged(services: Sequence[MadeService], alerts: Sequence[Sequence[int]], days: int) -> dict[str, Any]:
+def judged(
+    services: Sequence[MadeService], alerts: Sequence[Sequence[int]], days: int
+) -> dict[str, Any]:
     """Return what alerts come to: recall by kind, and false events of a service in thirty days."""
     caught: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     false = 0
