@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import bytewax.operators as op
 import numpy as np
 import orjson
 import polars as pl
 import pytest
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import TestingSink, TestingSource, cluster_main, run_main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.settings import Scoring
+from flows.process.recovery_store import check_store
+from flows.settings import Scoring, Settings
 from flows.settings.vectors import SignalVector
 from models.peak_rank import PeakRank
 from operators.contracts.alert import decode_event
@@ -25,8 +32,8 @@ from operators.contracts.items import Closed, Events, Passed
 from operators.scoring.deploys import Deploy
 from operators.scoring.feedback import FalseAlarm
 from operators.scoring.signals import Vector
-from operators.scoring.vector_parts import VectorPartsLogic
-from operators.scoring.vectors import VectorsLogic
+from operators.scoring.vector_parts import VectorPartsLogic, vector_parts
+from operators.scoring.vectors import VectorsLogic, judged_vectors
 
 MINUTE = 60 * 10**9
 BEGIN = 1_704_067_200 * 10**9
@@ -315,3 +322,49 @@ def test_another_detector_of_rivers_by_its_name() -> None:
     watched = [run.state()[1] for run in (whole, cut)]
     assert watched[0] == watched[1]
     assert watched[0][0]["learned"] > 80
+
+
+def polled() -> list[tuple[str, Closed | Passed]]:
+    """What shards give to the steps, by the shard's name."""
+    items: list[tuple[str, Closed | Passed]] = []
+    for at in range(0, LENGTH, POLL):
+        rows = joined(windows()[at : at + POLL])
+        for number in range(SHARDS):
+            items.append((str(number), Closed(frame(split(rows, number)))))
+            items.append((str(number), Passed(BEGIN + (at + POLL) * MINUTE)))
+    return items
+
+
+def wired(source: list[Any], out: list[Any]) -> Dataflow:
+    flow = Dataflow("vectors")
+    given = op.input("given", flow, TestingSource(source))
+    parts = op.map("all", vector_parts("parts", given, [golden()]), lambda item: ("vectors", item))
+    told = judged_vectors("judged", parts, [golden()], SCORING, SHARDS)
+    op.output("out", op.key_rm("told", told), TestingSink(out))
+    return flow
+
+
+def told_by(out: list[Any]) -> list[tuple[int, dict[str, Any]]]:
+    rows = joined([item.frame.rows(named=True) for item in out if isinstance(item, Events)])
+    return [(row["at"], orjson.loads(row["event"])) for row in rows]
+
+
+def test_on_the_engine_with_two_workers() -> None:
+    out: list[Any] = []
+    cluster_main(wired(polled(), out), [], 0, worker_count_per_proc=2)
+    assert told_by(out) == plain().told
+
+
+def test_on_the_engine_that_is_killed_twice(tmp_path: Path) -> None:
+    init_db_dir(tmp_path, 1)
+    recovery = RecoveryConfig(str(tmp_path))
+    out: list[Any] = []
+    for killed_at in (20, 45, None):
+        items: list[Any] = polled()
+        if killed_at is not None:
+            items.insert(killed_at, TestingSource.ABORT())
+        # As before every start of a flow: what an unfinished epoch left is removed.
+        check_store(tmp_path, "metrics", Settings())
+        run_main(wired(items, out), epoch_interval=timedelta(0), recovery_config=recovery)
+    told = told_by(out)
+    assert [event for at, event in enumerate(told) if event not in told[:at]] == plain().told
