@@ -81,7 +81,7 @@ class JointDistance(AnomalyDetector):
     def __init__(
         self,
         fading: float = 1 / 1440,
-        above: Sequence[str] = (),
+        above: Sequence[str] | None = None,
         shrink: float = 0.01,
         floor: float = 0.01,
     ) -> None:
@@ -195,7 +195,7 @@ class JointDistance(AnomalyDetector):
         return _Measured(places, deviations, root, root @ off)
 
     def _faults(self, measured: _Measured) -> Floats:
-        better = np.array([self._names[at] in self.above for at in measured.places])
+        better = np.array([self._names[at] in (self.above or ()) for at in measured.places])
         return np.where(better & (measured.parts < 0.0), 0.0, measured.parts)
 
     def _grow(self, names: list[Hashable]) -> None:
