@@ -36,6 +36,8 @@ from operators.scoring.promoted import NOTHING_PROMOTED, Promotions
 from operators.scoring.shadow import scoring
 from operators.scoring.silence import silence
 from operators.scoring.together import together
+from operators.scoring.vector_parts import vector_parts
+from operators.scoring.vectors import judged_vectors
 from operators.traces.examples import examples_of
 from operators.traces.explaining import calls_of, explaining
 from operators.windows.step import RollupSettings, windows
@@ -91,13 +93,15 @@ def rolled_up(
         "closed", windowed, only(Closed, Passed)
     )
     promotions, shadows = _promotions(settings)
+    reports = _reports(settings)
     scored = scoring(
-        "scoring", closed, settings.scoring, settings.judged, promotions, shadows,
-        _reports(settings),
-    )  # fmt: skip
+        "scoring", closed, settings.scoring, settings.judged, promotions, shadows, reports
+    )
     outputs.rollups(op.filter_map_value("rollups", scored, only(Scored)))
     silent = _silence(closed, settings) if silences else []
-    events = op.merge("scored_or_limited", _told(scored, settings), answers, *silent)
+    judged = _vectors(closed, settings, reports)
+    told_of = _told(scored, judged, settings)
+    events = op.merge("scored_or_limited", told_of, answers, *silent)
     late = op.filter_map("late", op.key_rm("refused", windowed), only(Late))
     told: Stream[Events] = op.filter_map("events_of_rollups", events, only(Events))
     if causes:
@@ -151,17 +155,36 @@ def _reports(settings: Settings) -> Reports:
 
 
 def _told(
-    scored: KeyedStream[Scored | Events | Passed | ShadowEvents], settings: Settings
-) -> Stream[Events]:  # fmt: skip
-    """Return the events of series, those of one cause together, if that is asked for."""
+    scored: KeyedStream[Scored | Events | Passed | ShadowEvents],
+    vectors: KeyedStream[Events | Passed] | None,
+    settings: Settings,
+) -> Stream[Events]:
+    """Return the events of series and vectors, those of one cause together, if that is asked for."""
     within = settings.scoring.together
     raised: KeyedStream[Events | Passed] = op.filter_map_value(
         "raised", scored, only(Events, Passed)
     )
+    if vectors is not None:
+        raised = op.merge("raised_of_vectors", raised, vectors)
     if not (settings.scoring.enabled and within):
         return op.filter_map("told", op.key_rm("scored", raised), only(Events))
     gathered = op.map("all_raised", raised, lambda item: ("causes", item))
-    return op.key_rm("told", together("together", gathered, within, settings.rollups.shards))
+    sources = settings.rollups.shards + (vectors is not None)
+    return op.key_rm("told", together("together", gathered, within, sources))
+
+
+def _vectors(
+    closed: KeyedStream[Closed | Passed], settings: Settings, reports: Reports
+) -> KeyedStream[Events | Passed] | None:
+    """Return the events of signals that are judged together; None if none are."""
+    vectors = settings.vectors
+    if not (settings.scoring.enabled and vectors):
+        return None
+    parts = vector_parts("vector_parts", closed, vectors)
+    gathered = op.map("all_vector_parts", parts, lambda item: ("vectors", item))
+    return judged_vectors(
+        "vectors", gathered, vectors, settings.scoring, settings.rollups.shards, reports
+    )
 
 
 def _silence(closed: KeyedStream[Closed | Passed], settings: Settings) -> list[Stream[Events]]:

@@ -18,7 +18,7 @@ from models.calibration import Calibration
 from models.features import Features
 from models.trusted import from_bytes, to_bytes
 
-__all__ = ["BadModel", "RiverModel"]
+__all__ = ["BadModel", "RiverModel", "build_model", "raw_score"]
 
 _log = logging.getLogger(__name__)
 
@@ -104,8 +104,7 @@ class RiverModel(Detector):
     def _begin(self) -> None:
         self._features = Features(self.features)
         self._calibration = Calibration(self.alerts, self.a_month)
-        self._river = _build(self.model, self.options or {})
-        self._bounded = isinstance(_last(self._river), _BOUNDED)
+        self._river = build_model(self.model, self.options or {})
         self._takes_target = isinstance(_last(self._river), SupervisedAnomalyDetector)
         self._learned = 0.0
 
@@ -156,9 +155,7 @@ class RiverModel(Detector):
         except _FAULTS as error:
             self._fail(error)
             return None
-        if not isfinite(raw):
-            return None
-        return -log(max(1.0 - raw, _NEAREST)) if self._bounded else raw
+        return raw_score(self._river, raw)
 
     def _fail(self, error: Exception) -> None:
         _log.warning("%s: %s: %s; it begins anew", self.model, type(error).__name__, error)
@@ -181,6 +178,13 @@ class RiverModel(Detector):
         return self
 
 
+def raw_score(model: Any, score: float) -> float | None:
+    """Return the score of a model of River's where larger differs from large; None if it is no number."""
+    if not isfinite(score):
+        return None
+    return -log(max(1.0 - score, _NEAREST)) if isinstance(_last(model), _BOUNDED) else score
+
+
 def _bounded(value: float) -> float:
     return max(min(value, _LARGEST), -_LARGEST)
 
@@ -189,7 +193,7 @@ def _last(model: Any) -> Any:
     return list(model.steps.values())[-1] if isinstance(model, compose.Pipeline) else model
 
 
-def _build(model: str, options: Mapping[str, Any]) -> Any:
+def build_model(model: str, options: Mapping[str, Any]) -> Any:
     """Return what a name and options describe.
 
     Raises:

@@ -28,6 +28,7 @@ from flows.settings.sinks import Sinks
 from flows.settings.traces import Traces, Tracing
 from flows.settings.windows import Rollups, Scoring
 from operators.contracts.durations import format_duration
+from operators.scoring.signals import Vector
 from operators.traces.rules import KeepingRules
 
 __all__ = ["CONFIG_VARIABLE", "DEFAULT_CONFIG", "Settings", "SettingsError", "load_settings"]
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for at, vector in enumerate(self.scoring.vectors):
+            if vector.window is not None and vector.window not in self.rollups.windows:
+                raise ValueError(
+                    f"scoring.vectors[{at}].window: {format_duration(vector.window)} is not in "
+                    "rollups.windows"
+                )
         if self.scoring.window is not None and self.scoring.window not in self.rollups.windows:
             raise ValueError(
                 f"scoring.window: {format_duration(self.scoring.window)} is not in rollups.windows"
@@ -155,6 +162,11 @@ class Settings(BaseSettings):
     def judged(self) -> int:
         """Length in nanoseconds of the windows whose rollups are scored."""
         return self.scoring.window or self.rollups.windows[0]
+
+    @property
+    def vectors(self) -> tuple[Vector, ...]:
+        """The signals that are judged together."""
+        return tuple(vector.vector(self.judged) for vector in self.scoring.vectors)
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from flows.settings.values import Duration, PositiveDuration, Section, regular_expression
+from flows.settings.vectors import SignalVector
 from models.named import DEFAULT, BadDetector, new_detector
 from operators.contracts.durations import format_duration
 
@@ -111,7 +112,21 @@ class Scoring(Section):
     """Alerts of a service that fire within this of the first are one event with members; 0 leaves
     each alone."""
     severity: str = "warning"
+    vectors: tuple[SignalVector, ...] = ()
+    """Signals that are judged together, beside each series: `[golden]` for the golden signals of
+    each service."""
     silence: ServiceSilence = Field(default_factory=ServiceSilence)
+
+    @field_validator("vectors")
+    @classmethod
+    def _have_names_of_their_own(
+        cls, vectors: tuple[SignalVector, ...]
+    ) -> tuple[SignalVector, ...]:
+        names = [vector.name for vector in vectors]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f'two vectors are called "{name}"')
+        return vectors
 
     @field_validator("metrics", "ignore")
     @classmethod

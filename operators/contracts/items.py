@@ -46,6 +46,7 @@ __all__ = [
     "SpanBatch",
     "Tapped",
     "Timed",
+    "VectorParts",
 ]
 
 
@@ -273,6 +274,19 @@ class Present:
     """
 
     services: pl.DataFrame
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class VectorParts:
+    """What the rollups of a shard add to vectors of signals, and how far its time is.
+
+    Attributes:
+        frame: of ``operators.scoring.vector_parts.VECTOR_PARTS``.
+        passed: the shard's watermark, or ``UNKNOWN`` if it did not say.
+    """
+
+    frame: pl.DataFrame
     passed: int
 
 

@@ -185,7 +185,7 @@ class AnomalyEvents:
             starts_at=incident.since,
             ends_at=ends_at,
             value=value,
-            generator_url=self._link(subject, incident, ends_at),
+            generator_url=self.link_of(subject, incident, ends_at),
             evidence={
                 "window": format_duration(self.window),
                 "detector": self.detector,
@@ -195,7 +195,8 @@ class AnomalyEvents:
             | evidence,
         )
 
-    def _link(self, subject: Subject, incident: Episode, ends_at: int | None) -> str:
+    def link_of(self, subject: Subject, incident: Episode, ends_at: int | None) -> str:
+        """Return the URL of the dashboard around an incident, empty if there is none."""
         if not self.link:
             return ""
         own = orjson.loads(subject.labels)

@@ -246,6 +246,8 @@ class TogetherLogic(KeyedLogic[tuple[str, Events | Passed], Events]):
         self._causes = Together(within)
         self._shards = shards
         self._passed: dict[str, int] = dict(state["passed"]) if state else {}
+        if len(self._passed) > shards:
+            self._passed = {}  # one of them is no more (vectors that are judged no longer)
         self._waiting: list[tuple[int, bytes]] = list(state["waiting"]) if state else []
         if state is not None:
             self._causes.resume(state["causes"])
