@@ -5,7 +5,7 @@ So a step imports a contract for what it takes and gives, never another step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -262,6 +262,20 @@ class Passed:
     """The watermark of a shard went on, though it may have nothing to say: timers run on it."""
 
     watermark: int
+
+
+def rollups_and_watermark(items: Iterable[Closed | Passed]) -> tuple[list[pl.DataFrame], int]:
+    """Return the frames of what a shard told, without empty ones, and how far its time is.
+
+    The latter is ``UNKNOWN`` if it did not say.
+    """
+    frames, passed = [], UNKNOWN
+    for item in items:
+        if isinstance(item, Passed):
+            passed = max(passed, item.watermark)
+        elif item.frame.height:
+            frames.append(item.frame)
+    return frames, passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, TypedDict
 
-__all__ = ["UNKNOWN", "Mark", "Watermark", "WatermarkState"]
+__all__ = ["UNKNOWN", "Mark", "ShardWatermarks", "Watermark", "WatermarkState"]
 
 UNKNOWN: Final = -(2**62)
 """No event time is known to be complete."""
@@ -24,6 +24,36 @@ class Mark(Enum):
     CAUGHT_UP = "caught_up"  # all that the broker has was read; more may come at any time
     IDLE = "idle"  # at its end, and nothing came for the idle timeout
     ENDED = "ended"  # nothing more will be read from it in this run
+
+
+class ShardWatermarks:
+    """How far each shard is, for a step that takes what all of them are past.
+
+    Args:
+        shards: how many there are.
+        state: what ``state`` was, by the name of the shard.
+    """
+
+    def __init__(self, shards: int, state: Mapping[str, int] | None = None) -> None:
+        self._shards = shards
+        self._passed = dict(state or {})
+
+    def hear(self, shard: str, passed: int) -> None:
+        """Note how far a shard is; ``UNKNOWN`` if it did not say."""
+        if passed > self._passed.get(shard, UNKNOWN):
+            self._passed[shard] = passed
+
+    @property
+    def reached(self) -> int:
+        """How far all of them are; ``UNKNOWN`` until each has said it."""
+        if len(self._passed) < self._shards:
+            return UNKNOWN
+        return min(self._passed.values())
+
+    @property
+    def state(self) -> dict[str, int]:
+        """Plain data."""
+        return dict(self._passed)
 
 
 _AWAITED: Final = (Mark.LIVE, Mark.CAUGHT_UP)

@@ -15,7 +15,7 @@ import polars as pl
 from operators.bytewax import KeyedStream, keyed
 from operators.columns.hash_index import HashIndex
 from operators.contracts.engine import KeyedLogic
-from operators.contracts.items import Closed, Passed, Present
+from operators.contracts.items import Closed, Passed, Present, rollups_and_watermark
 from operators.contracts.watermark import UNKNOWN
 
 __all__ = ["OWNERS", "PRESENCE", "presence"]
@@ -60,13 +60,13 @@ class PresenceLogic(KeyedLogic[Closed | Passed, Present]):
 
     def on_batch(self, items: list[Closed | Passed]) -> list[Present]:
         """Count the series of each service, host and window."""
-        passed = UNKNOWN
-        seen = []
-        for item in items:
-            if isinstance(item, Passed):
-                passed = max(passed, item.watermark)
-            elif item.frame.height and item.frame["window"][0] == self._window:
-                seen += [owners.count(item.frame) for owners in self._owners]
+        frames, passed = rollups_and_watermark(items)
+        seen = [
+            owners.count(frame)
+            for frame in frames
+            if frame["window"][0] == self._window
+            for owners in self._owners
+        ]
         if not seen and passed == UNKNOWN:
             return []
         return [Present(pl.concat(seen) if seen else pl.DataFrame(schema=PRESENCE), passed)]

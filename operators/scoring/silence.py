@@ -23,7 +23,7 @@ from operators.contracts.engine import KeyedLogic
 from operators.contracts.events import event_frame
 from operators.contracts.frames import DEFAULT_TENANT
 from operators.contracts.items import Events, Present
-from operators.contracts.watermark import UNKNOWN
+from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 from operators.scoring.presence import PRESENCE
 
 __all__ = ["SilenceLogic", "SilenceSettings", "silence"]
@@ -125,8 +125,7 @@ class SilenceLogic(KeyedLogic[tuple[str, Present], Events]):
             )
         self._settings = settings
         self._window = window
-        self._shards = shards
-        self._passed: dict[str, int] = dict(state["passed"]) if state else {}
+        self._shards = ShardWatermarks(shards, state["passed"] if state else None)
         self._until: int = state["until"] if state else UNKNOWN  # windows that end by then are done
         # PRESENCE frames of windows that are not done.
         self._waiting: list[pl.DataFrame] = []
@@ -141,13 +140,10 @@ class SilenceLogic(KeyedLogic[tuple[str, Present], Events]):
         for shard, present in items:
             if present.services.height:
                 self._waiting.append(present.services)
-            if present.passed > self._passed.get(shard, UNKNOWN):
-                self._passed[shard] = present.passed
+            self._shards.hear(shard, present.passed)
         if len(self._waiting) > _MOST_FRAMES:
             self._waiting = [self._together()]
-        if len(self._passed) < self._shards:
-            return []
-        watermark = min(self._passed.values())
+        watermark = self._shards.reached
         limit = watermark - watermark % self._window
         if limit <= self._until:
             return []
@@ -260,7 +256,7 @@ class SilenceLogic(KeyedLogic[tuple[str, Present], Events]):
         """Return plain data, with its version."""
         return {
             "version": _VERSION,
-            "passed": dict(self._passed),
+            "passed": self._shards.state,
             "until": self._until,
             "waiting": self._together().rows(),
             "owners": [(*key, *heard) for key, heard in self._owners.items()],

@@ -24,7 +24,7 @@ from operators.contracts.alert import AlertEvent, told_again
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.events import event_frame
 from operators.contracts.items import Events, Passed
-from operators.contracts.watermark import UNKNOWN
+from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 
 __all__ = ["Together", "TogetherLogic", "all_together", "together"]
 
@@ -244,10 +244,10 @@ class TogetherLogic(KeyedLogic[tuple[str, Events | Passed], Events]):
                 f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
             )
         self._causes = Together(within)
-        self._shards = shards
-        self._passed: dict[str, int] = dict(state["passed"]) if state else {}
-        if len(self._passed) > shards:
-            self._passed = {}  # one of them is no more (vectors that are judged no longer)
+        passed = state["passed"] if state else {}
+        if len(passed) > shards:
+            passed = {}  # one of them is no more (vectors that are judged no longer)
+        self._shards = ShardWatermarks(shards, passed)
         self._waiting: list[tuple[int, bytes]] = list(state["waiting"]) if state else []
         if state is not None:
             self._causes.resume(state["causes"])
@@ -256,12 +256,11 @@ class TogetherLogic(KeyedLogic[tuple[str, Events | Passed], Events]):
         """Take in what shards raised; tell what all of them are past."""
         for shard, item in items:
             if isinstance(item, Passed):
-                self._passed[shard] = max(item.watermark, self._passed.get(shard, UNKNOWN))
+                self._shards.hear(shard, item.watermark)
             else:
                 self._waiting += item.frame.select("at", "event").iter_rows()
-        if len(self._passed) < self._shards or not self._waiting:
-            return []
-        return self._tell(min(self._passed.values()))
+        reached = self._shards.reached
+        return [] if reached == UNKNOWN else self._tell(reached)
 
     def on_end(self) -> list[Events]:
         """Tell what is left."""
@@ -282,7 +281,7 @@ class TogetherLogic(KeyedLogic[tuple[str, Events | Passed], Events]):
         """Return plain data, with its version."""
         return {
             "version": _VERSION,
-            "passed": dict(self._passed),
+            "passed": self._shards.state,
             "waiting": list(self._waiting),
             "causes": self._causes.state,
         }

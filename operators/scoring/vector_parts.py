@@ -20,7 +20,7 @@ from operators.bytewax import KeyedStream, keyed
 from operators.columns.hash_index import HashIndex
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.frames import CUMULATIVE, DELTA, GAUGE, KINDS, QUANTILES, WHOLE
-from operators.contracts.items import Closed, Passed, VectorParts
+from operators.contracts.items import Closed, Passed, VectorParts, rollups_and_watermark
 from operators.contracts.watermark import UNKNOWN
 from operators.scoring.signals import Vector
 
@@ -98,22 +98,20 @@ class VectorPartsLogic(KeyedLogic[Closed | Passed, VectorParts]):
     """Looks at the rollups of one shard. It has no state: series are looked at again."""
 
     def __init__(self, vectors: Sequence[Vector]) -> None:
-        self._windows = {vector.window for vector in vectors}
         self._uses = {
             window: _Uses([vector for vector in vectors if vector.window == window])
-            for window in self._windows
+            for window in {vector.window for vector in vectors}
         }
 
     def on_batch(self, items: list[Closed | Passed]) -> list[VectorParts]:
         """Add up what there is of each signal."""
-        passed, parts = UNKNOWN, []
-        for item in items:
-            if isinstance(item, Passed):
-                passed = max(passed, item.watermark)
-            elif item.frame.height and (window := item.frame["window"][0]) in self._windows:
-                found = self._uses[window].of(item.frame)
-                if found is not None:
-                    parts.append(found)
+        frames, passed = rollups_and_watermark(items)
+        parts = [
+            found
+            for frame in frames
+            if (uses := self._uses.get(frame["window"][0])) is not None
+            and (found := uses.of(frame)) is not None
+        ]
         if not parts and passed == UNKNOWN:
             return []
         frame = pl.concat(parts) if parts else pl.DataFrame(schema=VECTOR_PARTS)

@@ -29,7 +29,7 @@ from operators.contracts.alert import AlertEvent
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.events import event_frame
 from operators.contracts.items import Events, Passed, VectorParts
-from operators.contracts.watermark import UNKNOWN
+from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 from operators.scoring.anomalies import AnomalyEvents, Subject
 from operators.scoring.deploys import Deploy, Deploys
 from operators.scoring.episodes import EpisodeChange, Episodes
@@ -103,8 +103,7 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
             list(self._lengths.items()), schema={"vector": pl.String, "length": pl.Int64},
             orient="row",
         )  # fmt: skip
-        self._shards = shards
-        self._passed: dict[str, int] = dict(state["passed"]) if state else {}
+        self._shards = ShardWatermarks(shards, state["passed"] if state else None)
         self._until: int = state["until"] if state else UNKNOWN  # windows that end by then are done
         self._told: int = state["told"] if state else UNKNOWN
         self._waiting: list[pl.DataFrame] = []
@@ -116,13 +115,10 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
         for shard, parts in items:
             if parts.frame.height:
                 self._waiting.append(parts.frame)
-            if parts.passed > self._passed.get(shard, UNKNOWN):
-                self._passed[shard] = parts.passed
+            self._shards.hear(shard, parts.passed)
         if len(self._waiting) > _MOST_FRAMES:
             self._waiting = [self._together()]
-        if len(self._passed) < self._shards:
-            return []
-        watermark = min(self._passed.values())
+        watermark = self._shards.reached
         if watermark <= self._told:
             return []
         self._told = watermark
@@ -165,7 +161,7 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
         """Return plain data, with its version."""
         return {
             "version": _VERSION,
-            "passed": dict(self._passed),
+            "passed": self._shards.state,
             "until": self._until,
             "told": self._told,
             "waiting": self._together().rows(),

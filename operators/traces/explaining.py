@@ -25,8 +25,9 @@ from operators.contracts.items import (
     Explanations,
     KeptExamples,
     Passed,
+    rollups_and_watermark,
 )
-from operators.contracts.watermark import UNKNOWN
+from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 from operators.traces.causes import CALLS_SEEN, CauseBook, calls_seen
 from operators.traces.examples import Examples
 
@@ -60,12 +61,8 @@ class CallsLogic(KeyedLogic[Closed | Passed, CallsSeen]):
 
     def on_batch(self, items: list[Closed | Passed]) -> list[CallsSeen]:
         """Return what there is of calls."""
-        passed, seen = UNKNOWN, []
-        for item in items:
-            if isinstance(item, Passed):
-                passed = max(passed, item.watermark)
-            elif item.frame.height and item.frame["window"][0] == self._window:
-                seen.append(calls_seen(item.frame))
+        frames, passed = rollups_and_watermark(items)
+        seen = [calls_seen(frame) for frame in frames if frame["window"][0] == self._window]
         frame = pl.concat(seen) if seen else pl.DataFrame(schema=CALLS_SEEN)
         return [CallsSeen(frame, passed)] if frame.height or passed > UNKNOWN else []
 
@@ -106,11 +103,10 @@ class ExplainingLogic(
     ) -> None:
         known = state is not None and state["version"] == _VERSION and state["window"] == window
         self._window = window
-        self._shards = shards
         self._clock = clock
         self._book = CauseBook(window, state["book"] if state is not None and known else None)
         self._examples = Examples(state["examples"] if state is not None and known else None)
-        self._passed: dict[str, int] = dict(state["passed"]) if state is not None else {}
+        self._shards = ShardWatermarks(shards, state["passed"] if state is not None else None)
         self._ranked: int = state.get("ranked", UNKNOWN) if state is not None else UNKNOWN
         self._waiting: list[tuple[pl.DataFrame, float]] = []  # and until when, by the clock
         if state is not None:
@@ -130,7 +126,7 @@ class ExplainingLogic(
                 self._examples.add(item.frame)
                 continue
             self._book.observe(item.frame)
-            self._passed[shard] = max(self._passed.get(shard, UNKNOWN), item.passed)
+            self._shards.hear(shard, item.passed)
         return [*self._release(), *self._rank()]
 
     def on_wake(self) -> list[Events | Explanations]:
@@ -155,19 +151,14 @@ class ExplainingLogic(
             "window": self._window,
             "book": self._book.snapshot(),
             "examples": self._examples.snapshot(),
-            "passed": dict(self._passed),
+            "passed": self._shards.state,
             "ranked": self._ranked,
             "waiting": [frame.write_ipc_stream(None).getvalue() for frame, _ in self._waiting],
         }
 
-    def _reached(self) -> int:
-        """Return how far all shards are."""
-        complete = len(self._passed) >= self._shards
-        return min(self._passed.values()) if complete else UNKNOWN
-
     def _rank(self) -> list[Explanations]:
         """Rank the causes of windows that are complete; those of a long backlog at its end only."""
-        reached = min(self._reached(), self._book.reached)
+        reached = min(self._shards.reached, self._book.reached)
         until = reached - reached % self._window
         if until <= self._ranked:
             return []
@@ -183,7 +174,7 @@ class ExplainingLogic(
     def _release(self, *, everything: bool = False) -> list[Events | Explanations]:
         if not self._waiting:
             return []
-        reached = self._reached()
+        reached = self._shards.reached
         now = self._clock.monotonic()
         out: list[Events | Explanations] = []
         left = []

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final, Self
 
 from tests.backends.process import LOCALHOST, free_port
+from tests.varint import varint
 
 _METADATA: Final = 3
 _FIRST_FLEXIBLE: Final = 9  # version of the metadata request
@@ -119,26 +120,15 @@ def _end(connection: socket.socket) -> None:
 def _with_brokers(answer: bytes, port: int | None) -> bytes:
     """Return an answer to a metadata request, version 9 to 13, with its broker at a port, or none."""
     start = _HEADER + 4  # after the time to wait
-    count, at = _varint(answer, start)
+    count, at = varint(answer, start)
     assert count == 1 + 1
-    length, at = _varint(answer, at + 4)  # after the broker's id
+    length, at = varint(answer, at + 4)  # after the broker's id
     at += length - 1  # its host
     host_ends = at
-    length, at = _varint(answer, at + 4)
+    length, at = varint(answer, at + 4)
     at += max(0, length - 1)  # its rack
-    tags, at = _varint(answer, at)
+    tags, at = varint(answer, at)
     assert tags == 0
     if port is None:
         return answer[:start] + b"\x01" + answer[at:]
     return answer[:host_ends] + port.to_bytes(4) + answer[host_ends + 4 :]
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return an unsigned variable-length integer, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at

@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from operators.decoders import SPAN_DECODERS
 from operators.decoders.otlp.traces import key_hashes
+from tests.varint import varint
 
 KEYS = key_hashes(["http.route", "peer.service"])
 
@@ -299,16 +300,6 @@ def backwards(content: bytes, depth: int) -> bytes:
             at = varint(content, at)[1] if tag & 7 == 0 else at + {1: 8, 5: 4}[tag & 7]
             fields.append(content[begin:at])
     return b"".join(reversed(fields))
-
-
-def varint(content: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
 
 
 def test_fields_may_come_in_any_order():
