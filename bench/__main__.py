@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.case import Job
-from bench.cases import WAYS, Case, Scale, plan
+from bench.cases import WAYS, Case, Scale, plan, with_sources
 from bench.figures import Figures
 from bench.latency import latency
 from bench.load import SERIES_A_MESSAGE, Load
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say = Console(width=None if sys.stdout.isatty() else 120)
     wanted = re.compile(options.only or "")
     scale = _scale(options)
-    cases = [case for case in plan(scale) if wanted.search(case.label)]
+    cases = plan(scale)
+    cases = with_sources([case for case in cases if wanted.search(case.label)], cases)
     for encoding in {case.load.encoding for case in cases} - set(DECODERS):
         say.print(f"{encoding}: no such encoding here, left out")
     cases = [case for case in cases if case.load.encoding in DECODERS]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.case import Job
 from bench.load import SERIES_A_MESSAGE, Load
 
-__all__ = ["ENCODINGS", "WAYS", "Case", "Scale", "Way", "plan", "short"]
+__all__ = ["ENCODINGS", "WAYS", "Case", "Scale", "Way", "plan", "short", "with_sources"]
 
 _TO_TOPICS: Final = "flow to topics"
 _TO_LAKE: Final = "storage to lake"
@@ -101,6 +101,19 @@ def plan(scale: Scale) -> list[Case]:
     for case in _whole(scale) if scale.whole else _usual(scale):
         cases.setdefault(case.label, case)
     return list(cases.values())
+
+
+def with_sources(chosen: Collection[Case], cases: Sequence[Case]) -> list[Case]:
+    """Return the chosen of all cases, and those that write what the chosen read.
+
+    The flow ``storage`` carries what the flow to topics of the same load has just written.
+    """
+    carried = {case.topic for case in chosen if case.way in (_TO_LAKE, _TO_INFLUXDB)}
+    return [
+        case
+        for case in cases
+        if case in chosen or (case.way == _TO_TOPICS and case.topic in carried)
+    ]
 
 
 def _usual(scale: Scale) -> Iterator[Case]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flows.process.compiling import tell_compiling
 from flows.process.ending import end_by_signal, ending, handle_signals, report_failures
 from flows.process.endpoint import EndpointError, MonitoringEndpoint
 from flows.process.health import Pulse
@@ -99,6 +100,7 @@ def _start(
     handle_signals()
     report_failures()
     end_with_parent()
+    tell_compiling()
 
     pulse = Pulse()
     endpoint = MonitoringEndpoint(flow, pulse, monitoring.host, monitoring.port_of(flow))

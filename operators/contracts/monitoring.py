@@ -15,6 +15,7 @@ __all__ = [
     "ALERT_GROUPS",
     "BATCH_SECONDS",
     "CLOCK_AHEAD",
+    "COMPILE_SECONDS",
     "DEAD_LETTERS",
     "DESTINATION_LAG",
     "HELD_BACK",
@@ -203,6 +204,12 @@ DEAD_LETTERS = Counter(
 )
 BATCH_SECONDS = Histogram(
     "headrace_batch_seconds", "Time a step took for one batch.", ["step"], buckets=_FAST
+)
+COMPILE_SECONDS = Histogram(
+    "headrace_compile_seconds",
+    "Time a loop took to be compiled while the flow ran; messages wait meanwhile. "
+    "`python -m flows.warm_up` does so beforehand.",
+    buckets=(0.1, 1, 10, 60),
 )
 SNAPSHOT_SECONDS = Histogram(
     "headrace_snapshot_seconds",

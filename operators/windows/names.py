@@ -35,7 +35,8 @@ _NOBODY: Final = -1
 """The owner of what has no name. Below it are the tenants of what is refused."""
 
 _HEARD: Final = 2**62
-"""Last seen since the last look: points may be yet to come, and the watermark far from them."""
+"""The time in ``_seen`` of what was named since the last sweep. The sweep takes it for seen now: the time
+of the name says little, as in a backlog, where points are hours old and more of them follow."""
 
 _CHUNKS: Final = 24
 """Pieces of a large table of texts that are kept before they are made one: a gather from pieces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cases import Case, Scale, plan
+from bench.cases import Case, Scale, plan, with_sources
 from bench.figures import Figures
 from bench.goals import FURTHER, GOALS, bytes_a_series
 from bench.load import Load
@@ -92,6 +92,14 @@ def test_no_case_is_there_twice(whole, points):
     cases = plan(Scale(points=points, few=1_000_000, whole=whole))
     assert len({case.label for case in cases}) == len(cases)
     assert len(set(cases)) == len(cases)
+
+
+def test_what_a_chosen_case_reads_is_written_by_a_case_before_it():
+    cases = plan(Scale())
+    chosen = [case for case in cases if case.label.endswith("15 s: storage to lake")]
+    assert [case.way for case in with_sources(chosen, cases)] == ["flow to topics", "storage to lake"]
+    alone = [case for case in cases if case.way == "floor"]
+    assert with_sources(alone, cases) == alone
 
 
 def test_the_usual_cases_are_those_that_the_goals_need():
