@@ -22,6 +22,7 @@ from bytewax.dataflow import Dataflow
 from flows.inputs import kafka_source
 from flows.outputs import Outputs
 from flows.process import serve
+from flows.process.compiling import tell_compiling
 from flows.process.endpoint import offer
 from flows.rule_faults import refused_rules
 from flows.rule_places import agreed_rules
@@ -91,5 +92,7 @@ def __getattr__(name: str) -> Dataflow:
             print("headrace: rules: there are neither files nor thresholds", file=sys.stderr)
             raise SystemExit(2)
         with refused_rules():
-            return build(settings, Outputs(settings, NAME))
+            flow = build(settings, Outputs(settings, NAME))
+        tell_compiling()
+        return flow
     raise AttributeError(name)

@@ -20,6 +20,7 @@ from flows.exception_commands import ExceptionCommands
 from flows.inputs import kafka_source, logs_decoding
 from flows.outputs import Outputs
 from flows.process import serve
+from flows.process.compiling import tell_compiling
 from flows.settings import Settings
 from operators.bytewax import only, read
 from operators.contracts.items import Events, ExceptionCommand, Grouped, LogBatch, Rejected
@@ -70,5 +71,7 @@ def __getattr__(name: str) -> Dataflow:
         if not settings.inputs_of(NAME):
             print("headrace: inputs: none has signal: logs", file=sys.stderr)
             raise SystemExit(2)
-        return build(settings, Outputs(settings, NAME))
+        flow = build(settings, Outputs(settings, NAME))
+        tell_compiling()
+        return flow
     raise AttributeError(name)

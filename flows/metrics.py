@@ -23,6 +23,7 @@ from bytewax.dataflow import Dataflow, Stream
 from flows.inputs import kafka_source, metrics_decoding, metrics_tap
 from flows.outputs import Outputs
 from flows.process import serve
+from flows.process.compiling import tell_compiling
 from flows.rollups import rolled_up
 from flows.rule_faults import refused_rules
 from flows.settings import Settings
@@ -85,5 +86,7 @@ def __getattr__(name: str) -> Dataflow:
     if name == "flow":
         settings = serve(NAME)
         with refused_rules():
-            return build(settings, Outputs(settings, NAME))
+            flow = build(settings, Outputs(settings, NAME))
+        tell_compiling()
+        return flow
     raise AttributeError(name)

@@ -23,6 +23,7 @@ from bytewax.dataflow import Dataflow, Stream
 from flows.inputs import kafka_source, traces_decoding
 from flows.outputs import Outputs
 from flows.process import serve
+from flows.process.compiling import tell_compiling
 from flows.rollups import rolled_up
 from flows.settings import Settings
 from flows.warm_up import compile_kernels
@@ -123,5 +124,7 @@ def __getattr__(name: str) -> Dataflow:
         if not settings.inputs_of(NAME):
             print("headrace: inputs: none has signal: traces", file=sys.stderr)
             raise SystemExit(2)
-        return build(settings, Outputs(settings, NAME))
+        flow = build(settings, Outputs(settings, NAME))
+        tell_compiling()
+        return flow
     raise AttributeError(name)

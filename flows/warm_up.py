@@ -59,6 +59,7 @@ from operators.series.times import judge_times
 from operators.windows.histograms import NO_HISTOGRAMS, Histograms
 from operators.windows.open_windows import NO_POINTS
 from operators.windows.shard import Shard
+from operators.windows.sketches import NO_SKETCHES, altered_sketches
 from operators.windows.sums import Points
 
 __all__ = ["compile_kernels", "main"]
@@ -106,6 +107,7 @@ def compile_kernels(encodings: Iterable[str], enrichment: EnrichmentNeeds) -> No
             0,
         )
     _assemble(shard)
+    altered_sketches(NO_SKETCHES, NO_SKETCHES, 1)
     shard.close(50)
     shard.add(
         Points._make(column[:1] for column in NO_POINTS),

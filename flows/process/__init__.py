@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from flows.process.compiling import tell_compiling
 from flows.process.ending import end_by_signal, ending, handle_signals, report_failures
 from flows.process.endpoint import EndpointError, MonitoringEndpoint
 from flows.process.health import Pulse
 from flows.process.heartbeat import Heart
+from flows.process.lean_start import leave_out_what_is_not_used
 from flows.process.log import log_to_stderr
 from flows.process.parent import end_with_parent
 from flows.process.publisher import Publisher
@@ -69,6 +69,7 @@ def serve(
     """
     if _serving:
         return next(iter(_serving.values()))
+    leave_out_what_is_not_used()
     try:
         used = settings or load_settings()
         verify_options(used.kafka)
@@ -100,7 +101,6 @@ def _start(
     handle_signals()
     report_failures()
     end_with_parent()
-    tell_compiling()
 
     pulse = Pulse()
     endpoint = MonitoringEndpoint(flow, pulse, monitoring.host, monitoring.port_of(flow))

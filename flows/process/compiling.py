@@ -1,12 +1,13 @@
-"""Loops that are compiled while a flow runs: each is told, with the way to have it done beforehand.
+"""Loops that are compiled while a flow runs: each is told, as messages wait for it.
 
-A loop that meets a type for the first time is compiled, which takes seconds in which messages wait. On an
-installed Headrace that is an exception: ``python -m flows.warm_up`` has compiled everything.
+A loop is compiled when it meets a type for the first time, which takes seconds. A flow has all of its loops
+compiled before it reads, so one that is told of is missing from ``flows.warm_up``.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 from threading import local
 from time import perf_counter
 from typing import Any
@@ -20,8 +21,9 @@ __all__ = ["tell_compiling"]
 _log = logging.getLogger(__name__)
 
 
+@cache
 def tell_compiling() -> None:
-    """Log each loop that is compiled from now on, and count its seconds."""
+    """Log each loop that is compiled from now on, and count its seconds; call it before the flow reads."""
     event.register("numba:compile", _Teller())
 
 
@@ -47,8 +49,8 @@ class _Teller(event.Listener):  # type: ignore[misc]  # Numba has no types
         seconds = perf_counter() - self._of_thread.began
         COMPILE_SECONDS.observe(seconds)
         _log.info(
-            "compiled %s.%s in %.1f s; python -m flows.warm_up does so beforehand",
+            "messages waited %.1f s for a loop to be compiled, which is kept: %s.%s",
+            seconds,
             loop.__module__,
             loop.__qualname__,
-            seconds,
         )

@@ -181,9 +181,9 @@ class ScoringLogic(KeyedLogic[Closed | Passed, Scored | Events | Passed]):
         values = np.where(known.by_rate, frame["rate"].to_numpy(), frame["mean"].to_numpy())
         at = np.flatnonzero(known.judged & np.isfinite(values) & _whole(frame))
         series = frame["series"].to_numpy()
-        if len(at) < frame.height:
-            known = Known._make(column[at] for column in known)
-            series, values, starts = series[at], values[at], starts[at]
+        # Also if it is all of them: loops are compiled for one kind of array, see ``read_only``.
+        known = Known._make(column[at] for column in known)
+        series, values, starts = series[at], values[at], starts[at]
         judged, changes = self._watched.judge(
             series,
             starts,

@@ -6,13 +6,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from operators.columns.read_only import read_only
 from operators.contracts.distributions import Distributions
 from operators.contracts.items import Observed, Samples
 
 __all__ = ["spread", "spread_distributions"]
 
 
-@njit(cache=True, nogil=True)
 def spread(
     rows: NDArray[np.int32],
     ts: NDArray[np.int64],
@@ -31,6 +31,22 @@ def spread(
     Returns:
         Samples, and where in it each shard's begin, and the last one's end.
     """
+    found: tuple[Samples, NDArray[np.int64]] = _spread(
+        rows, read_only(ts), read_only(start), read_only(value), identities, shard_of, shards
+    )
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _spread(
+    rows: NDArray[np.int32],
+    ts: NDArray[np.int64],
+    start: NDArray[np.int64],
+    value: NDArray[np.float64],
+    identities: NDArray[np.uint64],
+    shard_of: NDArray[np.int32],
+    shards: int,
+) -> tuple[Samples, NDArray[np.int64]]:
     bounds = np.zeros(shards + 1, np.int64)
     for i in range(len(rows)):
         bounds[shard_of[rows[i]] + 1] += 1

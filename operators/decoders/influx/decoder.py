@@ -19,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from operators.columns.messages import Messages
 from operators.columns.scanning import exact_floats, joined
 from operators.contracts.decoder import Decoded, Description
 from operators.contracts.frames import ATTRIBUTES, GAUGE, POINTS, STREAMS, empty
@@ -80,7 +81,7 @@ class Influx:
     def compile_kernels(self) -> None:
         """Compile what decoding calls, or take it from the disk, so that no message waits for it."""
         line = b"m,a=b value=1i,d=1e999,e=0.%s 1\n" % (b"1" * 30)
-        decoded = self.decode([line])
+        decoded = self.decode(Messages.of([line]))  # as they come from Kafka
         decoded.describe(np.arange(decoded.points.height))
         buffer, _ = joined([line])
         number_ranges(buffer, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
