@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 @cache
 def tell_compiling() -> None:
     """Log each loop that is compiled from now on, and count its seconds; call it before the flow reads."""
-    event.register("numba:compile", _Teller())
+    event.register("numba:compile", _Teller())  # type: ignore[no-untyped-call]  # Numba has no types
 
 
-class _Teller(event.Listener):  # type: ignore[misc]  # Numba has no types
+class _Teller(event.Listener):
     """Tells of what was asked for, not of what that calls, which is compiled within."""
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ __all__ = ["BesideSources", "InGivenDirectory", "OfUser", "stamp"]
 _IMPORT: Final = re.compile(r"^(?:from|import) ([\w.]+)", re.MULTILINE)
 
 
+@cache
 def stamp(path: Path) -> bytes:
     """Return a hash of a source file and of those of its project that it imports, and they."""
     found = {path}

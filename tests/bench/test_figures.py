@@ -97,7 +97,10 @@ def test_no_case_is_there_twice(whole, points):
 def test_what_a_chosen_case_reads_is_written_by_a_case_before_it():
     cases = plan(Scale())
     chosen = [case for case in cases if case.label.endswith("15 s: storage to lake")]
-    assert [case.way for case in with_sources(chosen, cases)] == ["flow to topics", "storage to lake"]
+    assert [case.way for case in with_sources(chosen, cases)] == [
+        "flow to topics",
+        "storage to lake",
+    ]
     alone = [case for case in cases if case.way == "floor"]
     assert with_sources(alone, cases) == alone
 

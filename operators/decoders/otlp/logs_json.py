@@ -66,7 +66,9 @@ class OtlpJsonLogs:
 
     def compile_kernels(self) -> None:
         """Compile the loops, or load them from the disk, before there is a message to wait for it."""
-        record = b'{"body":{"stringValue":"x\\n"},"attributes":[{"key":"a","value":{"intValue":"1"}}]}'
+        record = (
+            b'{"body":{"stringValue":"x\\n"},"attributes":[{"key":"a","value":{"intValue":"1"}}]}'
+        )
         self.decode(
             [b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + record + b"]}]}]}"],
             np.zeros(1, np.int64),
