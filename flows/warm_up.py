@@ -184,7 +184,11 @@ def _decoded() -> Decoded:
             },
             schema=STREAMS,
         )
-        return Description(streams, empty(ATTRIBUTES), empty(ATTRIBUTES))
+        attributes = pl.DataFrame(
+            {"owner": range(len(rows)), "key": ["key"] * len(rows), "value": ["value"] * len(rows)},
+            schema=ATTRIBUTES,
+        )
+        return Description(streams, attributes, empty(ATTRIBUTES))
 
     return Decoded(numbers, describe, distributions=histograms)
 

@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from operators.columns.read_only import read_only
+
 __all__ = ["HashIndex", "numbered"]
 
 _SMALLEST = 1 << 12
@@ -29,7 +31,7 @@ class HashIndex:
 
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return the row of each key, -1 where there is none."""
-        return _find(self._keys, self._rows, keys)
+        return _find(self._keys, self._rows, read_only(keys))
 
     def keys(self) -> NDArray[np.uint64]:
         """Return all keys, by their rows."""
@@ -41,13 +43,13 @@ class HashIndex:
     def insert(self, keys: NDArray[np.uint64], rows: NDArray[np.int32]) -> None:
         """Put in keys that are distinct, and not in it yet."""
         self._reserve(len(keys))
-        _insert(self._keys, self._rows, keys, rows)
+        _insert(self._keys, self._rows, read_only(keys), rows)
         self._size += len(keys)
 
     def number(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
         """Return the row of each key, and the keys that got the next rows because they were new."""
         self._reserve(len(keys))
-        rows, fresh = _number(self._keys, self._rows, self._size, keys)
+        rows, fresh = _number(self._keys, self._rows, self._size, read_only(keys))
         self._size += len(fresh)
         return rows, fresh
 
@@ -60,7 +62,7 @@ class HashIndex:
         capacity = 1 << max(12, (size * 2 - 1).bit_length())
         self._keys = np.zeros(capacity, np.uint64)
         self._rows = np.full(capacity, -1, np.int32)
-        _insert(self._keys, self._rows, keys, rows)
+        _insert(self._keys, self._rows, read_only(keys), rows)
 
 
 def numbered(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

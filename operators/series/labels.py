@@ -18,6 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from operators.columns.messages import PADDING
+from operators.columns.read_only import read_only
 from operators.columns.scanning import fold, hash_range
 
 __all__ = ["LabelColumn", "combined", "hashes", "label_hashes", "label_objects", "texts"]
@@ -43,7 +44,7 @@ def texts(column: pl.Series) -> LabelColumn:
     """Return the bytes of a column of strings without nulls."""
     array = column.to_arrow().cast(pa.large_string())
     if not len(array):
-        return LabelColumn(np.zeros(1, np.int64), np.zeros(PADDING, np.uint8))
+        return LabelColumn(read_only(np.zeros(1, np.int64)), np.zeros(PADDING, np.uint8))
     _, offsets, data = array.buffers()
     first = array.offset
     bounds = np.frombuffer(offsets, np.int64)[first : first + len(array) + 1]
