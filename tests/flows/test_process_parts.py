@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import uuid
@@ -230,3 +231,23 @@ def test_sighup_has_everything_read_again_and_a_closed_terminal_ends_the_process
     finally:
         for number, handler in zip((signal.SIGHUP, signal.SIGTERM), before, strict=True):
             signal.signal(number, handler)
+
+
+LEAN = """
+import sys
+from flows.process.lean_start import leave_out_what_is_not_used
+leave_out_what_is_not_used()
+leave_out_what_is_not_used()
+import numpy as np, pyarrow as pa
+from numba import njit
+from operators.columns.hash_index import numbered
+numbered(np.arange(9, dtype=np.uint64))
+pa.table({"a": np.arange(3)}).column("a").to_numpy()
+print(sorted({"pandas", "scipy.linalg"} & set(sys.modules)))
+print(pa.table({"a": [1, 2]}).to_pandas()["a"].sum(), njit(lambda a: a @ a)(np.array([3.0, 4.0])))
+"""
+
+
+def test_a_start_leaves_out_large_packages_and_whoever_wants_them_still_gets_them():
+    done = subprocess.run([sys.executable, "-c", LEAN], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["[]", "3 25.0"], done.stderr
