@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.12 python3.11 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done
 
-.PHONY: help demo test chaos bench fuzz promql check lock clean env
+.PHONY: help demo test chaos bench fuzz promql jaeger check lock clean env
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -42,6 +42,9 @@ fuzz: $(READY) ## decode millions of damaged messages
 
 promql: $(READY) ## run a folder of Prometheus' tests of its query language (ARGS=DIR, --json)
 	@$(PY) -m tests.promql $(ARGS)
+
+jaeger: $(READY) ## ask a real Jaeger the same of our documents and of its own (it is built once: minutes)
+	@$(PY) -m tests.jaeger $(ARGS)
 
 check: $(READY) ## formatting, lint and types
 	@$(PY) -m ruff format --check .

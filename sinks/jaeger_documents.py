@@ -6,7 +6,7 @@ begin, or of the window's. Attributes are a list of key, type and value; ``span.
 fields beside it, as Jaeger has them from version 2 on.
 
 Source: Jaeger 1.76 and 2.x (Apache-2.0), ``internal/storage/v2/elasticsearch/tracestore/to_dbmodel.go``,
-``internal/storage/v1/elasticsearch/spanstore/writer.go`` and ``service_operation.go``.
+``internal/jptrace/sanitizer``, ``internal/storage/v1/elasticsearch/spanstore/writer.go`` and ``service_operation.go``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import base64
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -25,20 +26,22 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from operators.contracts.frames import DOCUMENTS
+from operators.decoders.protobuf.lenient import read_message
 from operators.traces.metrics import REQUESTS
 from sinks.otlp_encoding import with_threshold
 
 __all__ = ["INDICES", "dependency_documents", "jaeger_documents", "service_id"]
 
 INDICES: Final = ("span", "service", "dependencies")
-_NO_SERVICE: Final = "OTLPResourceNoServiceName"
+_WARNINGS: Final = "@jaeger@warnings"
 _KINDS: Final = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _FIELDS: Final = frozenset({"span.kind", "error"})
 _REFERENCE: Final = "opentracing.ref_type"
 _FNV: Final = 0xCBF29CE484222325
 _PRIME: Final = 0x100000001B3
 _WORD: Final = (1 << 64) - 1
-_SERVICES: Final = pl.Schema({"service": pl.String, "operation": pl.String, "day": pl.String})
+_LEAST, _MOST = 1e-6, 1e21
+"""Numbers from here to there are written without an exponent."""
 
 Tags = list[dict[str, Any]]
 
@@ -116,7 +119,7 @@ def service_id(service: str, operation: str) -> str:
 
 
 def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
-    span = _parsed(trace_pb2.Span, row["span"])
+    span = read_message(trace_pb2.Span, row["span"])
     microseconds = row["begun"] // 1000
     tags = [*scope, *_tags(span.attributes)]
     if span.kind in _KINDS:
@@ -132,6 +135,8 @@ def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
         state = with_threshold(state, row["threshold"])
     if state:
         tags.append(_tag("w3c.tracestate", state))
+    if row["ended"] <= row["begun"]:
+        tags.append(_tag(_WARNINGS, _warning(row["begun"], row["ended"])))
     document = {
         "traceID": row["trace_id"],
         "spanID": row["span_id"],
@@ -139,8 +144,9 @@ def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
         "references": _references(span, row["trace_id"], row["parent_span_id"]),
         "startTime": microseconds,
         "startTimeMillis": microseconds // 1000,
-        "duration": (row["ended"] - row["begun"]) // 1000,
-        "tags": [tag for tag in tags if tag["key"] not in _FIELDS],
+        # Of a negative number Jaeger would read nothing, and nothing of its trace.
+        "duration": max(row["ended"] - row["begun"], 0) // 1000,
+        **_split(tags),
         "logs": [
             {"timestamp": event.time_unix_nano // 1000, "fields": _event_fields(event)}
             for event in span.events
@@ -148,8 +154,37 @@ def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
     }
     if span.flags:
         document["flags"] = span.flags
-    fields = {tag["key"].replace(".", "@"): tag["value"] for tag in tags if tag["key"] in _FIELDS}
-    return document | ({"tag": fields} if fields else {})
+    return document
+
+
+def _warning(begun: int, ended: int) -> str:
+    """Return what Jaeger's collector says of a span that takes no time or less: a list, in JSON."""
+    was, now = _go_time(ended), _go_time(begun + 1)
+    text = "Negative duration detected, sanitizing end timestamp. Original end timestamp: "
+    return orjson.dumps([f"{text}{was}, adjusted to: {now}"]).decode()
+
+
+def _go_time(nanoseconds: int) -> str:
+    """Return a time as Go writes it.
+
+    >>> _go_time(1_500_000_000), _go_time(2_000_000_000)
+    ('1970-01-01 00:00:01.5 +0000 UTC', '1970-01-01 00:00:02 +0000 UTC')
+    """
+    whole, rest = divmod(nanoseconds, 1_000_000_000)
+    fraction = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC"
+
+
+def _split(tags: Tags) -> dict[str, Any]:
+    """Return tags as a list, and those as fields that Jaeger has as such; of these the last of a key counts."""
+    listed: Tags = []
+    fields = {}
+    for tag in tags:
+        if tag["key"] in _FIELDS and tag["type"] != "binary":
+            fields[tag["key"].replace(".", "@")] = tag["value"]
+        else:
+            listed.append(tag)
+    return {"tags": listed, "tag": fields} if fields else {"tags": listed}
 
 
 def _references(span: Any, trace: str, parent: str) -> list[dict[str, str]]:
@@ -157,16 +192,19 @@ def _references(span: Any, trace: str, parent: str) -> list[dict[str, str]]:
     if parent:
         found.append({"refType": "CHILD_OF", "traceID": trace, "spanID": parent})
     for link in span.links:
-        kind = "FOLLOWS_FROM"
-        for pair in link.attributes:
-            if pair.key == _REFERENCE and pair.value.string_value == "child_of":
-                kind = "CHILD_OF"
-        to, at = link.trace_id.hex(), link.span_id.hex()
+        said = (pair.value.string_value for pair in link.attributes if pair.key == _REFERENCE)
+        kind = "CHILD_OF" if next(said, "") == "child_of" else "FOLLOWS_FROM"
+        to, at = _id(link.trace_id), _id(link.span_id)
         if parent and (to, at) == (trace, parent):
             found[0]["refType"] = kind
         else:
             found.append({"refType": kind, "traceID": to, "spanID": at})
     return found
+
+
+def _id(content: bytes) -> str:
+    """Return an id as digits; one of zeros is none."""
+    return content.hex() if any(content) else ""
 
 
 def _event_fields(event: Any) -> Tags:
@@ -177,54 +215,71 @@ def _event_fields(event: Any) -> Tags:
 
 
 def _process(content: bytes) -> dict[str, Any]:
-    resource = _parsed(resource_pb2.Resource, content)
-    if not resource.attributes:
-        return {"serviceName": _NO_SERVICE, "tags": []}
-    tags = _tags(resource.attributes)
-    name = next((str(tag["value"]) for tag in tags if tag["key"] == "service.name"), "")
-    return {
-        "serviceName": name,
-        "tags": [tag for tag in tags if tag["key"] != "service.name"],
-    }
+    resource = read_message(resource_pb2.Resource, content)
+    names = [pair.value for pair in resource.attributes if pair.key == "service.name"]
+    rest = (pair for pair in resource.attributes if pair.key != "service.name")
+    # Jaeger mends the first of several, and takes the last.
+    name = _as_text(names[-1]) if len(names) > 1 else _service(names)
+    return {"serviceName": name, **_split(_tags(rest))}
+
+
+def _service(names: list[Any]) -> str:
+    """Return the name of a service as Jaeger's collector has it, of none or one value."""
+    if not names:
+        return "missing-service-name"
+    if names[0].WhichOneof("value") != "string_value":
+        return "service-name-wrong-type"
+    return names[0].string_value or "empty-service-name"
 
 
 def _scope_tags(content: bytes) -> Tags:
-    scope = _parsed(common_pb2.InstrumentationScope, content)
+    scope = read_message(common_pb2.InstrumentationScope, content)
     named = (("otel.scope.name", scope.name), ("otel.scope.version", scope.version))
     return [_tag(key, value) for key, value in named if value]
 
 
 def _tags(pairs: Iterable[Any]) -> Tags:
-    """Return attributes; of a key that stands twice the last counts."""
-    found = {}
+    """Return attributes, each time that a key stands there: Jaeger finds each, and shows the last."""
+    found = []
     for pair in pairs:
-        if not pair.key:
-            continue
         kind, value = _typed(pair.value)
-        found[pair.key] = {"key": pair.key, "type": kind, "value": value}
-    return list(found.values())
+        found.append({"key": pair.key, "type": kind, "value": value})
+    return found
 
 
 def _typed(value: Any) -> tuple[str, Any]:
-    which = value.WhichOneof("value")
-    if which == "bool_value":
-        return "bool", value.bool_value
-    if which == "int_value":
-        return "int64", value.int_value
-    if which == "double_value":
-        number = value.double_value
-        return "float64", number if math.isfinite(number) else str(number)  # JSON has no other
-    if which == "bytes_value":
-        return "binary", value.bytes_value.hex()
-    return "string", value.string_value if which == "string_value" else _as_text(value)
+    match value.WhichOneof("value"):
+        case None:
+            found: tuple[str, Any] = "string", None
+        case "bool_value":
+            found = "bool", value.bool_value
+        case "int_value":
+            found = "int64", value.int_value
+        case "bytes_value":
+            found = "binary", value.bytes_value.hex()
+        case "double_value" if math.isfinite(value.double_value):
+            found = "float64", orjson.Fragment(_digits(value.double_value))
+        case _:
+            found = "string", _as_text(value)
+    return found
 
 
 def _as_text(value: Any) -> str:
-    plain = _plain(value)
-    if plain is None:
+    """Return a value as Go's collector writes it where a text is wanted."""
+    match value.WhichOneof("value"):
+        case None:
+            return ""
+        case "string_value":
+            return str(value.string_value)
+        case "bytes_value":
+            return base64.b64encode(value.bytes_value).decode()
+        case "double_value" if not math.isfinite(value.double_value):
+            return str(value.double_value)  # JSON has no such number, and Jaeger shows none
+    try:
+        text = orjson.dumps(_plain(value), option=orjson.OPT_SORT_KEYS).decode()
+    except ValueError:  # a number inside of it that JSON does not have: Go writes nothing
         return ""
-    text = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS).decode()
-    for sign in "<>&":  # Go writes them like that
+    for sign in "<>&\u2028\u2029":  # Go writes them like that
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
 
@@ -237,18 +292,27 @@ def _plain(value: Any) -> Any:
         return {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
     if which == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
+    if which == "double_value":
+        if not math.isfinite(value.double_value):
+            raise ValueError(value.double_value)
+        return orjson.Fragment(_digits(value.double_value))
     return getattr(value, which) if which else None
+
+
+def _digits(value: float) -> str:
+    """Return a number as Go writes it: Elasticsearch finds a tag by the text of its value.
+
+    >>> [_digits(each) for each in (3.0, 0.1, -0.0, 1e20, 1e21, 1.5e-7)]
+    ['3', '0.1', '-0', '100000000000000000000', '1e+21', '1.5e-7']
+    """
+    if value and not _LEAST <= abs(value) < _MOST:
+        return repr(value).replace("e-0", "e-")
+    text = f"{Decimal(repr(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _tag(key: str, value: str) -> dict[str, Any]:
     return {"key": key, "type": "string", "value": value}
-
-
-def _parsed(kind: Any, content: bytes) -> Any:
-    try:
-        return kind.FromString(content)
-    except Exception:  # a text that is not UTF-8: its numbers are there without it
-        return kind()
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ _LONGEST: Final = 512
 
 
 def with_threshold(state: str, threshold: int) -> str:
-    """Return a ``tracestate`` with a threshold of 56 bits in it.
+    """Return a ``tracestate`` with a threshold of 56 bits in it; one that has it stays as it is.
 
     >>> with_threshold("vendor=1,ot=rv:12;th:8", 3 << 54)
     'ot=rv:12;th:c,vendor=1'
@@ -34,7 +34,10 @@ def with_threshold(state: str, threshold: int) -> str:
     digits = f"{threshold:014x}".rstrip("0") or "0"
     members = [member.strip() for member in state.split(",") if member.strip()]
     ours = next((member for member in members if member.startswith("ot=")), "ot=")
-    kept = [part for part in ours[3:].split(";") if part and not part.startswith("th:")]
+    parts = [part for part in ours[3:].split(";") if part]
+    if f"th:{digits}" in parts:
+        return state
+    kept = [part for part in parts if not part.startswith("th:")]
     first = "ot=" + ";".join([*kept, f"th:{digits}"])
     found = [first]
     for member in members:

@@ -21,6 +21,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from operators.contracts.frames import DOCUMENTS
 from operators.decoders.otlp.logs import flat_attributes
+from operators.decoders.protobuf.lenient import read_message
 from sinks.documents import SPANS, data_stream
 
 __all__ = ["span_document", "span_documents"]
@@ -39,10 +40,10 @@ def span_documents(frame: pl.DataFrame, namespace: str) -> pl.DataFrame:
         content = row["resource"]
         resource = resources.get(content)
         if resource is None:
-            parsed = _parsed(resource_pb2.Resource, content)
+            parsed = read_message(resource_pb2.Resource, content)
             resource = resources[content] = _plain(parsed.attributes)
         if row["scope"] not in scopes:
-            scopes[row["scope"]] = _parsed(common_pb2.InstrumentationScope, row["scope"]).name
+            scopes[row["scope"]] = read_message(common_pb2.InstrumentationScope, row["scope"]).name
         document = {**span_document(row), "resource": resource}
         if scopes[row["scope"]]:
             document["scope"] = scopes[row["scope"]]
@@ -59,7 +60,7 @@ def span_document(row: dict[str, Any]) -> dict[str, Any]:
     ``duration`` is in nanoseconds, ``@timestamp`` when it began. ``adjusted_count`` is how many like it it
     stands for.
     """
-    span = _parsed(trace_pb2.Span, row["span"])
+    span = read_message(trace_pb2.Span, row["span"])
     document: dict[str, Any] = {
         "@timestamp": _instant(row["begun"]),
         "tenant": row["tenant"],
@@ -90,13 +91,6 @@ def span_document(row: dict[str, Any]) -> dict[str, Any]:
         "adjusted_count": _ALL / (_ALL - min(row["threshold"], _ALL - 1)),
     }
     return {key: value for key, value in document.items() if value not in ("", [], {})}
-
-
-def _parsed(kind: Any, content: bytes) -> Any:
-    try:
-        return kind.FromString(content)
-    except Exception:  # a text that is not UTF-8: its numbers are there without it
-        return kind()
 
 
 def _plain(pairs: Iterable[Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from operators.contracts.frames import OPERATIONS, empty
 from operators.contracts.span_decoder import DecodedSpans
 from operators.decoders.otlp.logs import flat_attributes
 from operators.decoders.otlp.traces import key_hashes
+from operators.decoders.protobuf.lenient import read_message
 from operators.kafka.tenant_header import is_tenant
 from operators.series.labels import hashes
 from operators.series.tenants import salted
@@ -129,9 +130,9 @@ class Operations:
             content = decoded.buffer[origin["start"] : origin["end"]].tobytes()
             resource = resources.get(content)
             if resource is None:
-                parsed = _parsed(resource_pb2.Resource, content)
+                parsed = read_message(resource_pb2.Resource, content)
                 resource = resources[content] = flat_attributes(parsed.attributes)
-            span = _parsed(trace_pb2.Span, decoded.buffer[row["start"] : row["end"]].tobytes())
+            span = read_message(trace_pb2.Span, decoded.buffer[row["start"] : row["end"]].tobytes())
             described.append(
                 (*self._identity(tenant, resource, span), int(row["kind"]), int(row["status"]))
             )
@@ -182,10 +183,3 @@ class Operations:
 def _chosen(attributes: Mapping[str, Any], names: Sequence[str]) -> str:
     chosen = {name: value for name in names if (value := value_of(attributes, name))}
     return orjson.dumps(chosen, option=orjson.OPT_SORT_KEYS).decode() if chosen else ""
-
-
-def _parsed(kind: Any, content: bytes) -> Any:
-    try:
-        return kind.FromString(content)
-    except Exception:  # a text that is not UTF-8: what is told of it is that it says nothing
-        return kind()

@@ -1,7 +1,7 @@
 // Jaeger's own conversion between OTLP and the documents that it keeps in Elasticsearch.
 //
 // It is built inside of a copy of Jaeger's module, since the packages that it asks are internal.
-// "documents" reads an OTLP message and writes JSON; "spans" reads JSON and writes an OTLP message.
+// "documents" reads an OTLP message, mends it as the collector does, and writes JSON; "spans" reads JSON and writes an OTLP message.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/jaegertracing/jaeger/internal/jptrace/sanitizer"
 	"github.com/jaegertracing/jaeger/internal/storage/elasticsearch/dbmodel"
 	"github.com/jaegertracing/jaeger/internal/storage/v2/elasticsearch/tracestore"
 )
@@ -25,7 +26,9 @@ func main() {
 	case "documents":
 		traces, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(input)
 		check(err)
-		check(json.NewEncoder(os.Stdout).Encode(tracestore.ToDBModel(traces)))
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		check(encoder.Encode(tracestore.ToDBModel(sanitizer.Sanitize(traces))))
 	case "spans":
 		var spans []dbmodel.Span
 		decoder := json.NewDecoder(bytes.NewReader(input))
