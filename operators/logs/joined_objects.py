@@ -1,5 +1,7 @@
 """JSON objects in columns of text: the members of two become those of one, by a compiled loop."""
 
+# ruff: noqa: SIM110 -- a compiled loop
+
 from __future__ import annotations
 
 import numpy as np

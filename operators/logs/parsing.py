@@ -452,7 +452,7 @@ def _parse_syslog(columns: _Columns, rows: NDArray[np.intp], zone: str) -> NDArr
             columns, rows[plain], scanned.priority[plain].astype(np.int64), _of(scanned.app, plain),
             _of(scanned.attributes, plain), _of(scanned.times, plain), zone,
         )  # fmt: skip
-        buffer, starts, ends = _of(scanned.message, plain)
+        _, starts, ends = _of(scanned.message, plain)
         columns.body.cut(rows[plain], starts, ends)
         columns.look(rows[plain])
         columns.changed[rows[plain]] = True

@@ -17,6 +17,7 @@ import polars as pl
 
 from operators.bytewax import KeyedStream, keyed
 from operators.columns.hash_index import numbered
+from operators.columns.replacing import replaced
 from operators.columns.text_column import text_column
 from operators.contracts.alert import AlertEvent, alert_event
 from operators.contracts.engine import KeyedLogic
@@ -174,7 +175,7 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
             self._now = max(self._now, int(records["ts"].quantile(0.5, "lower") or 0))
             events += [self._burst(burst) for burst in self._bursts.count(records, self._now)]
             told = self._groups_to_tell()
-            stored = self._sampled(records.select(*GROUPED_LOGS))
+            stored = self._sampled(records[GROUPED_LOGS.names()])
             out.append(Grouped(item.shard, stored, changes, counts, told))
             if events:
                 out.append(Events(event_frame(events)))
@@ -228,6 +229,8 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         """Compare new shapes with the others; return a TEMPLATES frame, and the templates that are new."""
         rows: list[tuple[Any, ...]] = []
         new: set[tuple[str, str, int]] = set()
+        if not texts.height:
+            return empty(TEMPLATES), new
         for (tenant, service), part in texts.partition_by(
             ("tenant", "service"), as_dict=True, include_key=False, maintain_order=True
         ).items():
@@ -264,9 +267,11 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
 
     def _with_templates(self, records: pl.DataFrame) -> pl.DataFrame:
         codes, first = numbered(records["shape"].to_numpy() ^ records["origin"].to_numpy())
-        keys = records.select("tenant", "service", "shape")[first]
-        found = [self._of_shape.get(key, ("", 0))[1] for key in keys.rows()]
-        return records.with_columns(template=pl.Series(np.array(found, np.int64)[codes]))
+        keys = zip(
+            *(records[name][first].to_list() for name in ("tenant", "service", "shape")), strict=True
+        )
+        found = [self._of_shape.get(key, ("", 0))[1] for key in keys]
+        return replaced(records, template=np.array(found, np.int64)[codes])
 
     def _new_templates(
         self, records: pl.DataFrame, new: set[tuple[str, str, int]]
@@ -293,12 +298,12 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         self, records: pl.DataFrame
     ) -> tuple[pl.DataFrame, list[tuple[AlertEvent, int]]]:
         """Find the exceptions in records; return events of those that are new, or back."""
-        trace = pl.when(pl.col("stack") != "").then("stack").otherwise("body")
-        texts = records.select(trace.alias("text")).to_series()
-        rows = np.flatnonzero(((records["stack"] != "") | is_trace(records["body"])).to_numpy())
+        told = (records["stack"] != "").to_numpy()
+        rows = np.flatnonzero(told | is_trace(records["body"]).to_numpy())
         if not len(rows):
             return records, []
-        texts = texts.gather(rows)
+        trace = pl.when(pl.col("stack") != "").then("stack").otherwise("body")
+        texts = records[["stack", "body"]][rows].select(trace.alias("text")).to_series()
         read = [
             self._read(shape, text)
             for shape, text in zip(
@@ -306,11 +311,11 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
             )
         ]
         prints = pl.Series([print_ for print_, _ in read], dtype=pl.String)
-        records = records.with_columns(records["exception"].scatter(rows, prints))
+        records = replaced(records, exception=records["exception"].clone().scatter(rows, prints))
         traces = dict(read)
         events: list[tuple[AlertEvent, int]] = []
         found = (
-            records[rows.tolist()]
+            records[rows]
             .with_columns(sample=texts)
             .with_columns(release=_attribute("resource", "service.version"))
         )
@@ -456,7 +461,7 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         """Return a LOG_COUNTS frame: for each kind of record a span of time, none within another."""
         severity = pl.Series(_RANGE_OF[np.minimum(records["severity"].to_numpy(), _OTHER)])
         counted = (
-            records.with_columns(severity=severity)
+            replaced(records, severity=severity)
             .group_by("origin", "severity", "template", "exception", maintain_order=True)
             .agg(
                 pl.first("tenant", "service"),
