@@ -39,7 +39,9 @@ class ChangingTexts:
         """Return all texts; its ranges are not to be written to."""
         read = self._column()
         if self._more:
-            buffer = np.concatenate([read.buffer[:-PADDING], *self._more, np.zeros(PADDING, np.uint8)])
+            buffer = np.concatenate(
+                [read.buffer[:-PADDING], *self._more, np.zeros(PADDING, np.uint8)]
+            )
             buffer.flags.writeable = False
             read = self._read = TextColumn(buffer, read.starts, read.ends)
             self._more.clear()

@@ -19,6 +19,7 @@ from operators.columns.text_column import WITHIN, views_of
 __all__ = ["RepeatedTexts", "repeated"]
 
 _MOST: Final = 1024
+_SOME: Final = 16
 _FIRST: Final = np.uint64(0x9E3779B97F4A7C15)
 _SECOND: Final = np.uint64(0xA0761D6478BD642F)
 
@@ -53,7 +54,9 @@ def repeated(column: pl.Series, most: int = _MOST) -> RepeatedTexts | None:
     if count < 0:
         return None
     firsts = firsts[:count]
-    return RepeatedTexts(column[firsts].to_list() if count else [], codes, firsts)
+    # A call of Polars for many rows takes as long as one for some rows each.
+    texts = column[firsts].to_list() if count > _SOME else [column[row] for row in firsts.tolist()]
+    return RepeatedTexts(texts, codes, firsts)
 
 
 @uncounted

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 __all__ = ["constant", "replaced"]
 
 
-def constant(value: str | int | None, size: int, kind: pl.DataType | type[pl.DataType]) -> pl.Series:
+def constant(
+    value: str | int | None, size: int, kind: pl.DataType | type[pl.DataType]
+) -> pl.Series:
     """Return a column that has one value in all rows; that of a text is there once."""
     return pl.Series([value], dtype=kind).new_from_index(0, size)
 

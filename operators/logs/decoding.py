@@ -208,9 +208,7 @@ class LogDecoding:
         of_service = np.array([places[number] for number in numbers], np.int64)
         order, bounds = order_by_number(of_service[codes], len(places))
         records = records[order]
-        parts = [
-            records[begin:end] for begin, end in pairwise(bounds.tolist())
-        ]
+        parts = [records[begin:end] for begin, end in pairwise(bounds.tolist())]
         return [
             LogBatch(number, part, self._new_texts(part))
             for number, part in zip(places, parts, strict=True)

@@ -46,7 +46,9 @@ def _equal(
 
 @uncounted
 def _is_nothing(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
-    return bool(end == start or (end - start == 2 and buffer[start] == 123 and buffer[start + 1] == 125))
+    return bool(
+        end == start or (end - start == 2 and buffer[start] == 123 and buffer[start + 1] == 125)
+    )
 
 
 @uncounted

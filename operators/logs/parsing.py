@@ -113,9 +113,7 @@ class _Columns:
         self.signs[rows] = signs_at(*values, self.beginnings)
         self.changed[rows] = True
 
-    def beginning(
-        self, rows: NDArray[np.intp], sign: int, expression: str
-    ) -> NDArray[np.bool_]:
+    def beginning(self, rows: NDArray[np.intp], sign: int, expression: str) -> NDArray[np.bool_]:
         """Return which of the rows have a body that begins so, as an expression has it."""
         signs = self.signs[rows]
         found: NDArray[np.bool_] = (signs & sign) != 0
@@ -258,9 +256,7 @@ def unwrap(records: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
     )
 
 
-def _without(
-    rows: NDArray[np.intp], others: NDArray[np.intp], count: int
-) -> NDArray[np.intp]:
+def _without(rows: NDArray[np.intp], others: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     """Return the rows, of so many, that are not among the others."""
     if not len(others):
         return rows
@@ -287,9 +283,7 @@ def _columns_of(records: pl.DataFrame) -> _Columns:
     )  # fmt: skip
 
 
-def _apply_fields(
-    columns: _Columns, rows: NDArray[np.intp], fields: Fields, zone: str
-) -> None:
+def _apply_fields(columns: _Columns, rows: NDArray[np.intp], fields: Fields, zone: str) -> None:
     """Fill the columns at ``rows`` from what keys say."""
     # Most roles have no key in a poll: what would be done with them costs as much as with others.
     roles = fields.roles
@@ -543,9 +537,7 @@ def _parse_heads(columns: _Columns, rows: NDArray[np.intp], zone: str) -> None:
 def _find_stacks(columns: _Columns) -> None:
     """Find the exceptions that attributes tell of, as the SDKs of OpenTelemetry write them."""
     attributes = columns.texts["attributes"]
-    rows = np.flatnonzero(
-        attributes.series().str.contains('"exception.', literal=True).to_numpy()
-    )
+    rows = np.flatnonzero(attributes.series().str.contains('"exception.', literal=True).to_numpy())
     if len(rows):
         fields = fields_of(flatten(*attributes.at(rows)))
         if not fields.roles.keys().isdisjoint(_OF_STACKS):

@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from operators.bytewax import KeyedStream, keyed
-from operators.columns.hash_index import numbered
+from operators.columns.hash_index import HashIndex, numbered
 from operators.columns.replacing import replaced
 from operators.columns.text_column import text_column
 from operators.contracts.alert import AlertEvent, alert_event
@@ -136,6 +136,8 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         self._settings = settings
         self._templates: dict[tuple[str, str], Templates] = {}
         self._of_shape: dict[tuple[str, str, int], tuple[str, int]] = {}  # text, template
+        # The templates of shapes, each shape mixed with its service; that of row n is the n-th id.
+        self._index, self._ids = HashIndex(), np.empty(0, np.int64)
         self._named: dict[tuple[str, str, int], str] = {}
         self._by_text: dict[tuple[str, str, str], int] = {}
         self._groups = ExceptionGroups(settings.exceptions, state["exceptions"] if state else None)
@@ -167,6 +169,8 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
                 out += self._obey(item)
                 continue
             changes, new = self._learn(item.texts)
+            if (changes["old"] != 0).any():
+                self._forget_ids()
             records = self._with_templates(item.records)
             records, events = self._with_exceptions(records)
             events += self._new_templates(records, new)
@@ -225,6 +229,10 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         self._by_text[tenant, service, text] = shape
         return template
 
+    def _forget_ids(self) -> None:
+        """Forget which templates shapes have: some have others now."""
+        self._index, self._ids = HashIndex(), np.empty(0, np.int64)
+
     def _learn(self, texts: pl.DataFrame) -> tuple[pl.DataFrame, set[tuple[str, str, int]]]:
         """Compare new shapes with the others; return a TEMPLATES frame, and the templates that are new."""
         rows: list[tuple[Any, ...]] = []
@@ -266,12 +274,21 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         return rows
 
     def _with_templates(self, records: pl.DataFrame) -> pl.DataFrame:
-        codes, first = numbered(records["shape"].to_numpy() ^ records["origin"].to_numpy())
+        mixed = records["shape"].to_numpy() ^ records["origin"].to_numpy()
+        rows = self._index.find(mixed)
+        if (rows >= 0).all():
+            return replaced(records, template=self._ids[rows])
+        codes, first = numbered(mixed)
         keys = zip(
-            *(records[name][first].to_list() for name in ("tenant", "service", "shape")), strict=True
+            *(records[name][first].to_list() for name in ("tenant", "service", "shape")),
+            strict=True,
         )
         found = [self._of_shape.get(key, ("", 0))[1] for key in keys]
-        return replaced(records, template=np.array(found, np.int64)[codes])
+        ids = np.array(found, np.int64)
+        fresh = (self._index.find(mixed[first]) < 0) & (ids != 0)
+        self._index.number(mixed[first[fresh]])
+        self._ids = np.concatenate([self._ids, ids[fresh]])
+        return replaced(records, template=ids[codes])
 
     def _new_templates(
         self, records: pl.DataFrame, new: set[tuple[str, str, int]]
