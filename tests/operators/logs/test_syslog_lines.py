@@ -77,7 +77,7 @@ def test_usual_lines_are_plain():
         "'su root' failed for lonvick on /dev/pts/8",
         "The audit daemon is exiting.",
     ]
-    assert found.attributes.to_list() == [
+    assert texts_of(*found.attributes)[0].to_list() == [
         '{"syslog.facility":"auth","host.name":"mymachine.example.com","syslog.appname":"su","syslog.msgid":"ID47"}',
         '{"syslog.facility":"local4","host.name":"mymachine.example.com","syslog.appname":"evntslog","syslog.msgid":"ID47",'
         '"syslog.structured_data":"[exampleSDID@32473 iut=\\"3\\"][examplePriority@32473]"}',
