@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.columns.compiling import Word, compiled, fold, uncounted
+from operators.columns.compiling import Word, compiled, fold, signed, uncounted
 from operators.columns.memory import word_at
 from operators.columns.text_column import WITHIN, views_of
 
@@ -62,14 +62,14 @@ def repeated(column: pl.Series, most: int = _MOST) -> RepeatedTexts | None:
 @uncounted
 def _place(view: Word, places: NDArray[np.int64]) -> int:
     """Return where the text of a view lies, by the second word of the view."""
-    number = np.int64(view & np.uint64(0xFFFFFFFF))
-    return places[number] + np.int64(view >> np.uint64(32))  # type: ignore[no-any-return]
+    number = signed(view & np.uint64(0xFFFFFFFF))
+    return places[number] + signed(view >> np.uint64(32))  # type: ignore[no-any-return]
 
 
 @uncounted
 def _hash(first: Word, second: Word, places: NDArray[np.int64]) -> Word:
     mixed = fold(first ^ _FIRST, _SECOND)
-    size = np.int64(first & np.uint64(0xFFFFFFFF))
+    size = signed(first & np.uint64(0xFFFFFFFF))
     if size <= WITHIN:
         return fold(mixed ^ second, _SECOND)
     at = _place(second, places)
@@ -87,7 +87,7 @@ def _is_same(
     """Say whether two views are of the same text."""
     if first != other:
         return False
-    size = np.int64(first & np.uint64(0xFFFFFFFF))
+    size = signed(first & np.uint64(0xFFFFFFFF))
     if second == another or size <= WITHIN:
         return bool(second == another)
     at, place = _place(second, places), _place(another, places)

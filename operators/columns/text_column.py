@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from operators.columns.compiling import compiled, copy, word_at
+from operators.columns.compiling import compiled, copy, signed, word_at
 from operators.columns.messages import PADDING
 from operators.columns.utf8 import first_not_utf8
 
@@ -163,9 +163,9 @@ def _copy(
     filled = 0
     target, within = buffer.ctypes.data, views.ctypes.data + 4
     for row in range(len(views)):
-        size = np.int64(views[row, 0])
+        size = signed(views[row, 0])
         if size > WITHIN:
-            copy(target + filled, places[views[row, 2]] + np.int64(views[row, 3]), size)
+            copy(target + filled, places[views[row, 2]] + signed(views[row, 3]), size)
         else:
             copy(target + filled, within + 16 * row, size)
         filled += size

@@ -22,7 +22,7 @@ from operators.columns.hash_index import numbered
 from operators.columns.ordering import order_by_number
 from operators.columns.repeated_texts import repeated
 from operators.columns.replacing import constant, replaced
-from operators.columns.text_column import text_column
+from operators.columns.text_column import compact, text_column
 from operators.contracts.frames import GROUPED_LOGS
 from operators.contracts.items import LogBatch, Polled, Rejected
 from operators.contracts.monitoring import (
@@ -33,7 +33,9 @@ from operators.contracts.monitoring import (
     LOG_SCRUBBED,
 )
 from operators.decoders import LOG_DECODERS
+from operators.logs.exceptions import is_trace
 from operators.logs.held_lines import HeldLines
+from operators.logs.joined_objects import differing, joined_objects
 from operators.logs.joining import OFF, Joiner
 from operators.logs.joining import compile_kernels as compile_joining
 from operators.logs.masking import masked_texts, shapes
@@ -264,7 +266,11 @@ def compile_kernels(encodings: Iterable[str]) -> None:
     scrubber.scrub(bodies)
     scrubber.scrub_objects(bodies)
     numbered(np.zeros(1, np.uint64))
+    order_by_number(np.zeros(1, np.int64), 1)
+    repeated(bodies)
+    is_trace(bodies)
     column = text_column(bodies)
+    differing(column, joined_objects(column, compact(column)))
     shapes(*column)
     masked_texts(*column)
 

@@ -163,7 +163,8 @@ class Joiner:
             fresh = polled.offsets[rows] >= state.done
             running = np.maximum.accumulate(np.where(fresh, times[rows], 0))
             clock[rows] = np.maximum(running, state.clock)
-        return clock[records["message"].to_numpy()]
+        by_record: NDArray[np.int64] = clock[records["message"].to_numpy()]
+        return by_record
 
     def _flags(self, rows: pl.DataFrame) -> dict[str, NDArray[Any]]:
         """Say of each line what it is to those around it, and which stream it is of."""

@@ -69,12 +69,12 @@ def severities_of(words: pl.Series) -> NDArray[np.uint8]:
     found = repeated(words)
     if found is None:
         return _numbers_of(words).to_numpy()
-    numbers = [_KNOWN.get(text) for text in found.texts]
-    if None in numbers:
-        numbers = _numbers_of(pl.Series(found.texts, dtype=pl.String)).to_list()
-        if len(_KNOWN) < _MOST_KNOWN:
-            _KNOWN.update(zip(found.texts, numbers, strict=True))
-    return np.array(numbers, np.uint8)[found.codes]
+    if all(text in _KNOWN for text in found.texts):
+        return np.array([_KNOWN[text] for text in found.texts], np.uint8)[found.codes]
+    numbers = _numbers_of(pl.Series(found.texts, dtype=pl.String)).to_numpy()
+    if len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN.update(zip(found.texts, numbers.tolist(), strict=True))
+    return numbers[found.codes]
 
 
 def _numbers_of(words: pl.Series) -> pl.Series:
