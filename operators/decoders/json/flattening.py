@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from operators.columns.compiling import Word, compiled, inlined, uncounted
+from operators.columns.compiling import Word, compiled, copy, inlined, uncounted
 from operators.columns.hash_index import numbered
 from operators.columns.messages import PADDING
 from operators.columns.scanning import hash_range
@@ -267,13 +267,15 @@ def _unescape(
     buffer: NDArray[np.uint8], at: int, end: int, out: NDArray[np.uint8], filled: int
 ) -> int:
     """Write a checked text without its escapes, and return how far ``out`` is filled."""
+    target, source = out.ctypes.data, buffer.ctypes.data
     while at < end:
-        byte = buffer[at]
-        if byte != 92:
-            out[filled] = byte
-            filled += 1
+        first = at
+        while at < end and buffer[at] != 92:
             at += 1
-            continue
+        copy(target + filled, source + first, at - first)
+        filled += at - first
+        if at == end:
+            break
         byte = buffer[at + 1]
         if byte != 117:
             plain = byte
@@ -334,9 +336,8 @@ def _copy_texts(
             if kinds[member] == ESCAPED:
                 filled = _unescape(buffer, start, end, out, filled)
             else:
-                for at in range(start, end):
-                    out[filled] = buffer[at]
-                    filled += 1
+                copy(out.ctypes.data + filled, buffer.ctypes.data + start, end - start)
+                filled += end - start
         offsets[row + 1] = filled
 
 
@@ -403,9 +404,9 @@ def _write_objects(
                 if text:
                     out[filled] = 34
                     filled += 1
-                for at in range(spans[member, 0], spans[member, 1]):
-                    out[filled] = buffer[at]
-                    filled += 1
+                start, size = spans[member, 0], spans[member, 1] - spans[member, 0]
+                copy(out.ctypes.data + filled, buffer.ctypes.data + start, size)
+                filled += size
                 if text:
                     out[filled] = 34
                     filled += 1
