@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scale = _scale(options)
     cases = plan(scale)
     cases = with_sources([case for case in cases if wanted.search(case.label)], cases)
-    for encoding in {case.load.encoding for case in cases} - set(DECODERS):
+    for encoding in _encodings(cases) - set(DECODERS):
         say.print(f"{encoding}: no such encoding here, left out")
-    cases = [case for case in cases if case.load.encoding in DECODERS]
+    cases = [case for case in cases if _of_logs(case) or case.load.encoding in DECODERS]
     extras = [name for name in (LATENCY, RESTART) if wanted.search(name)]
     if options.quick and not options.only:
         extras = []
@@ -102,7 +102,7 @@ class Bench:
         for topic, case in {case.topic: case for case in cases if not _in_memory(case)}.items():
             self._tell(f"writing {topic}")
             fill(self._servers.bootstrap, _name(topic), case.load)
-        for encoding in {case.load.encoding for case in cases}:
+        for encoding in _encodings(cases):
             self._warm_up(encoding)
         failed = set()
         for turn in range(runs):
@@ -167,6 +167,15 @@ class Bench:
         self._say.print(f"{time.monotonic() - self._began:5.0f} s  {what}", markup=False)
 
 
+def _of_logs(case: Case) -> bool:
+    return case.load.signal == "logs"
+
+
+def _encodings(cases: Sequence[Case]) -> set[str]:
+    """Return those of metrics."""
+    return {case.load.encoding for case in cases if not _of_logs(case)}
+
+
 def _in_memory(case: Case) -> bool:
     return case.job.memory is not None
 
@@ -176,7 +185,7 @@ def _to_influxdb(case: Case) -> bool:
 
 
 def _writes(case: Case) -> bool:
-    return case.job.outputs == "settings"
+    return case.job.outputs == "settings" and not _of_logs(case)
 
 
 def _name(topic: str) -> str:

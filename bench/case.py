@@ -21,6 +21,7 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.testing import cluster_main
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+import flows.logs
 import flows.metrics
 import flows.storage
 import flows.traces
@@ -34,7 +35,9 @@ from flows.process.readings import total
 from flows.settings import Settings, load_settings
 from operators.contracts.monitoring import (
     BATCH_SECONDS,
+    DEAD_LETTERS,
     LATE_POINTS,
+    LOG_RECORDS,
     POINTS_DECODED,
     ROLLUPS_EMITTED,
     SINK_ROWS,
@@ -52,7 +55,8 @@ class Job:
     """What a process is to do.
 
     Attributes:
-        work: only read; read and decode; run the flow ``metrics``, or ``traces``; or carry with ``storage``.
+        work: only read; read and decode; run the flow ``metrics``, ``traces`` or ``logs``; or carry with
+            ``storage``.
         outputs: of the flow: none, or the topics in the settings.
         workers: threads.
         addresses, process: of the cluster, and the place in it.
@@ -61,7 +65,7 @@ class Job:
         epoch: seconds of an epoch, that is between two snapshots.
     """
 
-    work: Literal["read", "decode", "flow", "traces", "storage"]
+    work: Literal["read", "decode", "flow", "traces", "logs", "storage"]
     outputs: Literal["nothing", "settings"] = "nothing"
     workers: int = 1
     addresses: tuple[str, ...] = field(default=())
@@ -187,6 +191,21 @@ class Traces(Flow):
         return super().report() | {"decoded": decoded - before[0], "late": left_out - before[1]}
 
 
+class LogsToTopics(Flow):
+    """The flow ``logs``, with all of its outputs to their topics."""
+
+    def __init__(self, job: Job, settings: Settings, watch: Stopwatch) -> None:
+        self._job = job
+        self._snapshots = SnapshotTimes()
+        watch.start_at_first_message()
+        self._flow = flows.logs.build(settings, Outputs(settings, "logs"))
+
+    def report(self) -> dict[str, Any]:
+        """Return what the flow counted; what is decoded are lines, what is late was refused."""
+        counted = {"decoded": total(LOG_RECORDS), "late": total(DEAD_LETTERS)}
+        return super().report() | counted
+
+
 def _spans_counted() -> tuple[float, float]:
     return total(SPANS_DECODED), total(SPANS_LEFT_OUT)
 
@@ -211,7 +230,7 @@ def main(job: Job) -> None:
     """Do the job, and tell."""
     settings = load_settings()
     watch = Stopwatch()
-    kinds = {"flow": Flow, "traces": Traces, "storage": Storage}
+    kinds = {"flow": Flow, "traces": Traces, "logs": LogsToTopics, "storage": Storage}
     task = kinds.get(job.work, Reading)(job, settings, watch)
     print("ready", flush=True)
     sys.stdin.readline()

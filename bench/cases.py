@@ -8,12 +8,16 @@ from typing import Final
 
 from bench.case import Job
 from bench.load import SERIES_A_MESSAGE, Load
+from bench.log_load import LogLoad
 
 __all__ = ["ENCODINGS", "WAYS", "Case", "Scale", "Way", "plan", "short", "with_sources"]
 
 _TO_TOPICS: Final = "flow to topics"
 _TO_LAKE: Final = "storage to lake"
 _TO_INFLUXDB: Final = "storage to InfluxDB"
+_LOGS: Final = "logs: "
+_POINTS_A_LINE: Final = 5
+"""A line of a log costs as much as several points."""
 _ALL_TURNS: Final = 99
 ENCODINGS: Final = ("otlp_proto", "influx", "prometheus_json")
 
@@ -42,9 +46,13 @@ WAYS: Final = {
     "in memory": Way(Job("flow", memory=(0, 0))),
     "in memory -w 2": Way(Job("flow", memory=(0, 0), workers=2)),
     "in memory, 2 processes": Way(Job("flow", memory=(0, 0)), processes=2),
+    "logs: read": Way(Job("read")),
+    "logs: flow to topics": Way(Job("logs", outputs="settings")),
+    "logs: flow to topics -w 2": Way(Job("logs", outputs="settings", workers=2)),
 }
 """``floor`` reads and decodes. ``storage …`` carries what a flow to topics made of the same points, of
-which that is measured first; its points are rollups. ``in memory`` is the flow on polls that are in memory already."""
+which that is measured first; its points are rollups. ``in memory`` is the flow on polls that are in memory already.
+``logs`` is the flow ``logs`` on lines of logs, whose floor is to read them and do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Case:
     """A way, and the load that it is measured with, at most ``turns`` times."""
 
     way: str
-    load: Load
+    load: Load | LogLoad
     turns: int = _ALL_TURNS
 
     @property
@@ -64,6 +72,8 @@ class Case:
     def topic(self) -> str:
         """What people call its load: encoding, series, points."""
         load = self.load
+        if isinstance(load, LogLoad):
+            return f"{load.encoding} {short(load.points)} lines"
         often = "" if load.interval == 1 else f", {load.interval} s"
         return f"{load.encoding} {short(load.series)} series {short(load.points)}{often}"
 
@@ -71,7 +81,7 @@ class Case:
     def job(self) -> Job:
         """What each of its processes does."""
         job = WAYS[self.way].job
-        if job.memory is None:
+        if job.memory is None or isinstance(self.load, LogLoad):
             return job
         return replace(job, memory=(self.load.series, self.load.seconds))
 
@@ -127,7 +137,7 @@ def _usual(scale: Scale) -> Iterator[Case]:
     usual = _load("otlp_proto", first, scale.points)
     turns = {"read": 1, "flow with scoring": 1, "flow with recovery": 2}
     for way in WAYS:
-        if not way.startswith(("in memory", "flow to", "storage")):
+        if not way.startswith(("in memory", "flow to", "storage", _LOGS)):
             yield Case(way, usual, turns.get(way, _ALL_TURNS))
     for way in ("flow", "in memory", "in memory -w 2", "in memory, 2 processes"):
         yield Case(way, _load("otlp_proto", first, scale.few))
@@ -142,6 +152,14 @@ def _usual(scale: Scale) -> Iterator[Case]:
         if series == more[-1]:
             yield Case("flow -w 2", load, turns=1)
             yield Case("flow with recovery", load, turns=1)
+    yield from _of_logs(scale)
+
+
+def _of_logs(scale: Scale) -> Iterator[Case]:
+    for encoding in ("otlp_proto", "text"):
+        load = LogLoad(max(1, scale.few // _POINTS_A_LINE), encoding)
+        for way in (way for way in WAYS if way.startswith(_LOGS)):
+            yield Case(way, load, turns=1 if way == "logs: read" else 2)
 
 
 def _whole(scale: Scale) -> Iterator[Case]:
@@ -149,13 +167,14 @@ def _whole(scale: Scale) -> Iterator[Case]:
         for encoding in ENCODINGS:
             load = _load(encoding, series, scale.points)
             for way in WAYS:
-                if not way.startswith(("in memory", "storage")):
+                if not way.startswith(("in memory", "storage", _LOGS)):
                     yield Case(way, load)
             few = _load(encoding, series, scale.few)
             yield Case("flow", few)
             if encoding == "otlp_proto":
                 for way in (way for way in WAYS if way.startswith("in memory")):
                     yield Case(way, few)
+    yield from _of_logs(scale)
 
 
 def _load(encoding: str, series: int, points: int, interval: int = 1) -> Load:

@@ -11,7 +11,7 @@ from bench.run import Measured
 
 __all__ = ["Figures", "best"]
 
-FLOOR = "floor"
+FLOORS = ("floor", "logs: read")
 
 
 class Figures:
@@ -65,14 +65,20 @@ class Figures:
         return statistics.median(of(run) / of(other) for run, other in pairs)
 
     def of_the_floor(self, case: Case) -> float | None:
-        """Return the speed as a part of what reading and decoding the same topic have."""
-        floor = next((c for c in self.runs if c.way == FLOOR and c.load == case.load), None)
+        """Return the speed as a part of what reading and decoding the same topic have.
+
+        Of logs the floor is reading alone.
+        """
+        floor = self._floor_of(case)
         return 1.0 if case == floor else self.ratio(case, floor, lambda run: run.rate)
 
     def cpu_of_the_floor(self, case: Case) -> float | None:
         """Return how many times the floor's CPU seconds it takes."""
-        floor = next((c for c in self.runs if c.way == FLOOR and c.load == case.load), None)
+        floor = self._floor_of(case)
         return 1.0 if case == floor else self.ratio(case, floor, lambda run: run.cpu)
+
+    def _floor_of(self, case: Case) -> Case | None:
+        return next((c for c in self.runs if c.way in FLOORS and c.load == case.load), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain data."""

@@ -59,6 +59,14 @@ def _best_rate(encoding: str) -> Callable[[Figures], float | None]:
     return measured
 
 
+def _best_of_logs(encoding: str) -> Callable[[Figures], float | None]:
+    def measured(figures: Figures) -> float | None:
+        ways = ("logs: flow to topics", "logs: flow to topics -w 2")
+        return best([figures.median(figures.find(way, encoding), _rate) for way in ways])
+
+    return measured
+
+
 def _flow_cpu(encoding: str) -> Callable[[Figures], float | None]:
     return lambda figures: figures.median(figures.find("flow", encoding), _cpu)
 
@@ -142,6 +150,8 @@ GOALS: Final = (
     Goal("Line protocol: best of 1 and 2 workers", "at least", 1.5e6, "lines/s", _best_rate(_LINES)),
     Goal("JSON: best of 1 and 2 workers", "at least", 0.8e6, "messages/s", _best_rate(_JSON)),
     Goal("JSON: CPU", "at most", 1.2, "s a million", _flow_cpu(_JSON)),
+    Goal("Logs, OTLP: best of 1 and 2 workers", "at least", 3e5, "lines/s", _best_of_logs("otlp_proto")),
+    Goal("Logs, text: best of 1 and 2 workers", "at least", 3e5, "lines/s", _best_of_logs("text")),
     Goal(
         "Live: watermark to readable row, 99 of 100",
         "at most", 1.0, "s", lambda figures: figures.single.get("latency_p99_seconds"),

@@ -39,6 +39,8 @@ class Load:
     encoding: str = "otlp_proto"
     interval: int = 1
 
+    signal = "metrics"
+
     @property
     def points(self) -> int:
         """Number of points in all."""

@@ -20,6 +20,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 
 from flows.settings import Logs
 from operators.columns.batches import encode_batches
+from operators.columns.messages import Messages
 from operators.contracts.batch_form import LOG_BATCHES
 from operators.contracts.items import Grouped, LogBatch, Polled
 from operators.logs import decoding
@@ -165,7 +166,8 @@ def measure(encoding: str, count: int, rounds: int) -> dict[str, float]:
         stages = _Stages()
         total = 0.0
         for first in range(0, len(values), _POLL // size):
-            some = values[first : first + _POLL // size]
+            # As the source gives them.
+            some = Messages.of(values[first : first + _POLL // size])
             polled = Polled(
                 0, "raw", some, np.zeros(len(some), np.int32),
                 np.arange(offset, offset + len(some)), times=np.full(len(some), _NOW),

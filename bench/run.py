@@ -18,6 +18,7 @@ from bytewax.recovery import init_db_dir
 
 from bench.case import Job
 from bench.load import Load
+from bench.log_load import LogLoad
 from bench.servers import BOOTSTRAP
 from bench.snapshots import StoreWatch
 from bench.topic import OUTPUTS, PREFIX
@@ -75,7 +76,9 @@ class Measured:
         return self.cpu / self.points * 1e6
 
 
-def environment(bootstrap: str, topic: str, load: Load, **settings: str) -> dict[str, str]:
+def environment(
+    bootstrap: str, topic: str, load: Load | LogLoad, **settings: str
+) -> dict[str, str]:
     """Return the environment of a process: one input, read from its beginning to its end."""
     theirs = ("HEADRACE", "BYTEWAX")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
@@ -84,7 +87,9 @@ def environment(bootstrap: str, topic: str, load: Load, **settings: str) -> dict
         BOOTSTRAP: bootstrap,
         "HEADRACE__KAFKA__GROUP": PREFIX.rstrip("."),
         **{f"HEADRACE__TOPICS__{role.upper()}": name for role, name in OUTPUTS.items()},
-        "HEADRACE__INPUTS": json.dumps([{"topic": topic, "encoding": load.encoding}]),
+        "HEADRACE__INPUTS": json.dumps(
+            [{"topic": topic, "encoding": load.encoding, "signal": load.signal}]
+        ),
         "HEADRACE__RUN__UNTIL": "end",
         "HEADRACE__RUN__SINCE": "earliest",
         "HEADRACE__SCORING__ENABLED": "false",
@@ -171,7 +176,7 @@ class Child:
 def measure(
     job: Job,
     env: Mapping[str, str],
-    load: Load,
+    load: Load | LogLoad,
     directory: Path,
     *,
     processes: int = 1,
@@ -230,7 +235,7 @@ def run_all(
             child.kill()
     if store is not None:
         store.look()
-    if jobs[0].work in ("flow", "traces"):
+    if jobs[0].work in ("flow", "traces", "logs"):
         decoded, late = (sum(int(r[name]) for r in reports) for name in ("decoded", "late"))
         if decoded != points or late:
             raise FailedError(f"{decoded:,} of {points:,} points came, {late:,} were refused")

@@ -25,6 +25,7 @@ def show(figures: Figures, say: Console) -> None:
 
 def _cases(figures: Figures, topic: str) -> Table:
     unit = "points" if topic.startswith("otlp") else "messages"
+    unit = "lines" if topic.endswith(" lines") else unit
     columns = (
         "",
         f"{unit}/s",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException, Producer
 
 from bench.load import Load
+from bench.log_load import LogLoad
 from flows.settings import Kafka
 from operators.kafka.clients import admin_client
 from tests.backends.topics import make_topics
@@ -20,12 +21,14 @@ OUTPUTS: Final = {
     role: f"{PREFIX}{role.replace('_', '-')}"
     for role in (
         "rollups", "anomalies", "alerts", "notifications", "incidents", "dead_letter", "late",
-        "status", "causes",
+        "status", "causes", "logs", "templates", "log_counts", "exceptions", "commands",
     )
 }  # fmt: skip
 """The topics that a measured flow writes to, by their names in the settings."""
 PARTITIONS: Final = 4
-_COMPRESSION: Final = {"otlp_proto": "lz4", "influx": "none", "prometheus_json": "none"}
+_COMPRESSION: Final = {
+    "otlp_proto": "lz4", "influx": "none", "prometheus_json": "none", "text": "lz4",
+}  # fmt: skip
 """Telegraf and prometheus-kafka-adapter do not compress by default."""
 _PIECE: Final = 20_000
 """Messages handed to the producer at once."""
@@ -70,7 +73,7 @@ def producer(bootstrap: str, encoding: str) -> Producer:
     )
 
 
-def fill(bootstrap: str, topic: str, load: Load) -> None:
+def fill(bootstrap: str, topic: str, load: Load | LogLoad) -> None:
     """Make the topic and write the load's messages to it."""
     create(bootstrap, topic)
     client = producer(bootstrap, load.encoding)

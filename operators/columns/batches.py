@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.columns.hash_index import HashIndex, numbered
+from operators.columns.repeated_texts import repeated
 from operators.contracts.batch_form import BatchForm
 
 __all__ = [
@@ -49,6 +50,7 @@ class InvalidBatch(ValueError):
 def compile_kernels() -> None:
     """Compile the loops, or load them from the disk, before there is a batch to wait for them."""
     HashIndex().number(np.zeros(1, np.uint64))
+    repeated(pl.Series([""]))
 
 
 def encode_batches(frame: pl.DataFrame, form: BatchForm, most: int = MOST_BYTES) -> Iterator[bytes]:
@@ -82,7 +84,7 @@ def _value(frame: pl.DataFrame, form: BatchForm) -> bytes:
         if name in same or column.null_count() == frame.height:
             columns.append(pa.nulls(frame.height))
         elif name in form.words:
-            columns.append(column.to_arrow(compat_level=_PLAIN).dictionary_encode())
+            columns.append(_words(column))
         elif name in form.described_by:
             columns.append(described.column(name))
         else:
@@ -95,6 +97,16 @@ def _value(frame: pl.DataFrame, form: BatchForm) -> bytes:
         metadata={_CONTRACT: form.label.encode()},
     )
     return _written(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def _words(column: pl.Series) -> Any:
+    """Return texts as Arrow: a dictionary."""
+    found = repeated(column)
+    if found is None:
+        return column.to_arrow(compat_level=_PLAIN).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(
+        pa.array(found.codes), pa.array(found.texts, pa.large_string())
+    )
 
 
 def _same(column: pl.Series, other: pl.Series) -> bool:

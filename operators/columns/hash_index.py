@@ -11,6 +11,7 @@ from operators.columns.read_only import read_only
 __all__ = ["HashIndex", "numbered"]
 
 _SMALLEST = 1 << 12
+_FEW = _SMALLEST // 4
 
 
 class HashIndex:
@@ -67,6 +68,11 @@ class HashIndex:
 
 def numbered(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number different keys as they come; return each row's number, and where each is first."""
+    # A table with room for keys that all differ fits no cache, and few columns are like that.
+    codes, first = np.empty(len(keys), np.int32), np.empty(_FEW, np.int64)
+    count = _number_few(np.full(_SMALLEST, -1, np.int32), read_only(keys), codes, first)
+    if count >= 0:
+        return codes, first[:count].copy()
     codes, fresh = HashIndex().number(keys)
     first = np.empty(len(fresh), np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
@@ -124,3 +130,28 @@ def _number(
             count += 1
         found[i] = rows[slot]
     return found, fresh[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _number_few(
+    slots: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    codes: NDArray[np.int32],
+    first: NDArray[np.int64],
+) -> int:
+    """Number keys as long as there is room in ``first``; return how many differ, else -1."""
+    mask = np.uint64(len(slots) - 1)
+    count = 0
+    for i in range(len(keys)):
+        key = keys[i]
+        slot = key & mask
+        while slots[slot] >= 0 and keys[first[slots[slot]]] != key:
+            slot = (slot + np.uint64(1)) & mask
+        if slots[slot] < 0:
+            if count == len(first):
+                return -1
+            slots[slot] = count
+            first[count] = i
+            count += 1
+        codes[i] = slots[slot]
+    return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from operators.contracts.frames import LOG_RECORDS
 
 __all__ = ["DecodedLogs", "LogDecoder", "log_records"]
+
+_NOTHING: Final = {
+    name: pl.Series(name, ["" if kind == pl.String else 0], dtype=kind)
+    for name, kind in LOG_RECORDS.items()
+}
+"""One row of each column that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,11 @@ class LogDecoder(Protocol):
 
 def log_records(columns: Mapping[str, pl.Series | NDArray[Any]], size: int) -> pl.DataFrame:
     """Return a LOG_RECORDS frame of the columns that are there; all else is empty or 0."""
-    made = {
-        name: columns[name]
-        if name in columns
-        else pl.repeat("" if kind == pl.String else 0, size, dtype=kind, eager=True)
-        for name, kind in LOG_RECORDS.items()
-    }
-    return pl.DataFrame(made).cast(LOG_RECORDS).select(*LOG_RECORDS)
+    return pl.DataFrame([_column(name, columns.get(name), size) for name in LOG_RECORDS])
+
+
+def _column(name: str, content: pl.Series | NDArray[Any] | None, size: int) -> pl.Series:
+    if content is None:
+        return _NOTHING[name].new_from_index(0, size)
+    column = pl.Series(name, content)
+    return column if column.dtype == LOG_RECORDS[name] else column.cast(LOG_RECORDS[name])

@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, uncounted
-from operators.columns.text_column import TextColumn, texts_of
+from operators.columns.text_column import TextColumn, filled_texts
 
 __all__ = ["AccessLines", "scan_access_lines"]
 
@@ -46,7 +45,7 @@ class AccessLines(NamedTuple):
 
     status: NDArray[np.int32]
     times: TextColumn
-    attributes: pl.Series
+    attributes: TextColumn
 
 
 def scan_access_lines(column: TextColumn) -> AccessLines:
@@ -57,8 +56,8 @@ def scan_access_lines(column: TextColumn) -> AccessLines:
     offsets = np.zeros(size + 1, np.int64)
     out = np.empty(int((column.ends - column.starts).sum()) + _ROOM * size + 16, np.uint8)
     _scan(column.buffer, column.starts, column.ends, status, times, out, offsets)
-    attributes, _ = texts_of(out, offsets[:-1], offsets[1:])
-    return AccessLines(status, TextColumn(column.buffer, times[0], times[1]), attributes)
+    times_of = TextColumn(column.buffer, times[0], times[1])
+    return AccessLines(status, times_of, filled_texts(out, offsets))
 
 
 @uncounted
@@ -117,6 +116,20 @@ def _http_at(buffer: NDArray[np.uint8], start: int, end: int) -> int:
 
 
 @uncounted
+def _is_time(buffer: NDArray[np.uint8], at: int, end: int) -> bool:
+    """Say whether a time begins as ``31/Jan/2026:`` does."""
+    if end - at < 12 or buffer[at + 2] != 47 or buffer[at + 6] != 47 or buffer[at + 11] != 58:
+        return False
+    for place in range(at, at + 11):
+        if 3 <= place - at < 6:
+            if not 97 <= buffer[place] | 32 <= 122:
+                return False
+        elif place != at + 2 and place != at + 6 and not 48 <= buffer[place] <= 57:
+            return False
+    return True
+
+
+@uncounted
 def _line(
     buffer: NDArray[np.uint8], at: int, end: int, row: int, times: NDArray[np.int64],
     out: NDArray[np.uint8], filled: int,
@@ -139,6 +152,8 @@ def _line(
     if at <= time or at + 2 >= end or buffer[at + 1] != 32 or buffer[at + 2] != 34:
         return -1, filled
     time_end = at
+    if not _is_time(buffer, time, time_end):
+        return -1, filled
     request = at + 3
     quote = _find(buffer, request, end, 34, _ANY)
     if quote < 0 or quote + 6 > end or buffer[quote + 1] != 32 or buffer[quote + 5] != 32:

@@ -17,25 +17,33 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled, uncounted, word_at
 from operators.columns.text_column import text_column
 
-__all__ = ["ACCESS", "CONTAINER", "OBJECT", "PAIRS", "SYSLOG", "TRACE_ID", "signs_of"]
+__all__ = [
+    "ACCESS", "COLOURS", "CONTAINER", "OBJECT", "PAIRS", "SYSLOG", "TRACE_ID", "UNSURE", "signs_at",
+    "signs_of",
+]  # fmt: skip
 
 OBJECT: Final = 1
-"""It may begin with a brace."""
+"""It begins with a brace, unless ``UNSURE``."""
 CONTAINER: Final = 2
 """It may be a line of a container's log file."""
 SYSLOG: Final = 4
-"""It may begin with the priority of a syslog message."""
+"""It begins with the priority of a syslog message."""
 ACCESS: Final = 8
 """It may be a line of a web server."""
 PAIRS: Final = 16
-"""It may begin with a key and ``=``."""
+"""It begins with a key and ``=``, unless ``UNSURE``."""
 TRACE_ID: Final = 32
 """It may name a trace."""
+COLOURS: Final = 64
+"""It has an escape character."""
+UNSURE: Final = 128
+"""There is more than ASCII where it begins: of an object or of pairs an expression has to decide."""
 
 _BLANK: Final = 1
 _OF_KEY: Final = 2
 _LOOK: Final = 4
 _DIGIT: Final = 8
+_FIRST_OF_KEY: Final = 16
 
 
 def _classes() -> NDArray[np.uint8]:
@@ -45,7 +53,9 @@ def _classes() -> NDArray[np.uint8]:
     for byte in range(256):
         if chr(byte).isalnum() or chr(byte) in "_.@/-" or byte >= 128:
             table[byte] |= _OF_KEY
-    for char in "[tT":
+        if byte < 128 and (chr(byte).isalpha() or chr(byte) in "_@"):
+            table[byte] |= _FIRST_OF_KEY
+    for char in "[tT\x1b":
         table[ord(char)] |= _LOOK
     table[48:58] |= _DIGIT
     return table
@@ -64,18 +74,21 @@ def signs_of(bodies: pl.Series, *, beginnings: bool = False) -> NDArray[np.uint8
 
     Args:
         bodies: texts.
-        beginnings: look no further than at how bodies begin: nothing is said of ``ACCESS`` and
-            ``TRACE_ID``.
+        beginnings: look no further than at how bodies begin: nothing is said of ``ACCESS``,
+            ``TRACE_ID`` and ``COLOURS``.
     """
-    return _signs(*text_column(bodies), beginnings)
+    return signs_at(*text_column(bodies), beginnings)
 
 
 @uncounted
-def _begins_pairs(buffer: NDArray[np.uint8], at: int, end: int) -> bool:
-    first = at
+def _pairs(buffer: NDArray[np.uint8], at: int, end: int) -> int:
+    """Return the signs of what begins with a byte of a key."""
+    found = PAIRS if _CLASS[buffer[at]] & _FIRST_OF_KEY else 0
     while at < end and _CLASS[buffer[at]] & _OF_KEY:
+        if buffer[at] >= 128:
+            found |= UNSURE
         at += 1
-    return bool(at > first and at < end and buffer[at] == 61)
+    return found if found & PAIRS and at < end and buffer[at] == 61 else 0
 
 
 @uncounted
@@ -107,12 +120,11 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int, beginnings: bool) -> 
         return 0
     byte = buffer[at]
     if byte >= 128:  # there are other blanks
-        found |= OBJECT | PAIRS
+        found |= OBJECT | PAIRS | UNSURE
     elif byte == 123:
         found |= OBJECT
     elif _CLASS[byte] & _OF_KEY:
-        if _begins_pairs(buffer, at, end):
-            found |= PAIRS
+        found |= _pairs(buffer, at, end)
     byte = buffer[start]
     if byte == 60:
         if _is_of_syslog(buffer, start, end):
@@ -130,18 +142,21 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int, beginnings: bool) -> 
         if byte == 91:
             if at + 3 < end and buffer[at + 2] == 47 and _CLASS[buffer[at]] & _DIGIT:
                 found |= ACCESS
+        elif byte == 27:
+            found |= COLOURS
         elif at + 4 < end and (word_at(buffer, at) | _LOWERED) & _FOUR == _RACE:
             found |= TRACE_ID
     return found
 
 
 @compiled
-def _signs(
+def signs_at(
     buffer: NDArray[np.uint8],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
     beginnings: bool,
 ) -> NDArray[np.uint8]:
+    """Return the signs of bodies that are ranges of a buffer, as ``signs_of`` does."""
     found = np.empty(len(starts), np.uint8)
     for row in range(len(starts)):
         found[row] = _look(buffer, starts[row], ends[row], beginnings)

@@ -7,17 +7,22 @@ exception, its reason on the dead-letter topic.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from operators.columns.hash_index import numbered
-from operators.columns.text_column import text_column
+from operators.columns.ordering import order_by_number
+from operators.columns.repeated_texts import repeated
+from operators.columns.replacing import constant, replaced
+from operators.columns.text_column import compact, text_column
 from operators.contracts.frames import GROUPED_LOGS
 from operators.contracts.items import LogBatch, Polled, Rejected
 from operators.contracts.monitoring import (
@@ -28,7 +33,9 @@ from operators.contracts.monitoring import (
     LOG_SCRUBBED,
 )
 from operators.decoders import LOG_DECODERS
+from operators.logs.exceptions import is_trace
 from operators.logs.held_lines import HeldLines
+from operators.logs.joined_objects import differing, joined_objects
 from operators.logs.joining import OFF, Joiner
 from operators.logs.joining import compile_kernels as compile_joining
 from operators.logs.masking import masked_texts, shapes
@@ -38,6 +45,8 @@ from operators.logs.scrubbing import Scrubber, ScrubbingRules
 __all__ = ["EncodedLogs", "LogDecoding", "compile_kernels", "shard_of"]
 
 _MOST_KNOWN: Final = 500_000
+_MOST_CLEAN: Final = 10_000
+_LONGEST_CLEAN: Final = 4096
 _PARSED_TEXTS: Final = ("body", "stack", "severity_text", "service", "scope")
 _OBJECTS: Final = ("attributes", "resource")
 _REPEATED: Final = ("stack", "severity_text", "service", "scope", "resource")
@@ -83,7 +92,10 @@ class LogDecoding:
         }
         self._scrubbers = {tenant: Scrubber(each) for tenant, each in rules.items()}
         self._shards = shards
-        self._known: dict[int, set[tuple[str, str, int]]] = {}
+        # By thread, the shapes that were told, each mixed with its service.
+        self._known: dict[int, set[int]] = {}
+        # Texts that have nothing sensitive, as those of the columns in which few are different.
+        self._clean: dict[str, dict[str, set[str]]] = {}
 
     def __call__(self, polled: Polled) -> Sequence[LogBatch | Rejected]:
         """Decode a poll."""
@@ -107,9 +119,10 @@ class LogDecoding:
         times = polled.times if polled.times is not None else np.zeros(size, np.int64)
         decoded = LOG_DECODERS[topic.encoding].decode(polled.values, times)
         message = decoded.records["message"].to_numpy()
-        records = self._with_tenants(decoded.records, polled, topic).with_columns(
-            partition=pl.Series(polled.partitions[message]),
-            offset=pl.Series(polled.offsets[message]),
+        records = replaced(
+            self._with_tenants(decoded.records, polled, topic),
+            partition=polled.partitions[message],
+            offset=polled.offsets[message],
         )
         joiner = self._joiners.get(polled.topic)
         if joiner is not None:
@@ -135,22 +148,35 @@ class LogDecoding:
     @staticmethod
     def _with_tenants(records: pl.DataFrame, polled: Polled, topic: EncodedLogs) -> pl.DataFrame:
         if polled.tenants is None:
-            return records.with_columns(tenant=pl.lit(topic.tenant))
+            return replaced(records, tenant=constant(topic.tenant, records.height, pl.String))
         names = pl.Series(polled.tenant_names, dtype=pl.String)
-        of_message = names.gather(polled.tenants)
-        return records.with_columns(tenant=of_message.gather(records["message"]))
+        return replaced(records, tenant=names[polled.tenants[records["message"].to_numpy()]])
 
     def _scrub(self, records: pl.DataFrame, topic: str) -> pl.DataFrame:
         """Scrub the texts of all columns, by the rules of each tenant."""
         if set(self._scrubbers) == {""} or records["tenant"].n_unique() == 1:
             tenant = records["tenant"][0] if records.height else ""
-            return _scrubbed(records, self._scrubber(tenant), topic)
+            return self._scrubbed(records, tenant, topic)
         rows = records.with_row_index("row")
         parts = [
-            _scrubbed(part, self._scrubber(str(tenant)), topic)
+            self._scrubbed(part, str(tenant), topic)
             for (tenant,), part in rows.partition_by("tenant", as_dict=True).items()
         ]
         return pl.concat(parts).sort("row").drop("row")
+
+    def _scrubbed(self, records: pl.DataFrame, tenant: str, topic: str) -> pl.DataFrame:
+        scrubber = self._scrubber(tenant)
+        clean = self._clean.setdefault(tenant if tenant in self._scrubbers else "", {})
+        columns = {}
+        for name in (*_PARSED_TEXTS, *_OBJECTS):
+            column = records[name]
+            change = scrubber.scrub_objects if name in _OBJECTS else scrubber.scrub
+            if name in _REPEATED and _is_clean(column, change, clean.setdefault(name, set())):
+                continue
+            columns[name], counts = change(column)
+            for kind, count in counts.items():
+                LOG_SCRUBBED.labels(topic, kind).inc(count)
+        return replaced(records, **columns)
 
     def _scrubber(self, tenant: str) -> Scrubber:
         return self._scrubbers.get(tenant) or self._scrubbers[""]
@@ -158,34 +184,36 @@ class LogDecoding:
     @staticmethod
     def _placed(records: pl.DataFrame, topic: str) -> pl.DataFrame:
         """Return a GROUPED_LOGS frame with ``stack``, as far as this step knows its columns."""
-        column = text_column(records["body"])
-        return records.with_columns(
-            topic=pl.lit(topic),
-            shape=pl.Series(shapes(*column)),
-            template=pl.lit(0, pl.Int64),
-            exception=pl.lit(""),
-            weight=pl.lit(None, pl.Int64),
-        ).select(*GROUPED_LOGS, "stack")
+        size = records.height
+        made = {
+            "topic": constant(topic, size, pl.String),
+            "shape": pl.Series(shapes(*text_column(records["body"]))),
+            "template": constant(0, size, pl.Int64),
+            "exception": constant("", size, pl.String),
+            "weight": constant(None, size, pl.Int64),
+        }
+        columns = [
+            made[name].alias(name) if name in made else records[name]
+            for name in (*GROUPED_LOGS, "stack")
+        ]
+        return pl.DataFrame(columns)
 
     def _spread(self, records: pl.DataFrame) -> list[LogBatch]:
         """Part the records by the shard of their service, with the texts of shapes that are new."""
-        services = records.select("tenant", "service").unique(maintain_order=True)
-        numbers = [shard_of(tenant, name, self._shards) for tenant, name in services.rows()]
-        origins = [_origin_of(tenant, name) for tenant, name in services.rows()]
-        parts = records.join(
-            services.with_columns(
-                shard=pl.Series(numbers, dtype=pl.Int64), origin=pl.Series(origins, dtype=pl.UInt64)
-            ),
-            on=("tenant", "service"),
-            how="left",
-            maintain_order="left",
-        )
+        services, codes = _services(records)
+        numbers = [shard_of(tenant, name, self._shards) for tenant, name in services]
+        origins = [_origin_of(tenant, name) for tenant, name in services]
+        records = replaced(records, origin=np.array(origins, np.uint64)[codes])
+        places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+        if len(places) == 1:
+            return [LogBatch(numbers[0], records, self._new_texts(records))]
+        of_service = np.array([places[number] for number in numbers], np.int64)
+        order, bounds = order_by_number(of_service[codes], len(places))
+        records = records[order]
+        parts = [records[begin:end] for begin, end in pairwise(bounds.tolist())]
         return [
-            LogBatch(int(number), part, self._new_texts(part))
-            for (number,), part in parts.partition_by(
-                "shard", as_dict=True, include_key=False, maintain_order=True
-            ).items()
-            if isinstance(number, int)
+            LogBatch(number, part, self._new_texts(part))
+            for number, part in zip(places, parts, strict=True)
         ]
 
     def _new_texts(self, records: pl.DataFrame) -> pl.DataFrame:
@@ -194,14 +222,18 @@ class LogDecoding:
         known = self._known.setdefault(threading.get_ident(), set())
         if len(known) > _MOST_KNOWN:
             known.clear()
-        _, first = numbered(records["shape"].to_numpy() ^ records["origin"].to_numpy())
-        firsts = records.select("tenant", "service", "shape", "body")[first]
-        new = [key not in known for key in firsts.select("tenant", "service", "shape").rows()]
-        firsts = firsts.filter(pl.Series(new, dtype=pl.Boolean))
-        known.update(firsts.select("tenant", "service", "shape").rows())
-        texts = masked_texts(*text_column(firsts["body"])) if firsts.height else []
-        return firsts.select("tenant", "service", "shape").with_columns(
-            text=pl.Series(texts, dtype=pl.String)
+        mixed = records["shape"].to_numpy() ^ records["origin"].to_numpy()
+        _, first = numbered(mixed)
+        keys = mixed[first].tolist()
+        new = [key not in known for key in keys]
+        first = first[np.array(new, np.bool_)]
+        known.update(keys)
+        texts = masked_texts(*text_column(records["body"][first])) if len(first) else []
+        return pl.DataFrame(
+            [
+                *(records[name][first] for name in ("tenant", "service", "shape")),
+                pl.Series("text", texts, dtype=pl.String),
+            ]
         )
 
     def _reject(
@@ -234,7 +266,11 @@ def compile_kernels(encodings: Iterable[str]) -> None:
     scrubber.scrub(bodies)
     scrubber.scrub_objects(bodies)
     numbered(np.zeros(1, np.uint64))
+    order_by_number(np.zeros(1, np.int64), 1)
+    repeated(bodies)
+    is_trace(bodies)
     column = text_column(bodies)
+    differing(column, joined_objects(column, compact(column)))
     shapes(*column)
     masked_texts(*column)
 
@@ -244,20 +280,36 @@ def _bytes(polled: Polled) -> int:
     return int(bounds[-1] - bounds[0]) if bounds is not None else sum(map(len, polled.values))
 
 
-def _scrubbed(records: pl.DataFrame, scrubber: Scrubber, topic: str) -> pl.DataFrame:
-    columns = {}
-    for name in (*_PARSED_TEXTS, *_OBJECTS):
-        column = records[name]
-        change = scrubber.scrub_objects if name in _OBJECTS else scrubber.scrub
-        if name in _REPEATED:
-            # Few values are different, and seldom is one sensitive.
-            values = column.unique()
-            if 4 * len(values) < len(column) and not change(values)[1]:
-                continue
-        columns[name], counts = change(column)
-        for kind, count in counts.items():
-            LOG_SCRUBBED.labels(topic, kind).inc(count)
-    return records.with_columns(**columns)
+def _is_clean(
+    column: pl.Series,
+    change: Callable[[pl.Series], tuple[pl.Series, dict[str, int]]],
+    clean: set[str],
+) -> bool:
+    """Say whether nothing in a column in which few texts are different is sensitive.
+
+    ``clean`` has texts that are known not to be, and gets more of them.
+    """
+    found = repeated(column)
+    if found is None:
+        return False
+    unknown = [text for text in found.texts if text not in clean]
+    if unknown and change(pl.Series(unknown, dtype=pl.String))[1]:
+        return False
+    if len(clean) > _MOST_CLEAN:
+        clean.clear()
+    clean.update(text for text in unknown if len(text) <= _LONGEST_CLEAN)
+    return True
+
+
+def _services(records: pl.DataFrame) -> tuple[list[tuple[str, str]], NDArray[np.int32]]:
+    """Return tenants and services as they come, and the number of each record's."""
+    tenants, names = (repeated(records[name], records.height) for name in ("tenant", "service"))
+    assert tenants is not None  # there is room for all of them
+    assert names is not None
+    both = tenants.codes.astype(np.uint64) << np.uint64(32) | names.codes.astype(np.uint64)
+    codes, first = numbered(both)
+    of_first = zip(tenants.codes[first].tolist(), names.codes[first].tolist(), strict=True)
+    return [(tenants.texts[tenant], names.texts[name]) for tenant, name in of_first], codes
 
 
 def _origin_of(tenant: str, service: str) -> int:

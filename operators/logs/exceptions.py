@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from operators.columns.text_column import text_column
 from operators.logs.masking import masked_texts
+from operators.logs.trace_signs import MAY_BEGIN, SEVERAL_LINES, trace_signs
 
 __all__ = ["VERSION", "CallFrame", "Raised", "Trace", "fingerprint", "is_trace", "read_trace"]
 
@@ -114,13 +116,13 @@ class Trace:
 
 def is_trace(texts: pl.Series) -> pl.Series:
     """Say which texts hold a stack trace."""
-    found = texts.str.contains(rf"^(?:{_TRACE_START})").fill_null(False)
-    # Few have a second line, and to look for where one begins takes longer than to look at a start.
-    several = texts.str.contains("\n", literal=True).fill_null(False)
-    if not several.any():
-        return found
-    rows = several.arg_true()
-    return found.scatter(rows, texts.gather(rows).str.contains(rf"(?m)^(?:{_TRACE_START})"))
+    signs = trace_signs(*text_column(texts))
+    found = np.zeros(len(texts), np.bool_)
+    for sign, flag in ((MAY_BEGIN, ""), (SEVERAL_LINES, "(?m)")):
+        rows = np.flatnonzero(signs == sign)
+        if len(rows):
+            found[rows] = texts[rows].str.contains(rf"{flag}^(?:{_TRACE_START})").to_numpy()
+    return pl.Series(found)
 
 
 def read_trace(text: str, own: Sequence[str] = ()) -> Trace:

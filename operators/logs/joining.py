@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
+from operators.columns.repeated_texts import repeated
+from operators.columns.replacing import replaced
 from operators.columns.text_column import text_column
 from operators.contracts.items import Polled
 from operators.contracts.watermark import Mark
@@ -113,14 +115,14 @@ class Joiner:
             int(number): self._held.of(f"{self._topic}/{number}")
             for number in np.unique(polled.partitions)
         }
-        rows = self._resumed(self._flagged(self._timed(records, polled, states)), states)
-        waiting = [state.rows for state in states.values() if state.rows is not None]
-        if (
-            not waiting
-            and not rows.select(pl.any_horizontal("part", "opens", pl.col("kind") > 0).any()).item()
-        ):
+        flags = self._flags(records)
+        idle = all(state.rows is None and state.resumed is None for state in states.values())
+        if idle and not any(flags[name].any() for name in ("part", "kind", "opens")):
             _note_done(polled, states, {})
-            return _plain(rows.clear() if _again(polled) else rows)
+            return records.clear() if _again(polled) else records
+        rows = replaced(records, clock=self._clock(records, polled, states), **flags)
+        rows = self._resumed(rows, states)
+        waiting = [state.rows for state in states.values() if state.rows is not None]
         rows = pl.concat([*waiting, rows])
         groups, stays = self._grouped(rows, states)
         if polled.known:
@@ -148,10 +150,11 @@ class Joiner:
         # Of a stream there is one record that waits.
         return _plain(_joined(rows.with_columns(group=pl.struct("partition", "key").rank("dense"))))
 
-    def _timed(
-        self, records: pl.DataFrame, polled: Polled, states: dict[int, PartitionLines]
-    ) -> pl.DataFrame:
-        """Give each record the latest time of its partition so far, as Kafka has it."""
+    @staticmethod
+    def _clock(
+        records: pl.DataFrame, polled: Polled, states: dict[int, PartitionLines]
+    ) -> NDArray[np.int64]:
+        """Return for each record the latest time of its partition so far, as Kafka has it."""
         size = len(polled.values)
         times = polled.times if polled.times is not None else np.zeros(size, np.int64)
         clock = np.zeros(size, np.int64)
@@ -160,14 +163,19 @@ class Joiner:
             fresh = polled.offsets[rows] >= state.done
             running = np.maximum.accumulate(np.where(fresh, times[rows], 0))
             clock[rows] = np.maximum(running, state.clock)
-        return records.with_columns(clock=pl.Series(clock).gather(records["message"]))
+        by_record: NDArray[np.int64] = clock[records["message"].to_numpy()]
+        return by_record
 
-    def _flagged(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _flags(self, rows: pl.DataFrame) -> dict[str, NDArray[Any]]:
         """Say of each line what it is to those around it, and which stream it is of."""
-        source = source_hashes(*text_column(rows["attributes"]))
+        attributes = text_column(rows["attributes"])
+        source = source_hashes(*attributes)
         key = source.copy()
         for name in ("tenant", "service", "resource"):
-            text_hashes(*text_column(rows[name]), key)
+            _fold_hashes(rows[name], key)
+        part = np.zeros(rows.height, np.bool_)
+        if _PART.encode() in attributes.buffer.tobytes():
+            part = rows["attributes"].str.contains(_PART, literal=True).to_numpy()
         kind = np.zeros(rows.height, np.uint8)
         opens = np.zeros(rows.height, np.bool_)
         able = np.ones(rows.height, np.bool_) if self._whole_topic else source != 0
@@ -177,16 +185,16 @@ class Joiner:
             marked = able & (errors | marked_lines(*text_column(rows["body"])))
         at = np.flatnonzero(marked)
         if len(at):
-            looked = rows[at].select("body", "severity", "stack").select(*self._looks())
+            looked = rows[["body", "severity", "stack"]][at].select(*self._looks())
             kind[at], opens[at] = looked["kind"].to_numpy(), looked["opens"].to_numpy()
-        return rows.with_columns(
-            part=pl.col("attributes").str.contains(_PART, literal=True),
-            kind=pl.Series(kind),
-            opens=pl.Series(opens),
-            sure=pl.lit(value=False),
-            group=pl.lit(0, pl.Int64),
-            key=pl.Series(key),
-        )
+        return {
+            "part": part,
+            "kind": kind,
+            "opens": opens,
+            "sure": np.zeros(rows.height, np.bool_),
+            "group": np.zeros(rows.height, np.int64),
+            "key": key,
+        }
 
     def _looks(self) -> list[pl.Expr]:
         """Return ``kind`` and ``opens`` of lines that may be of a trace."""
@@ -270,6 +278,16 @@ class Joiner:
         if len(waiting) > _MOST_STREAMS:
             stays &= groups >= waiting[-_MOST_STREAMS]
         return groups, stays
+
+
+def _fold_hashes(column: pl.Series, hashes: NDArray[np.uint64]) -> None:
+    """Fold the hash of each text into what is there."""
+    found = repeated(column)
+    if found is None:
+        text_hashes(*text_column(column), hashes)
+        return
+    buffer, starts, ends = text_column(pl.Series(found.texts, dtype=pl.String))
+    text_hashes(buffer, starts[found.codes], ends[found.codes], hashes)
 
 
 def _note_done(

@@ -56,8 +56,17 @@ _INTERRUPT: Final = _word("interrup")
 _STARTS: Final = np.array(
     [_word(text) for text in ("Caus", "Supp", "goro", "Duri", "The ", "[sig", "crea")], np.uint64
 )
-_FIRSTS: Final = np.zeros(256, np.bool_)
-_FIRSTS[[ord(char) for char in "eptfcsuwixEPTFCSUWI"]] = True
+
+
+def _pairs() -> NDArray[np.bool_]:
+    """Return which two letters a word may begin with, each told by its five lowest bits."""
+    table = np.zeros(1024, np.bool_)
+    for word in (*_WORDS.tolist(), int(_INTERRUPT)):
+        table[32 * (word & 31) + (word >> 8 & 31)] = True
+    return table
+
+
+_PAIRS: Final = _pairs()
 
 
 @uncounted
@@ -68,8 +77,11 @@ def _is_marked(buffer: NDArray[np.uint8], start: int, end: int) -> bool:
     for row in range(len(_STARTS)):
         if first == _STARTS[row]:
             return True
+    letter = np.int64(buffer[start]) & 31
     for at in range(start, end - 3):
-        if not _FIRSTS[buffer[at]]:
+        pair = 32 * letter
+        letter = np.int64(buffer[at + 1]) & 31
+        if not _PAIRS[pair + letter]:
             continue
         word = word_at(buffer, at) | _LOWERED
         four = word & _FOUR

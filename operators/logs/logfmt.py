@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, uncounted
+from operators.columns.hash_index import numbered
 from operators.columns.scanning import hash_range
 from operators.decoders.json.flattening import (
     COMPLETE,
@@ -46,10 +47,10 @@ def pairs_of(
         rows = np.concatenate([rows, np.empty_like(rows)])
         hashes = np.concatenate([hashes, np.empty_like(hashes)])
     rows = rows[:filled]
-    _, firsts, path = np.unique(hashes[:filled], return_index=True, return_inverse=True)
+    path, firsts = numbered(hashes[:filled])
     keys = [buffer[a:b].tobytes().decode(errors="replace") for a, b in rows[firsts, 1:3].tolist()]
     spans = np.ascontiguousarray(rows[:, 3:5])
-    return Members(buffer, rows[:, 0], spans, rows[:, 5], path, keys, status)
+    return Members(buffer, rows[:, 0], spans, rows[:, 5], path.astype(np.int64), keys, status)
 
 
 @uncounted

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -121,14 +121,18 @@ def merge_group(texts: Iterable[str]) -> Merged:
     if not fresh or not 0 < len(next(iter(fresh)).words) <= _MOST_WORDS:
         return {text: text for text in current}
     contexts: dict[int, set[str]] = defaultdict(set)
+    around: dict[Words, list[int]] = {}
     for _ in range(_ROUNDS):
         for words in fresh:
-            for place, word in enumerate(words.words):
-                contexts[_context(words, place)].add(word)
+            around[words] = _contexts(words)
+            for context, word in zip(around[words], words.words, strict=True):
+                contexts[context].add(word)
+        seen = _Seen(contexts)
+        variable = {words: _variable(words, around[words], seen) for words in set(current.values())}
         changed = {
             text: words.with_star(places)
             for text, words in current.items()
-            if (places := _variable(words, contexts))
+            if (places := variable[words])
         }
         if not changed:
             break
@@ -137,28 +141,53 @@ def merge_group(texts: Iterable[str]) -> Merged:
     return {text: words.text() for text, words in current.items()}
 
 
-def _context(words: Words, place: int) -> int:
-    return hash((place, words.words[:place], words.words[place + 1 :], words.gaps))
+def _contexts(words: Words) -> list[int]:
+    """Return a number for the context of each position: of all words but that, where they stand.
+
+    Hashes are added up, so that those of all positions take as long as twice that of one.
+    """
+    each = [hash(placed) for placed in enumerate(words.words)]
+    total, gaps = sum(each), hash(words.gaps)
+    return [hash((place, total - own, gaps)) for place, own in enumerate(each)]
 
 
-def _variable(words: Words, contexts: Mapping[int, set[str]]) -> list[int]:
-    """Return the positions of words that vary."""
+class _Seen:
+    """The words that stood in each context, and their weights, which all shapes with it ask for."""
+
+    def __init__(self, contexts: Mapping[int, set[str]]) -> None:
+        self._contexts = contexts
+        self._weights: dict[tuple[int, bool], float] = {}
+
+    def words(self, context: int) -> set[str]:
+        """Return the words."""
+        return self._contexts[context]
+
+    def weight(self, context: int, value: bool) -> float:
+        """Return the sum of their weights, as values or not."""
+        total = self._weights.get((context, value))
+        if total is None:
+            total = sum(_weight(word, value) for word in self._contexts[context])
+            self._weights[context, value] = total
+        return total
+
+
+def _variable(words: Words, around: Sequence[int], seen: _Seen) -> list[int]:
+    """Return the positions of words that vary, by the context of each."""
     constant = sum(word != _STAR for word in words.words) - 1
     return [
         place
         for place, word in enumerate(words.words)
-        if word != _STAR and _varies(words, place, contexts[_context(words, place)], constant)
+        if word != _STAR and _varies(words, place, around[place], seen, constant)
     ]
 
 
-def _varies(words: Words, place: int, seen: set[str], constant: int) -> bool:
-    if len(seen) == 1 or not constant:
+def _varies(words: Words, place: int, context: int, seen: _Seen, constant: int) -> bool:
+    others = seen.words(context)
+    if len(others) == 1 or not constant:
         return False
-    word = words.words[place]
-    if _STAR in seen and not _IN_CAPITALS.fullmatch(word):
+    if _STAR in others and not _IN_CAPITALS.fullmatch(words.words[place]):
         return True
-    value = _is_value(words, place)
-    total = sum(_weight(each, value) for each in seen)
+    total = seen.weight(context, _is_value(words, place))
     return total >= (_ENOUGH / 2 if constant == 1 else _ENOUGH)
 
 
@@ -171,6 +200,7 @@ def _is_value(words: Words, place: int) -> bool:
     return place > 0 and gap.isspace() and words.words[place - 1].lower() in _BEFORE_A_VALUE
 
 
+@lru_cache(1 << 14)
 def _weight(word: str, value: bool) -> float:
     if word == _STAR or word.lower() in _NO_EVIDENCE:
         return 0.0

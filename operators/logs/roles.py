@@ -7,16 +7,17 @@ in which they count; of one that stands twice, the first counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled
-from operators.decoders.json.flattening import NULL, Members, gathered, written
+from operators.columns.text_column import TextColumn, texts_at
+from operators.decoders.json.flattening import NULL, Members, texts_of_members, written
 
-__all__ = ["ROLES", "Fields", "fields_of"]
+__all__ = ["ROLES", "Fields", "RoleTexts", "fields_of"]
 
 ROLES: Final[dict[str, tuple[str, ...]]] = {
     "time": (
@@ -61,12 +62,37 @@ _KEPT: Final = ("service", "stack", "exception_type", "exception_message")
 """Roles whose keys stay among the attributes, too."""
 
 
+class RoleTexts(NamedTuple):
+    """What rows say of one role: texts, empty where nothing, and whether there is one."""
+
+    texts: TextColumn
+    there: NDArray[np.bool_]
+
+    def series(self) -> pl.Series:
+        """Return them as a column of String, null where there is none."""
+        texts = texts_at(*self.texts)
+        return texts if self.there.all() else texts.set(pl.Series(~self.there), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The values of roles, a column of text for each, and all else as flat JSON objects."""
+    """The values of roles that any row says something of, and all else as flat JSON objects."""
 
-    roles: dict[str, pl.Series]
-    attributes: pl.Series
+    roles: dict[str, RoleTexts]
+    attributes: TextColumn
+
+    def at(self, rows: NDArray[np.intp]) -> Fields:
+        """Return those of some rows."""
+        roles = {
+            role: RoleTexts(_at(each.texts, rows), each.there[rows])
+            for role, each in self.roles.items()
+            if each.there[rows].any()
+        }
+        return Fields(roles, _at(self.attributes, rows))
+
+
+def _at(texts: TextColumn, rows: NDArray[np.intp]) -> TextColumn:
+    return TextColumn(texts.buffer, texts.starts[rows], texts.ends[rows])
 
 
 def fields_of(members: Members, first: dict[str, tuple[str, ...]] | None = None) -> Fields:
@@ -89,11 +115,11 @@ def fields_of(members: Members, first: dict[str, tuple[str, ...]] | None = None)
     taken = np.zeros(len(members.owner), np.bool_)
     stays = np.array([role in _KEPT for role in roles])
     _choose(members.owner, members.path, members.kind, of_path, stays, chosen, taken)
-    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(members.status))
-    there = np.any(chosen >= 0, axis=1).tolist()
+    there = chosen >= 0
     texts = {
-        role: gathered(members, chosen[number]) if there[number] else nothing
+        role: RoleTexts(texts_of_members(members, chosen[number]), there[number])
         for number, role in enumerate(roles)
+        if there[number].any()
     }
     return Fields(texts, written(members, ~taken))
 

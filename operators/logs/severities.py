@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from operators.columns.repeated_texts import repeated
 
 __all__ = [
     "DEBUG",
@@ -16,7 +20,7 @@ __all__ = [
     "TRACE",
     "WARN",
     "WORDS",
-    "severity_of",
+    "severities_of",
 ]
 
 TRACE: Final = 1
@@ -53,22 +57,24 @@ WORDS: Final = {
 OF_SYSLOG: Final = (FATAL, 19, 18, ERROR, WARN, 10, INFO, DEBUG)
 """By the severity of RFC 5424, as the data model maps it."""
 
+_KNOWN: Final[dict[str, int]] = {}
+"""Numbers of words as they were written."""
+_MOST_KNOWN: Final = 10_000
 # As Bunyan and Pino number them.
 _OF_NODE: Final = {"10": TRACE, "20": DEBUG, "30": INFO, "40": WARN, "50": ERROR, "60": FATAL}
 
 
-def severity_of(words: pl.Series) -> pl.Series:
+def severities_of(words: pl.Series) -> NDArray[np.uint8]:
     """Return the numbers of words, whatever their case; 0 for what is none, and for null."""
-    distinct = words.unique()
-    if len(distinct) == 1:  # most often there is none at all
-        return _numbers_of(distinct).new_from_index(0, len(words))
-    if 4 * len(distinct) < len(words):
-        distinct = distinct.drop_nulls()
-        numbers = words.replace_strict(
-            distinct, _numbers_of(distinct), default=0, return_dtype=pl.UInt8
-        )
-        return numbers.fill_null(0)
-    return _numbers_of(words)
+    found = repeated(words)
+    if found is None:
+        return _numbers_of(words).to_numpy()
+    if all(text in _KNOWN for text in found.texts):
+        return np.array([_KNOWN[text] for text in found.texts], np.uint8)[found.codes]
+    numbers = _numbers_of(pl.Series(found.texts, dtype=pl.String)).to_numpy()
+    if len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN.update(zip(found.texts, numbers.tolist(), strict=True))
+    return numbers[found.codes]
 
 
 def _numbers_of(words: pl.Series) -> pl.Series:

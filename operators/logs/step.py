@@ -16,7 +16,8 @@ import orjson
 import polars as pl
 
 from operators.bytewax import KeyedStream, keyed
-from operators.columns.hash_index import numbered
+from operators.columns.hash_index import HashIndex, numbered
+from operators.columns.replacing import replaced
 from operators.columns.text_column import text_column
 from operators.contracts.alert import AlertEvent, alert_event
 from operators.contracts.engine import KeyedLogic
@@ -135,6 +136,8 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         self._settings = settings
         self._templates: dict[tuple[str, str], Templates] = {}
         self._of_shape: dict[tuple[str, str, int], tuple[str, int]] = {}  # text, template
+        # The templates of shapes, each shape mixed with its service; that of row n is the n-th id.
+        self._index, self._ids = HashIndex(), np.empty(0, np.int64)
         self._named: dict[tuple[str, str, int], str] = {}
         self._by_text: dict[tuple[str, str, str], int] = {}
         self._groups = ExceptionGroups(settings.exceptions, state["exceptions"] if state else None)
@@ -166,6 +169,8 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
                 out += self._obey(item)
                 continue
             changes, new = self._learn(item.texts)
+            if (changes["old"] != 0).any():
+                self._forget_ids()
             records = self._with_templates(item.records)
             records, events = self._with_exceptions(records)
             events += self._new_templates(records, new)
@@ -174,7 +179,7 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
             self._now = max(self._now, int(records["ts"].quantile(0.5, "lower") or 0))
             events += [self._burst(burst) for burst in self._bursts.count(records, self._now)]
             told = self._groups_to_tell()
-            stored = self._sampled(records.select(*GROUPED_LOGS))
+            stored = self._sampled(records[GROUPED_LOGS.names()])
             out.append(Grouped(item.shard, stored, changes, counts, told))
             if events:
                 out.append(Events(event_frame(events)))
@@ -224,10 +229,16 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         self._by_text[tenant, service, text] = shape
         return template
 
+    def _forget_ids(self) -> None:
+        """Forget which templates shapes have: some have others now."""
+        self._index, self._ids = HashIndex(), np.empty(0, np.int64)
+
     def _learn(self, texts: pl.DataFrame) -> tuple[pl.DataFrame, set[tuple[str, str, int]]]:
         """Compare new shapes with the others; return a TEMPLATES frame, and the templates that are new."""
         rows: list[tuple[Any, ...]] = []
         new: set[tuple[str, str, int]] = set()
+        if not texts.height:
+            return empty(TEMPLATES), new
         for (tenant, service), part in texts.partition_by(
             ("tenant", "service"), as_dict=True, include_key=False, maintain_order=True
         ).items():
@@ -263,10 +274,21 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         return rows
 
     def _with_templates(self, records: pl.DataFrame) -> pl.DataFrame:
-        codes, first = numbered(records["shape"].to_numpy() ^ records["origin"].to_numpy())
-        keys = records.select("tenant", "service", "shape")[first]
-        found = [self._of_shape.get(key, ("", 0))[1] for key in keys.rows()]
-        return records.with_columns(template=pl.Series(np.array(found, np.int64)[codes]))
+        mixed = records["shape"].to_numpy() ^ records["origin"].to_numpy()
+        rows = self._index.find(mixed)
+        if (rows >= 0).all():
+            return replaced(records, template=self._ids[rows])
+        codes, first = numbered(mixed)
+        keys = zip(
+            *(records[name][first].to_list() for name in ("tenant", "service", "shape")),
+            strict=True,
+        )
+        found = [self._of_shape.get(key, ("", 0))[1] for key in keys]
+        ids = np.array(found, np.int64)
+        fresh = (self._index.find(mixed[first]) < 0) & (ids != 0)
+        self._index.number(mixed[first[fresh]])
+        self._ids = np.concatenate([self._ids, ids[fresh]])
+        return replaced(records, template=ids[codes])
 
     def _new_templates(
         self, records: pl.DataFrame, new: set[tuple[str, str, int]]
@@ -293,12 +315,12 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         self, records: pl.DataFrame
     ) -> tuple[pl.DataFrame, list[tuple[AlertEvent, int]]]:
         """Find the exceptions in records; return events of those that are new, or back."""
-        trace = pl.when(pl.col("stack") != "").then("stack").otherwise("body")
-        texts = records.select(trace.alias("text")).to_series()
-        rows = np.flatnonzero(((records["stack"] != "") | is_trace(records["body"])).to_numpy())
+        told = (records["stack"] != "").to_numpy()
+        rows = np.flatnonzero(told | is_trace(records["body"]).to_numpy())
         if not len(rows):
             return records, []
-        texts = texts.gather(rows)
+        trace = pl.when(pl.col("stack") != "").then("stack").otherwise("body")
+        texts = records[["stack", "body"]][rows].select(trace.alias("text")).to_series()
         read = [
             self._read(shape, text)
             for shape, text in zip(
@@ -306,11 +328,11 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
             )
         ]
         prints = pl.Series([print_ for print_, _ in read], dtype=pl.String)
-        records = records.with_columns(records["exception"].scatter(rows, prints))
+        records = replaced(records, exception=records["exception"].clone().scatter(rows, prints))
         traces = dict(read)
         events: list[tuple[AlertEvent, int]] = []
         found = (
-            records[rows.tolist()]
+            records[rows]
             .with_columns(sample=texts)
             .with_columns(release=_attribute("resource", "service.version"))
         )
@@ -456,7 +478,7 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         """Return a LOG_COUNTS frame: for each kind of record a span of time, none within another."""
         severity = pl.Series(_RANGE_OF[np.minimum(records["severity"].to_numpy(), _OTHER)])
         counted = (
-            records.with_columns(severity=severity)
+            replaced(records, severity=severity)
             .group_by("origin", "severity", "template", "exception", maintain_order=True)
             .agg(
                 pl.first("tenant", "service"),

@@ -91,6 +91,41 @@ _UNDERSCORES: Final = np.array(
 _DOTS: Final = np.array([_ending(text) for text in ("sg.", "hvs.", "hvb.", "ya29.")], np.uint64)
 
 
+_OF_SECRET: Final = np.uint8(1)
+_OF_BEARER: Final = np.uint8(2)
+_OF_AUTHORIZATION: Final = np.uint8(4)
+_OF_UNDERSCORE: Final = np.uint8(8)
+_OF_DOT: Final = np.uint8(16)
+
+
+def _pairs() -> NDArray[np.uint8]:
+    """Return which endings may come of two letters at their end: what has none of them is passed over.
+
+    Of those that end with a sign, it is the two before that sign. A letter is told by its five lowest
+    bits, so its case does not matter, and a few other characters are taken for letters.
+    """
+    table = np.zeros(1024, np.uint8)
+    for flag, endings, sign in (
+        (_OF_SECRET, _SECRET_ENDINGS, 0), (_OF_BEARER, _BEARERS, 0), (_OF_AUTHORIZATION, _AUTHORIZATION, 0),
+        (_OF_UNDERSCORE, _UNDERSCORES, 1), (_OF_DOT, _DOTS, 1),
+    ):  # fmt: skip
+        for word in endings[:, 0].tolist():
+            first, second = word.to_bytes(8, "little")[6 - sign : 8 - sign]
+            table[32 * (first & 31) + (second & 31)] |= flag
+    return table
+
+
+_PAIRS: Final = _pairs()
+
+
+@uncounted
+def _pair(buffer: NDArray[np.uint8], start: int, at: int) -> int:
+    """Return which endings the two bytes before ``at`` may be of."""
+    if at - 2 < start:
+        return 255 if at > start else 0
+    return _PAIRS[32 * (np.int64(buffer[at - 2]) & 31) + (np.int64(buffer[at - 1]) & 31)]  # type: ignore[no-any-return]
+
+
 @uncounted
 def _before(buffer: NDArray[np.uint8], start: int, at: int) -> Word:
     """Return up to eight bytes before ``at``, in small letters, the last one the highest."""
@@ -238,8 +273,7 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int) -> int:
             continue
         if byte == 32:
             if at - start >= 5 and _CLASS[buffer[at - 1]] & (_LOWER | _UPPER):
-                last = buffer[at - 1] | 32
-                if last == 114 or last == 99 or last == 116 or last == 101 or last == 121:
+                if _pair(buffer, start, at) & _OF_BEARER:
                     if _ends_with(_before(buffer, start, at), _BEARERS):
                         found |= _BEARER
         elif byte == 58 or byte == 61:
@@ -251,11 +285,12 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int) -> int:
                 or buffer[place - 1] == 92
             ):
                 place -= 1
-            word = _before(buffer, start, place)
-            if _ends_with(word, _SECRET_ENDINGS):
-                found |= _KEY_VALUE
-            elif _ends_with(word, _AUTHORIZATION):
-                found |= _AUTHORIZED
+            if _pair(buffer, start, place) & (_OF_SECRET | _OF_AUTHORIZATION):
+                word = _before(buffer, start, place)
+                if _ends_with(word, _SECRET_ENDINGS):
+                    found |= _KEY_VALUE
+                elif _ends_with(word, _AUTHORIZATION):
+                    found |= _AUTHORIZED
             if byte == 58:
                 colons = colons + 1 if at - colon <= 5 else 1
                 # Seven colons, or two beside each other with a digit nearby.
@@ -271,8 +306,9 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int) -> int:
         elif byte == 43:
             if at + 1 < end and 49 <= buffer[at + 1] <= 57:
                 found |= _PHONE
-            if at - start >= 5 and _ends_with(_before(buffer, start, at), _BEARERS):
-                found |= _BEARER
+            if at - start >= 5 and _pair(buffer, start, at) & _OF_BEARER:
+                if _ends_with(_before(buffer, start, at), _BEARERS):
+                    found |= _BEARER
         elif byte == 45:
             if at + 1 < end and at - start >= 2:
                 if buffer[at - 1] == 107 or buffer[at - 1] == 116:
@@ -282,13 +318,15 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int) -> int:
                     found |= _CLOUD_KEY
         elif byte == 95:
             if at - start >= 3:
-                if (buffer[at - 3] == 103 and buffer[at - 2] == 104) or _ends_with(
-                    _before(buffer, start, at + 1), _UNDERSCORES
-                ):
+                if buffer[at - 3] == 103 and buffer[at - 2] == 104:
                     found |= _CLOUD_KEY
+                elif _pair(buffer, start, at) & _OF_UNDERSCORE:
+                    if _ends_with(_before(buffer, start, at + 1), _UNDERSCORES):
+                        found |= _CLOUD_KEY
         elif byte == 46:
-            if at - start >= 2 and _ends_with(_before(buffer, start, at + 1), _DOTS):
-                found |= _CLOUD_KEY
+            if at - start >= 2 and _pair(buffer, start, at) & _OF_DOT:
+                if _ends_with(_before(buffer, start, at + 1), _DOTS):
+                    found |= _CLOUD_KEY
         elif byte == 65:
             if at - 3 >= start and buffer[at - 1] == 73:
                 if buffer[at - 3] == 65:

@@ -13,11 +13,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, uncounted
-from operators.columns.text_column import TextColumn, texts_of
+from operators.columns.text_column import TextColumn, filled_texts
 from operators.logs.lines import facility_names
 
 __all__ = ["SyslogLines", "scan_syslog_lines"]
@@ -45,17 +44,17 @@ class SyslogLines(NamedTuple):
 
     Attributes:
         priority: -1 where the line is not plain.
-        times: where the time of each stands, as a column of the same buffer; empty without one.
-        app: the name of the program, empty without one.
-        message: what stands behind all that.
+        times: where the time of each stands in the same buffer; empty without one.
+        app: the same of the name of the program.
+        message: the same of what stands behind all that.
         attributes: JSON objects; empty where the line is not plain.
     """
 
     priority: NDArray[np.int32]
     times: TextColumn
-    app: pl.Series
-    message: pl.Series
-    attributes: pl.Series
+    app: TextColumn
+    message: TextColumn
+    attributes: TextColumn
 
 
 def scan_syslog_lines(column: TextColumn) -> SyslogLines:
@@ -69,9 +68,9 @@ def scan_syslog_lines(column: TextColumn) -> SyslogLines:
     return SyslogLines(
         priority,
         TextColumn(column.buffer, spans[_TIME_AT], spans[_TIME_AT + 1]),
-        texts_of(column.buffer, spans[_APP_AT], spans[_APP_AT + 1])[0],
-        texts_of(column.buffer, spans[_MESSAGE_AT], spans[_MESSAGE_AT + 1])[0],
-        texts_of(out, offsets[:-1], offsets[1:])[0],
+        TextColumn(column.buffer, spans[_APP_AT], spans[_APP_AT + 1]),
+        TextColumn(column.buffer, spans[_MESSAGE_AT], spans[_MESSAGE_AT + 1]),
+        filled_texts(out, offsets),
     )
 
 

@@ -19,8 +19,11 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from operators.columns.compiling import Word, compiled, inlined, uncounted
+from operators.columns.compiling import Word, compiled, copy, inlined, uncounted
+from operators.columns.hash_index import numbered
+from operators.columns.messages import PADDING
 from operators.columns.scanning import hash_range
+from operators.columns.text_column import TextColumn, filled_texts, texts_at
 from operators.decoders.json.scan import (
     MOST_LEVELS,
     first_member,
@@ -32,7 +35,7 @@ from operators.decoders.json.scan import (
 
 __all__ = [
     "ARRAY", "COMPLETE", "CUT", "ESCAPED", "LITERAL", "NOT_JSON", "NULL", "NUMBER", "TEXT", "Members",
-    "flatten", "gathered", "unescaped", "written",
+    "flatten", "gathered", "texts_of_members", "unescaped", "written",
 ]  # fmt: skip
 
 # What a value is.
@@ -114,7 +117,7 @@ def flatten(
         hashes = np.concatenate([hashes, np.empty_like(hashes)])
     rows, hashes = rows[:filled], hashes[:filled]
     values = rows[:, _KIND] != _OBJECT
-    _, firsts, path = np.unique(hashes[values], return_index=True, return_inverse=True)
+    path, firsts = numbered(hashes[values])
     kept = rows[values]
     paths = [_path(buffer, rows, place) for place in np.flatnonzero(values)[firsts].tolist()]
     return Members(
@@ -122,7 +125,7 @@ def flatten(
         kept[:, _OWNER],
         np.ascontiguousarray(kept[:, _VALUE : _VALUE_END + 1]),
         kept[:, _KIND],
-        path,
+        path.astype(np.int64),
         paths,
         status,
     )
@@ -264,13 +267,15 @@ def _unescape(
     buffer: NDArray[np.uint8], at: int, end: int, out: NDArray[np.uint8], filled: int
 ) -> int:
     """Write a checked text without its escapes, and return how far ``out`` is filled."""
+    target, source = out.ctypes.data, buffer.ctypes.data
     while at < end:
-        byte = buffer[at]
-        if byte != 92:
-            out[filled] = byte
-            filled += 1
+        first = at
+        while at < end and buffer[at] != 92:
             at += 1
-            continue
+        copy(target + filled, source + first, at - first)
+        filled += at - first
+        if at == end:
+            break
         byte = buffer[at + 1]
         if byte != 117:
             plain = byte
@@ -331,26 +336,32 @@ def _copy_texts(
             if kinds[member] == ESCAPED:
                 filled = _unescape(buffer, start, end, out, filled)
             else:
-                for at in range(start, end):
-                    out[filled] = buffer[at]
-                    filled += 1
+                copy(out.ctypes.data + filled, buffer.ctypes.data + start, end - start)
+                filled += end - start
         offsets[row + 1] = filled
 
 
 def gathered(members: Members, chosen: NDArray[np.int64]) -> pl.Series:
     """Return values as text: of each row the member that is chosen, null where that is -1."""
+    buffer, starts, ends = texts_of_members(members, chosen)
+    offsets = np.append(starts, ends[-1:] if len(ends) else 0)
+    valid = pa.py_buffer(np.packbits(chosen >= 0, bitorder="little"))
+    array = pa.Array.from_buffers(
+        pa.large_string(), len(chosen), [valid, pa.py_buffer(offsets), pa.py_buffer(buffer)]
+    )
+    return pl.Series(array)
+
+
+def texts_of_members(members: Members, chosen: NDArray[np.int64]) -> TextColumn:
+    """Return values as text: of each row the member that is chosen, empty where that is -1."""
     lengths = (
         (members.spans[:, 1] - members.spans[:, 0])[chosen] if len(members.spans) else chosen * 0
     )
     lengths = np.where(chosen >= 0, lengths, 0)
-    out = np.empty(int(lengths.sum()), np.uint8)
+    out = np.empty(int(lengths.sum()) + PADDING, np.uint8)
     offsets = np.zeros(len(chosen) + 1, np.int64)
     _copy_texts(members.buffer, members.spans, members.kind, chosen, out, offsets)
-    valid = pa.py_buffer(np.packbits(chosen >= 0, bitorder="little"))
-    array = pa.Array.from_buffers(
-        pa.large_string(), len(chosen), [valid, pa.py_buffer(offsets), pa.py_buffer(out)]
-    )
-    return pl.Series(array)
+    return filled_texts(out, offsets)
 
 
 def unescaped(
@@ -358,14 +369,11 @@ def unescaped(
 ) -> pl.Series:
     """Return checked texts of JSON, without quotation marks, with their escapes resolved."""
     spans = np.stack([starts, ends], 1)
-    out = np.empty(int((ends - starts).sum()), np.uint8)
+    out = np.empty(int((ends - starts).sum()) + PADDING, np.uint8)
     offsets = np.zeros(len(starts) + 1, np.int64)
     kinds = np.full(len(starts), ESCAPED, np.int64)
     _copy_texts(buffer, spans, kinds, np.arange(len(starts)), out, offsets)
-    array = pa.Array.from_buffers(
-        pa.large_string(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(out)]
-    )
-    return pl.Series(array)
+    return texts_at(*filled_texts(out, offsets))
 
 
 @compiled
@@ -396,9 +404,9 @@ def _write_objects(
                 if text:
                     out[filled] = 34
                     filled += 1
-                for at in range(spans[member, 0], spans[member, 1]):
-                    out[filled] = buffer[at]
-                    filled += 1
+                start, size = spans[member, 0], spans[member, 1] - spans[member, 0]
+                copy(out.ctypes.data + filled, buffer.ctypes.data + start, size)
+                filled += size
                 if text:
                     out[filled] = 34
                     filled += 1
@@ -409,7 +417,7 @@ def _write_objects(
         offsets[row + 1] = filled
 
 
-def written(members: Members, kept: NDArray[np.bool_]) -> pl.Series:
+def written(members: Members, kept: NDArray[np.bool_]) -> TextColumn:
     """Return the members that are kept as JSON objects, flat: one text a row, empty without any.
 
     Values stand in it as they were written; null is left out.
@@ -423,14 +431,10 @@ def written(members: Members, kept: NDArray[np.bool_]) -> pl.Series:
     if names:
         sizes = sizes + np.diff(key_bounds)[members.path]
     rows = len(members.status)
-    out = np.empty(int(sizes[kept].sum()) + 2 * rows, np.uint8)
+    out = np.empty(int(sizes[kept].sum()) + 2 * rows + PADDING, np.uint8)
     offsets = np.zeros(rows + 1, np.int64)
     _write_objects(
         members.buffer, members.owner, members.spans, members.kind, members.path, kept, keys,
         key_bounds, out, offsets,
     )  # fmt: skip
-    return pl.Series(
-        pa.Array.from_buffers(
-            pa.large_string(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(out)]
-        )
-    )
+    return filled_texts(out, offsets)

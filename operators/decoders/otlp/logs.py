@@ -15,6 +15,7 @@ from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 
+from operators.columns.replacing import constant
 from operators.columns.scanning import joined
 from operators.columns.text_column import texts_of
 from operators.contracts.log_decoder import DecodedLogs, log_records
@@ -99,9 +100,9 @@ def _hexadecimal(
     starts, ends = records[name], records[f"{name}_end"]
     valid = ends - starts == size
     rows = np.flatnonzero(valid)
-    ids = (
-        buffer[starts[rows, None] + np.arange(size)] if len(rows) else np.empty((0, size), np.uint8)
-    )
+    if not len(rows):  # most logs are of no trace
+        return constant("", len(records), pl.String)
+    ids = buffer[starts[rows, None] + np.arange(size)]
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(valid * 2 * size, out=offsets[1:])
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)

@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
+from operators.columns.replacing import constant
 from operators.columns.scanning import joined
 from operators.columns.text_column import texts_of
 from operators.contracts.log_decoder import DecodedLogs, log_records
@@ -202,6 +203,8 @@ def _ids(buffer: NDArray[np.uint8], records: NDArray[Any], name: str, size: int)
     starts = np.ascontiguousarray(records[name])
     ends = np.ascontiguousarray(records[f"{name}_end"])
     ends = np.where(ends - starts == size, ends, starts)
+    if (ends == starts).all():  # most logs are of no trace
+        return constant("", len(records), pl.String)
     texts = texts_of(buffer, starts, ends)[0].str.to_lowercase()
     return texts.set(~texts.str.contains("^[0-9a-f]+$") | texts.str.contains("^0+$"), "")
 

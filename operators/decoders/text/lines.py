@@ -19,7 +19,7 @@ from operators.columns.scanning import joined
 from operators.columns.text_column import texts_of
 from operators.contracts.log_decoder import DecodedLogs, log_records
 
-__all__ = ["NOT_UTF8", "Lines", "QuotedTexts", "TextLines"]
+__all__ = ["NOT_UTF8", "Lines", "QuotedTexts", "TextLines", "without_newline"]
 
 NOT_UTF8: Final = 4
 """The mark of a record whose bytes were not UTF-8, see ``operators.logs.marks``."""
@@ -43,7 +43,7 @@ class TextLines:
             _lines(buffer, bounds, lines)
             message, index = lines[:, 0].astype(np.uint32), lines[:, 1].astype(np.uint32)
             starts, ends = np.ascontiguousarray(lines[:, 2]), np.ascontiguousarray(lines[:, 3])
-        body, broken = texts_of(buffer, starts, _without_newline(buffer, starts, ends))
+        body, broken = texts_of(buffer, starts, without_newline(buffer, starts, ends))
         if self.quoted:
             body = _unquoted(body)
         columns: dict[str, pl.Series | NDArray[Any]] = {
@@ -73,7 +73,7 @@ class QuotedTexts(TextLines):
 
 
 @compiled
-def _without_newline(
+def without_newline(
     buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return where texts end, line ends at their end left aside."""

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.columns.hash_index import HashIndex
+from operators.columns.hash_index import HashIndex, numbered
 
 # Few different low bits, so that keys meet; zero and the largest are keys like any other.
 keys_ = st.one_of(
@@ -55,3 +55,16 @@ def test_many_keys_that_all_want_one_place_are_told_apart():
 def test_an_empty_one_finds_nothing():
     assert HashIndex().find(np.array([0, 5], np.uint64)).tolist() == [-1, -1]
     assert HashIndex().find(np.empty(0, np.uint64)).tolist() == []
+
+
+@settings(deadline=None)
+@given(st.lists(keys_, max_size=30), st.sampled_from([1, 100]))
+def test_numbers_are_in_the_order_of_the_first_meeting_however_many_differ(keys, times):
+    many = [key ^ (number << 40) for number in range(times) for key in keys]
+    codes, first = numbered(np.array(many, np.uint64))
+    firsts: dict[int, int] = {}
+    for row, key in enumerate(many):
+        firsts.setdefault(key, row)
+    places = {key: number for number, key in enumerate(firsts)}
+    assert codes.tolist() == [places[key] for key in many]
+    assert first.tolist() == list(firsts.values())

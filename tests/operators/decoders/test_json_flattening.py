@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.columns.messages import Messages
+from operators.columns.text_column import texts_at
 from operators.decoders.json.flattening import (
     COMPLETE,
     CUT,
@@ -66,7 +67,7 @@ def test_members_are_those_that_a_parser_finds(objects, ascii_only, spaced):
     assert found == [flat(each) for each in objects]
 
     kept = np.ones(len(chosen), np.bool_)
-    for text, each in zip(written(members, kept), objects, strict=True):
+    for text, each in zip(texts_at(*written(members, kept)), objects, strict=True):
         expected = [(path, value) for path, value in flat(each) if value is not None]
         assert (json.loads(text, object_pairs_hook=list) if text else []) == [
             (path, json.loads(json.dumps(value), object_pairs_hook=list))
@@ -92,7 +93,7 @@ def test_deep_and_wide_objects_are_cut_and_say_so():
     members = members_of(deep, wide, b'{"x":1}')
     assert members.status.tolist() == [CUT, CUT, COMPLETE]
     assert np.bincount(members.owner).tolist() == [1, 512, 1]
-    text = written(members, np.ones(len(members.owner), np.bool_))
+    text = texts_at(*written(members, np.ones(len(members.owner), np.bool_)))
     assert json.loads(text[0])[".".join("a" * 16)]["a"]
     assert len(json.loads(text[1])) == 512
 
@@ -100,4 +101,4 @@ def test_deep_and_wide_objects_are_cut_and_say_so():
 def test_values_that_are_not_chosen_are_null():
     members = members_of(b'{"a":"x"}', b"{}")
     assert gathered(members, np.array([0, -1])).to_list() == ["x", None]
-    assert written(members, np.zeros(1, np.bool_)).to_list() == ["", ""]
+    assert texts_at(*written(members, np.zeros(1, np.bool_))).to_list() == ["", ""]

@@ -45,16 +45,18 @@ def test_what_is_plain_is_read_as_by_the_regular_expression(lines):
     bodies = pl.Series(lines, dtype=pl.String)
     found = scan_syslog_lines(text_column(bodies))
     expected = syslog_fields(bodies)
-    times, _ = texts_of(*found.times)
+    times, app, message, attributes = (
+        texts_of(*each)[0] for each in (found.times, found.app, found.message, found.attributes)
+    )
     for row in range(len(lines)):
         if found.priority[row] < 0:
-            assert found.attributes[row] == ""
+            assert attributes[row] == ""
             continue
         assert found.priority[row] == expected["priority"][row]
         assert times[row] == (expected["time"][row] or "")
-        assert found.app[row] == (expected["app"][row] or "")
-        assert found.message[row] == expected["message"][row]
-        assert found.attributes[row] == expected["attributes"][row]
+        assert app[row] == (expected["app"][row] or "")
+        assert message[row] == expected["message"][row]
+        assert attributes[row] == expected["attributes"][row]
 
 
 def test_usual_lines_are_plain():
@@ -68,14 +70,14 @@ def test_usual_lines_are_plain():
     ]  # fmt: skip
     found = scan_syslog_lines(text_column(pl.Series(lines)))
     assert found.priority.tolist() == [34, 165, 34, 30]
-    assert found.app.to_list() == ["su", "evntslog", "su", "auditd"]
-    assert found.message.to_list() == [
+    assert texts_of(*found.app)[0].to_list() == ["su", "evntslog", "su", "auditd"]
+    assert texts_of(*found.message)[0].to_list() == [
         "'su root' failed for lonvick",
         "An application event",
         "'su root' failed for lonvick on /dev/pts/8",
         "The audit daemon is exiting.",
     ]
-    assert found.attributes.to_list() == [
+    assert texts_of(*found.attributes)[0].to_list() == [
         '{"syslog.facility":"auth","host.name":"mymachine.example.com","syslog.appname":"su","syslog.msgid":"ID47"}',
         '{"syslog.facility":"local4","host.name":"mymachine.example.com","syslog.appname":"evntslog","syslog.msgid":"ID47",'
         '"syslog.structured_data":"[exampleSDID@32473 iut=\\"3\\"][examplePriority@32473]"}',
