@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from flows.following import Followed
-from operators.kafka.clients import KafkaSettings
 from operators.contracts.service_changes import InvalidChange
+from operators.kafka.clients import KafkaSettings
 from operators.notifying.alert import Alert
 from operators.notifying.causes import KnownRankings
 from operators.traces.rankings import InvalidRanking

@@ -140,7 +140,9 @@ def _of_logs(lines: pl.DataFrame) -> Iterator[Explanations]:
 def _message(lines: pl.DataFrame) -> bytes:
     """Return lines as a message of OTLP; ids of any form become ids of its."""
     data = LogsData()
-    for (service,), part in lines.partition_by("service", as_dict=True, maintain_order=True).items():
+    for (service,), part in lines.partition_by(
+        "service", as_dict=True, maintain_order=True
+    ).items():
         group = data.resource_logs.add()
         group.resource.attributes.add(key="service.name").value.string_value = str(service)
         records = group.scope_logs.add().log_records

@@ -193,8 +193,12 @@ def evaluate(folder: Path) -> dict[str, Any]:
     return {
         "faults": len(ranks),
         **_shares(ranks, kinds),
-        "live": {**_shares(live, kinds), "days": days, "tuned_on": TUNED_ON,
-                 "tuned": "all" if tuned == days else "some" if tuned else "none"},
+        "live": {
+            **_shares(live, kinds),
+            "days": days,
+            "tuned_on": TUNED_ON,
+            "tuned": "all" if tuned == days else "some" if tuned else "none",
+        },
         "each": found,
     }
 

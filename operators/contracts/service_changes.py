@@ -92,7 +92,9 @@ class ServiceChange:
             return f"{said}: {now} of its spans begin with {_shown(self.next)}, {before}"
         if not self.next:
             return f"{said}: {now} of {_shown(self.event)} are the last line, {before}"
-        return f"{said}: {now} of {_shown(self.event)} are followed by {_shown(self.next)}, {before}"
+        return (
+            f"{said}: {now} of {_shown(self.event)} are followed by {_shown(self.next)}, {before}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

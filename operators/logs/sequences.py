@@ -5,9 +5,10 @@ where that happens, whoever shows the fault. Compared are the lines of the last 
 them, which fade. A line is known by its shape, so nothing depends on which shapes came before.
 
 For each line the two distributions of what comes after it are compared by Hellinger's distance, weighted by
-the root of how much was seen: by chance alone that is about the same whatever the amount. How far single
-windows were from what was usual before them is taken off: a service that is never twice the same says less by
-it. The line that changed most stands for its service.
+the root of how much was seen: by chance alone that is about the same whatever the amount. What single windows
+were apart from what was usual before them, beyond chance, is the service's own restlessness. It grows with the
+amount, and is taken off with what chance alone makes: a service that is never twice the same says less by
+being another again. The line that changed most stands for its service.
 
 Spans belong to the window in which their first line is. Copies of a line (same span, time and shape) are one.
 """
@@ -52,9 +53,10 @@ _FADES: Final = 0.97
 """What is usual of a service counts less by this factor with each later window that it logs in."""
 _SELDOM: Final = 3.0
 """A shape that was seen less often, before and now together, is like all others of that kind."""
-_CHANCE: Final = 0.4
-_CHANCE_WINDOWS: Final = 5.0
-"""The distance of a single window that is expected before any was seen, and for how many that counts."""
+_ONE_KIND: Final = 0.64
+"""Stands for the number of kinds less one, where a line was always followed by the same."""
+_CALM: Final = 10.0
+"""What is seen of a line counts as so much more that was as calm as chance has it."""
 _KNOWN: Final = 3.0
 """Windows of a service from which on something is usual with it."""
 _CLEAR: Final = 1.0
@@ -69,8 +71,15 @@ _SERVICES: Final = 2000
 _KEY: Final = ("origin", "event")
 _PAIR: Final = (*_KEY, "next")
 _NOISE: Final = pl.Schema(
-    {"origin": pl.UInt64, "event": pl.UInt64, "far": pl.Float64, "windows": pl.Float64}
+    {
+        "origin": pl.UInt64,
+        "event": pl.UInt64,
+        "squares": pl.Float64,  # of how far single windows were
+        "chance": pl.Float64,  # what of that chance makes
+        "amount": pl.Float64,  # and by how much that was seen it was weighted
+    }
 )
+_SUMS: Final = ("squares", "chance", "amount")
 _ORIGINS: Final = pl.Schema({"origin": pl.UInt64, "windows": pl.Float64, "last": pl.Int64})
 
 
@@ -106,8 +115,9 @@ def changed(now: pl.DataFrame, usual: pl.DataFrame) -> pl.DataFrame:
         now, usual: FOLLOWING frames; a pair stands once in each.
 
     Returns:
-        A row for each line that is in both: ``origin``, ``event``, ``far`` (0 is the same), and what gained
-        most: ``next``, with its share ``before`` and ``now``.
+        A row for each line that is in both: ``origin``, ``event``, ``far`` (0 is the same), the square of it
+        that chance makes (``chance``), what was seen (``amount``), and what gained most: ``next``, with its
+        share ``before`` and ``now``.
     """
     both = now.join(usual, on=_PAIR, how="full", coalesce=True, suffix="_usual")
     both = both.with_columns(pl.col("count", "count_usual").fill_null(0.0))
@@ -127,6 +137,9 @@ def changed(now: pl.DataFrame, usual: pl.DataFrame) -> pl.DataFrame:
     distance = ((pl.col("now").sqrt() - pl.col("before").sqrt()) ** 2).sum().sqrt()
     return shares.group_by(_KEY, maintain_order=True).agg(
         far=distance * (a * b / (a + b)).sqrt(),
+        # A quarter of a chi-square with as many degrees of freedom as there are kinds, less one.
+        chance=pl.max_horizontal(pl.len() - 1.0, pl.lit(_ONE_KIND)) / 4,
+        amount=a * b / (a + b),
         next=pl.col("next").get(gained),
         before=pl.col("before").get(gained),
         now=pl.col("now").get(gained),
@@ -180,7 +193,7 @@ class SequenceBook:
         self._names: dict[int, tuple[str, str]] = {}
         self._texts: dict[tuple[int, int], str] = {}
         self._settled = 0  # windows that end by then are
-        of_service, of_shard = (state["samplers"] if state is not None else (None, None))
+        of_service, of_shard = state["samplers"] if state is not None else (None, None)
         self._of_service = SpanSampler(MOST_OF_SERVICE, of_service)
         self._of_shard = SpanSampler(MOST_OF_SHARD, of_shard)
         if state is not None:
@@ -221,7 +234,7 @@ class SequenceBook:
             kept = self._of_service.admit(slot_keys(lines["origin"], slots), slots, spans)
             kept &= self._of_shard.admit(slot_keys(0, slots), slots, spans)
             self._lines.append(lines[kept])
-            if len(self._lines) > 64:  # noqa: PLR2004 - now and then
+            if len(self._lines) > 64:
                 self._lines = [self._pending()]
         return int(late.sum())
 
@@ -274,9 +287,9 @@ class SequenceBook:
             usual = self._usual.join(mine, on="origin", how="semi")
             self._noise = _added(
                 self._noise,
-                changed(mine, usual).select(*_KEY, "far", windows=pl.lit(1.0)),
+                changed(mine, usual).select(*_KEY, pl.col("far").pow(2).alias(_SUMS[0]), *_SUMS[1:]),
                 _KEY,
-                ("far", "windows"),
+                _SUMS,
                 known.select("origin").join(origins, on="origin", how="semi"),
             )
         self._usual = _bounded(_added(self._usual, window, _PAIR, ("count",), origins))
@@ -296,7 +309,9 @@ class SequenceBook:
     def _forget(self) -> None:
         """Forget names and texts of what is not there any more."""
         frames = [self._usual, *(frame for _, frame in self._recent)]
-        pairs = pl.concat([frame.select("origin", pl.col("next").alias("shape")) for frame in frames])
+        pairs = pl.concat(
+            [frame.select("origin", pl.col("next").alias("shape")) for frame in frames]
+        )
         shapes = set(pairs.unique().rows())
         pending = self._pending()
         shapes |= set(zip(pending["origin"].tolist(), pending["shape"].tolist(), strict=True))
@@ -323,8 +338,10 @@ class SequenceBook:
         )
         usual = self._usual.join(now, on="origin", how="semi")
         far = changed(now, usual).join(self._noise, on=_KEY, how="left", suffix="_usual")
-        noise, windows = pl.col("far_usual").fill_null(0.0), pl.col("windows").fill_null(0.0)
-        expected = (noise + _CHANCE * _CHANCE_WINDOWS) / (windows + _CHANCE_WINDOWS)
+        before = {name: pl.col(f"{name}_usual").fill_null(0.0) for name in _SUMS[1:]}
+        squares = pl.col("squares").fill_null(0.0)
+        restless = (squares - before["chance"]).clip(0) / (before["amount"] + _CALM)
+        expected = (pl.col("chance") + restless * pl.col("amount")).sqrt()
         worst = (
             far.with_columns(change=(pl.col("far") - expected).round(9))
             .filter(pl.col("change") >= _CLEAR)
@@ -400,7 +417,7 @@ def _bounded(usual: pl.DataFrame) -> pl.DataFrame:
             )
             .drop("kept")
         )
-    many = many.sort(_PAIR, "count").group_by(_PAIR, maintain_order=True).agg(pl.sum("count"))
+    many = many.sort(*_PAIR, "count").group_by(_PAIR, maintain_order=True).agg(pl.sum("count"))
     many = (
         many.sort("origin", "count", *_PAIR[1:], descending=[False, True, False, False])
         .filter(pl.int_range(pl.len()).over("origin") < _PAIRS)

@@ -10,7 +10,7 @@ Example: 10,000 lines in 2,000 spans come from two workers; a fourth of the span
 one worker had read all.
 """
 
-# ruff: noqa: PLR2004 -- 65 is one more than a word has bits
+
 
 from __future__ import annotations
 
@@ -199,7 +199,9 @@ class SpanLineReading:
         newest = _newest(polled) if polled.topic in self._topics else {}
         cap = max(newest.values(), default=0) or 2**62
         of_lines: dict[str, int] = {}
-        parts = {batch.shard: thread.lines_of(batch, cap, polled.topic, of_lines) for batch in batches}
+        parts = {
+            batch.shard: thread.lines_of(batch, cap, polled.topic, of_lines) for batch in batches
+        }
         largest = {name: at - LINES_LAG for name, at in newest.items()} | of_lines
         out += [
             SpanLines(

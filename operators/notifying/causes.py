@@ -11,10 +11,10 @@ Three things are joined:
 
 * the ranking of calls of the alert's service, that of the window which saw the change most clearly;
 * of the service and all that it calls, directly or not, how far its log took another course;
-* of the same services how much longer they take themselves, where some log took another course.
+* of the same services how much longer they take themselves.
 
 The likeliest is what changed most. What a ranking says counts by what it adds to a call of the alert's service:
-as much again is 1, and a twentieth of its calls that fail is as much. Where no log changed the ranking is
+as much again is 1, and a twentieth of its calls that fail is as much. Where no log changed a ranking is
 told as it is. Where nothing is known of calls, an alert is explained by its own service's log alone, if that
 changed much.
 """
@@ -157,17 +157,14 @@ class KnownRankings:
         ranking: ToldRanking | None,
     ) -> list[_Candidate]:
         reach = self._reach(tenant, service)
-        changes = [
-            change
-            for name in reach
-            if (change := self._change(tenant, name, "logs", at)) is not None
-            and (len(reach) > 1 or ranking is not None or change.change >= _MUCH)
-        ]
-        if not changes:
-            return [] if ranking is None else list(_as_told(ranking))
+        alone = len(reach) == 1 and ranking is None
+        changes = list(self._changes(tenant, reach, "logs", at, _MUCH if alone else 0.0))
+        if ranking is not None and not changes:
+            return list(_as_told(ranking))
         if "time" in about:
-            times = (self._change(tenant, name, "time", at) for name in reach)
-            changes += [change for change in times if change is not None]
+            changes += self._changes(tenant, reach, "time", at, 0.0)
+        if not changes:
+            return []
         best: dict[str, _Candidate] = {}
         candidates = [] if ranking is None else list(_weighed(ranking))
         candidates += [
@@ -187,14 +184,19 @@ class KnownRankings:
             for one in ordered[:_MOST]
         ]
 
-    def _change(self, tenant: str, service: str, why: str, at: int) -> ServiceChange | None:
-        """Return the largest change of a service around an event time."""
-        near = [
-            one
-            for one in self._near(tenant, service, f"change/{why}", at)
-            if isinstance(one, ServiceChange)
-        ]
-        return max(near, key=lambda one: (one.change, one.until), default=None)
+    def _changes(
+        self, tenant: str, services: Iterable[str], why: str, at: int, least: float
+    ) -> Iterator[ServiceChange]:
+        """Give the largest change of each service around an event time, if it is large enough."""
+        for service in services:
+            near = [
+                one
+                for one in self._near(tenant, service, f"change/{why}", at)
+                if isinstance(one, ServiceChange)
+            ]
+            most = max(near, key=lambda one: (one.change, one.until), default=None)
+            if most is not None and most.change >= least:
+                yield most
 
     def _near(self, tenant: str, service: str, kind: str, at: int) -> Iterator[_Told]:
         first, last = at - _BEFORE, at + _AFTER

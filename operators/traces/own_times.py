@@ -75,9 +75,7 @@ def changed_times(calls: pl.DataFrame, since: int, until: int) -> list[ServiceCh
         .filter(pl.int_range(pl.len()).over("tenant") < _TOLD)
     )
     return [
-        ServiceChange(
-            tenant, name, "time", since, until, change, before - _SHORT, later - _SHORT
-        )
+        ServiceChange(tenant, name, "time", since, until, change, before - _SHORT, later - _SHORT)
         for tenant, name, change, before, later in found.select(
             *service, "change", pl.col("before", "later").exp()
         ).rows()
