@@ -366,6 +366,8 @@ class SpanLines:
         rows: an array of ``operators.logs.span_lines.SPAN_LINE``.
         names: tenant and service of each ``origin`` in it.
         texts: the masked text of shapes that the worker met for the first time: origin, shape, text.
+        levels: of which services and times the worker left spans out, and how many, as
+            ``operators.logs.span_lines.SpanSampler.levels`` says it; None if of none.
     """
 
     shard: int
@@ -376,6 +378,7 @@ class SpanLines:
     rows: NDArray[Any]
     names: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     texts: Sequence[tuple[int, int, str]] = ()
+    levels: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,9 @@ class ChangingLogic(KeyedLogic[SpanLines, Explanations]):
         """Take in lines; return what changed in the windows that are complete by them."""
         now = self._clock.monotonic()
         for item in items:
-            if len(item.rows) or item.texts:
+            if item.levels is not None:
+                self._book.take_up(*item.levels)
+            if len(item.rows):
                 late = self._book.take(item.rows, item.names, item.texts)
                 if late:
                     LOG_LINES_LATE.inc(late)

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from operators.contracts.service_changes import ServiceChange
 from operators.logs.span_lines import (
     MOST_OF_SERVICE,
-    MOST_OF_SHARD,
     NO_LINES,
     SETTLES,
     SPAN_LINE,
@@ -67,6 +66,10 @@ _PAIRS: Final = 3000
 """Pairs that are kept of a service; beyond them, those of shapes that were seen last long ago are one."""
 _SERVICES: Final = 2000
 """Services of a shard of which anything is kept: those that logged last."""
+_AT_ONCE: Final = 256
+"""Services of a shard and five seconds whose lines are looked at, those of the smallest numbers."""
+_GATHERED: Final = 64
+"""Batches of lines that are kept before they are made one."""
 
 _KEY: Final = ("origin", "event")
 _PAIR: Final = (*_KEY, "next")
@@ -176,7 +179,9 @@ def _without_seldom(pairs: pl.DataFrame) -> pl.DataFrame:
 class SequenceBook:
     """Remembers the lines of open windows and what is usual, and says which services changed.
 
-    All is bounded: lines of open windows by ``SpanSampler``; of a service 3,000 pairs are usual; 2,000 services.
+    All is bounded: of five seconds that are open 2,048 lines of a service (``SpanSampler``) and 256 services of
+    the shard, some 3 MB for each whole hundred thousand lines; what is usual is 3,000 pairs of a service and
+    2,000 services, 40 bytes a pair.
 
     Args:
         window: length of the windows, in nanoseconds.
@@ -193,9 +198,7 @@ class SequenceBook:
         self._names: dict[int, tuple[str, str]] = {}
         self._texts: dict[tuple[int, int], str] = {}
         self._settled = 0  # windows that end by then are
-        of_service, of_shard = state["samplers"] if state is not None else (None, None)
-        self._of_service = SpanSampler(MOST_OF_SERVICE, of_service)
-        self._of_shard = SpanSampler(MOST_OF_SHARD, of_shard)
+        self._sampler = SpanSampler(MOST_OF_SERVICE, state["sampler"] if state else None)
         if state is not None:
             self._lines = [np.frombuffer(state["lines"], SPAN_LINE)]
             self._recent = [(start, _read(content)) for start, content in state["recent"]]
@@ -213,7 +216,7 @@ class SequenceBook:
             "names": [(origin, *names) for origin, names in self._names.items()],
             "texts": [(*key, text) for key, text in self._texts.items()],
             "settled": self._settled,
-            "samplers": (self._of_service.snapshot(), self._of_shard.snapshot()),
+            "sampler": self._sampler.snapshot(),
         }
 
     def take(
@@ -230,13 +233,19 @@ class SequenceBook:
         if late.any():
             lines = lines[~late]
         if len(lines):
-            slots, spans = slots_of(lines["ts"]), lines["span"]
-            kept = self._of_service.admit(slot_keys(lines["origin"], slots), slots, spans)
-            kept &= self._of_shard.admit(slot_keys(0, slots), slots, spans)
+            slots = slots_of(lines["ts"])
+            kept = self._sampler.admit(slot_keys(lines["origin"], slots), slots, lines["span"])
             self._lines.append(lines[kept])
-            if len(self._lines) > 64:
+            if len(self._lines) >= _GATHERED:
                 self._lines = [self._pending()]
         return int(late.sum())
+
+    def take_up(
+        self, keys: NDArray[np.uint64], slots: NDArray[np.int64], levels: NDArray[np.int64]
+    ) -> None:
+        """Take up which spans a worker left out, before its lines are taken in."""
+        current = slots >= self._settled - self._settled % SETTLES
+        self._sampler.raise_to(keys[current], slots[current], levels[current])
 
     def settle(self, reached: int) -> int | None:
         """Close the first window with lines, if its spans are whole by an event time; return its end."""
@@ -253,7 +262,10 @@ class SequenceBook:
     def _pending(self) -> NDArray[Any]:
         """Return the lines of open windows that are still among those looked at."""
         if len(self._lines) != 1:
-            self._lines = [np.concatenate(self._lines) if self._lines else NO_LINES]
+            lines = np.concatenate(self._lines) if self._lines else NO_LINES
+            slots = slots_of(lines["ts"])
+            still = self._sampler.still(slot_keys(lines["origin"], slots), lines["span"])
+            self._lines = [_of_few(lines[still], slots[still])]
         return self._lines[0]
 
     def _close(self, lines: NDArray[Any], end: int) -> None:
@@ -262,20 +274,16 @@ class SequenceBook:
         spans = lines["span"] ^ lines["origin"]
         mine = np.isin(spans, np.unique(spans[begun])) & (lines["ts"] < end + SETTLES)
         taken = lines[mine]
-        # What one worker let pass may be beyond what all have together.
-        slots, of = slots_of(taken["ts"]), taken["span"]
-        taken = taken[
-            self._of_service.still(slot_keys(taken["origin"], slots), of)
-            & self._of_shard.still(slot_keys(0, slots), of)
-        ]
+        # Lines that were alone had not been looked at again.
+        slots = slots_of(taken["ts"])
+        taken = taken[self._sampler.still(slot_keys(taken["origin"], slots), taken["span"])]
         self._lines = [lines[~mine]]
         self._settled = end
         start = end - self._window
         while self._recent and self._recent[0][0] < end - _RANKED * self._window:
             self._fold(*self._recent.pop(0))
         self._recent.append((start, following(taken)))
-        self._of_service.forget(end - end % SETTLES)
-        self._of_shard.forget(end - end % SETTLES)
+        self._sampler.forget(end - end % SETTLES)
         self._forget()
 
     def _fold(self, start: int, window: pl.DataFrame) -> None:
@@ -287,7 +295,9 @@ class SequenceBook:
             usual = self._usual.join(mine, on="origin", how="semi")
             self._noise = _added(
                 self._noise,
-                changed(mine, usual).select(*_KEY, pl.col("far").pow(2).alias(_SUMS[0]), *_SUMS[1:]),
+                changed(mine, usual).select(
+                    *_KEY, pl.col("far").pow(2).alias(_SUMS[0]), *_SUMS[1:]
+                ),
                 _KEY,
                 _SUMS,
                 known.select("origin").join(origins, on="origin", how="semi"),
@@ -365,6 +375,19 @@ class SequenceBook:
 
     def _text(self, origin: int, shape: int) -> str | None:
         return "" if shape in (BEGIN, END) else self._texts.get((origin, shape))
+
+
+def _of_few(lines: NDArray[Any], slots: NDArray[np.int64]) -> NDArray[Any]:
+    """Return lines without those of services beyond the first, by their numbers, of each slot."""
+    if len(np.unique(lines["origin"])) <= _AT_ONCE:
+        return lines
+    kept = np.ones(len(lines), np.bool_)
+    for slot in np.unique(slots).tolist():
+        mine = slots == slot
+        origins = np.unique(lines["origin"][mine])
+        if len(origins) > _AT_ONCE:
+            kept[mine] = lines["origin"][mine] < origins[_AT_ONCE]
+    return lines[kept]
 
 
 def _added(

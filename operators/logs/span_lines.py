@@ -4,13 +4,10 @@ They are taken from the records of a poll that is parsed, scrubbed and masked. L
 nothing: of a poll without any only its times in Kafka are looked at.
 
 **What gives way is a function of the set.** Of a service and five seconds at most ``MOST_OF_SERVICE`` lines
-are looked at, and of a shard ``MOST_OF_SHARD``: beyond them those of half of the spans, then of a
-quarter, chosen by the hash of their ids. A worker that has enough by itself drops what can't be among them.
-Example: 10,000 lines in 2,000 spans come from two workers; a fourth of the spans stays, the same ones as if
-one worker had read all.
+are looked at: beyond them those of half of the spans, then of a quarter, chosen by the hash of their ids. A
+worker that has enough by itself drops what can't be among them, and says so. Example: 10,000 lines in 2,000
+spans come from two workers; an eighth of the spans stays, the same ones as if one worker had read all.
 """
-
-
 
 from __future__ import annotations
 
@@ -33,7 +30,6 @@ from operators.logs.masking import masked_texts
 __all__ = [
     "LINES_LAG",
     "MOST_OF_SERVICE",
-    "MOST_OF_SHARD",
     "NO_LINES",
     "SETTLES",
     "SPAN_LINE",
@@ -55,8 +51,7 @@ SPAN_LINE: Final = np.dtype(
 )
 NO_LINES: Final = np.empty(0, SPAN_LINE)
 
-MOST_OF_SERVICE: Final = 4096
-MOST_OF_SHARD: Final = 65_536
+MOST_OF_SERVICE: Final = 2048
 
 LINES_LAG: Final = 10_000_000_000
 """Nanoseconds beyond the disorder that lines may be behind later ones of their partition, as shippers gather
@@ -101,16 +96,34 @@ class SpanSampler:
             slots: event time of each line in steps, the same for a key; what ``forget`` goes by.
             spans: the hash of its span.
         """
+        rows = self._number(keys, slots)
+        return _admit(rows, _zeros(spans), self._counts, self._levels, self._most)
+
+    def levels(
+        self, keys: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return which of some keys have too many lines: keys, slots and levels, for ``raise_to``."""
+        rows = np.unique(self._index.find(keys))
+        rows = rows[self._levels[rows] > 0]
+        return self._index.keys()[rows], self._slots[rows], self._levels[rows]
+
+    def raise_to(
+        self, keys: NDArray[np.uint64], slots: NDArray[np.int64], levels: NDArray[np.int64]
+    ) -> None:
+        """Take up that another one has too many lines of some keys."""
+        rows = self._number(keys, slots)
+        np.maximum.at(self._levels, rows, levels)
+
+    def _number(self, keys: NDArray[np.uint64], slots: NDArray[np.int64]) -> NDArray[np.int32]:
         rows, fresh = self._index.number(keys)
-        if len(fresh):
-            more = len(fresh)
+        if more := len(fresh):
             first = np.empty(more, np.int64)
             new = rows >= len(self._levels)
             first[rows[new] - len(self._levels)] = slots[new]
             self._slots = np.concatenate([self._slots, first])
             self._counts = np.concatenate([self._counts, np.zeros((more, 65), np.int64)])
             self._levels = np.concatenate([self._levels, np.zeros(more, np.int64)])
-        return _admit(rows, _zeros(spans), self._counts, self._levels, self._most)
+        return rows
 
     def still(self, keys: NDArray[np.uint64], spans: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which lines that were admitted are still among those that are looked at."""
@@ -151,10 +164,10 @@ def slots_of(ts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(ts - ts % SETTLES, np.int64)
 
 
-def slot_keys(origins: NDArray[np.uint64] | int, slots: NDArray[np.int64]) -> NDArray[np.uint64]:
+def slot_keys(origins: NDArray[np.uint64], slots: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return a number of each service and slot, as well mixed as the numbers of services are."""
     spread = slots.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return np.asarray(np.uint64(origins) ^ spread ^ (spread >> np.uint64(29)), np.uint64)
+    return np.asarray(origins ^ spread ^ (spread >> np.uint64(29)), np.uint64)
 
 
 class SpanLineReading:
@@ -254,12 +267,14 @@ class _Thread:
         if not kept.all():
             rows, records = rows[kept], records.filter(pl.Series(kept))
         slots = slots_of(rows["ts"])
-        kept = self._sampler.admit(slot_keys(rows["origin"], slots), slots, rows["span"])
+        keys = slot_keys(rows["origin"], slots)
+        kept = self._sampler.admit(keys, slots, rows["span"])
+        levels = self._sampler.levels(keys)
         self._go_on(int(slots.max(initial=0)))
         if not kept.all():
             rows, records = rows[kept], records.filter(pl.Series(kept))
         if not len(rows):
-            return NO_LINES, {}, ()
+            return NO_LINES, {}, (), levels
         _, first = numbered(np.ascontiguousarray(rows["origin"]))
         names = records.select("origin", "tenant", "service")[first].rows()
         return rows, {origin: (tenant, service) for origin, tenant, service in names}, (
