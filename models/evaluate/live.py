@@ -76,7 +76,7 @@ def named_by_alert(normal: ObservedWindow, near: ObservedWindow, since: int) -> 
         kind="rule",
         labels={"alertname": "Fault", "service": first["service"][0]},
         annotations={},
-        starts_at=int(spans["ended"].max() or 0),  # type: ignore[arg-type, call-overload]
+        starts_at=int(spans["ended"].max() or 0),  # type: ignore[arg-type]
         ends_at=None,
         value=None,
     )
@@ -91,9 +91,9 @@ def _played(normal: ObservedWindow, near: ObservedWindow) -> tuple[pl.DataFrame,
     old_spans = normal.spans.join(spans, on="trace", how="anti")
     old_events = normal.events.filter(pl.col("ts") > 0).join(events, on="trace", how="anti")
     if old_spans.height and old_events.height and spans.height and events.height:
-        begins = pl.concat([spans["begun"], events["ts"]]).min()
-        ends = pl.concat([old_spans["ended"], old_events["ts"]]).max()
-        moved = begins - ends  # type: ignore[operator]
+        begins = np.concatenate([spans["begun"].to_numpy(), events["ts"].to_numpy()]).min()
+        ends = np.concatenate([old_spans["ended"].to_numpy(), old_events["ts"].to_numpy()]).max()
+        moved = int(begins) - int(ends)
         old_spans = old_spans.with_columns(pl.col("begun", "ended") + moved)
         old_events = old_events.with_columns(pl.col("ts") + moved)
     return pl.concat([old_spans, spans]), pl.concat([old_events, events]).sort("ts")
@@ -113,7 +113,7 @@ def _of_calls(spans: pl.DataFrame) -> Iterator[Explanations]:
             series=pl.struct("edge", "service", "operation", "kind").hash(),
         )
         seen = calls.select(pl.col(name).cast(kind) for name, kind in CALLS_SEEN.items())
-        for item in logic.on_batch([("", CallsSeen(seen, int(start) + _WINDOW))]):  # type: ignore[call-overload]
+        for item in logic.on_batch([("", CallsSeen(seen, int(start) + _WINDOW))]):
             if isinstance(item, Explanations):
                 yield item
 

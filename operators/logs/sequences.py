@@ -179,9 +179,9 @@ def _without_seldom(pairs: pl.DataFrame) -> pl.DataFrame:
 class SequenceBook:
     """Remembers the lines of open windows and what is usual, and says which services changed.
 
-    All is bounded: of five seconds that are open 2,048 lines of a service (``SpanSampler``) and 256 services of
-    the shard, some 3 MB for each whole hundred thousand lines; what is usual is 3,000 pairs of a service and
-    2,000 services, 40 bytes a pair.
+    All is bounded. Of five seconds that are open 2,048 lines of a service (``SpanSampler``) and 256 services of
+    the shard are kept, 40 bytes a line. What is usual has 3,000 pairs of a service and 2,000 services, 32 bytes a
+    pair.
 
     Args:
         window: length of the windows, in nanoseconds.

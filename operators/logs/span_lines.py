@@ -69,6 +69,10 @@ _REMEMBERED: Final = 120_000_000_000
 """Nanoseconds for which a worker remembers how many lines there were."""
 
 
+Levels = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]
+"""Of which keys there are too many lines: keys, slots, and how many zeros the hash of a span has to begin with."""
+
+
 class SpanSampler:
     """Chooses the spans of which lines are looked at, by a key (of service and window, say).
 
@@ -99,12 +103,12 @@ class SpanSampler:
         rows = self._number(keys, slots)
         return _admit(rows, _zeros(spans), self._counts, self._levels, self._most)
 
-    def levels(
-        self, keys: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return which of some keys have too many lines: keys, slots and levels, for ``raise_to``."""
-        rows = np.unique(self._index.find(keys))
-        rows = rows[self._levels[rows] > 0]
+    def levels(self, keys: NDArray[np.uint64]) -> Levels | None:
+        """Return which of some keys have too many lines, for ``raise_to``; None if none has."""
+        rows = np.flatnonzero(self._levels)
+        if not len(rows):
+            return None
+        rows = np.intersect1d(self._index.find(keys), rows)
         return self._index.keys()[rows], self._slots[rows], self._levels[rows]
 
     def raise_to(
@@ -225,6 +229,11 @@ class SpanLineReading:
         return out
 
 
+_Said = tuple[
+    NDArray[Any], Mapping[int, tuple[str, str]], Sequence[tuple[int, int, str]], Levels | None
+]
+
+
 class _Thread:
     """What one thread knows."""
 
@@ -236,17 +245,15 @@ class _Thread:
         self._until = 0
         self._again = 0
 
-    def lines_of(
-        self, batch: LogBatch, cap: int, topic: str, largest: dict[str, int]
-    ) -> tuple[NDArray[Any], Mapping[int, tuple[str, str]], Sequence[tuple[int, int, str]]]:
-        """Return the lines of spans in a batch, the names of their services, and texts that are new.
+    def lines_of(self, batch: LogBatch, cap: int, topic: str, largest: dict[str, int]) -> _Said:
+        """Return the lines of spans in a batch, and what a ``SpanLines`` says besides.
 
         ``largest`` gets how far event time is in their partitions.
         """
         records = batch.records
         there = (records["span_id"] != "").to_numpy()
         if not there.any():
-            return NO_LINES, {}, ()
+            return NO_LINES, {}, (), None
         records = records.select(
             "origin", "trace_id", "span_id", "ts", "partition", "offset", "index", "shape",
             "tenant", "service", "body",
@@ -276,10 +283,9 @@ class _Thread:
         if not len(rows):
             return NO_LINES, {}, (), levels
         _, first = numbered(np.ascontiguousarray(rows["origin"]))
-        names = records.select("origin", "tenant", "service")[first].rows()
-        return rows, {origin: (tenant, service) for origin, tenant, service in names}, (
-            self._new_texts(rows, records)
-        )  # fmt: skip
+        services = records.select("origin", "tenant", "service")[first].rows()
+        names = {origin: (tenant, service) for origin, tenant, service in services}
+        return rows, names, self._new_texts(rows, records), levels
 
     def _follow(
         self,
