@@ -251,41 +251,40 @@ class _Thread:
         ``largest`` gets how far event time is in their partitions.
         """
         records = batch.records
-        there = (records["span_id"] != "").to_numpy()
-        if not there.any():
+        at = np.flatnonzero((records["span_id"] != "").to_numpy())
+        if not len(at):
             return NO_LINES, {}, (), None
-        records = records.select(
-            "origin", "trace_id", "span_id", "ts", "partition", "offset", "index", "shape",
-            "tenant", "service", "body",
-        )  # fmt: skip
-        if not there.all():
-            records = records.filter(pl.Series(there))
-        rows = np.empty(records.height, SPAN_LINE)
-        rows["origin"] = records["origin"].to_numpy()
-        rows["ts"] = records["ts"].to_numpy()
-        rows["shape"] = records["shape"].to_numpy()
-        rows["place"] = (records["offset"].to_numpy() << 16) | (
-            records["index"].to_numpy().astype(np.int64) & 0xFFFF
-        )
-        traces, spans = text_column(records["trace_id"]), text_column(records["span_id"])
-        rows["span"] = _hashes(*traces, *spans)
-        before = self._follow(records["partition"].to_numpy(), rows["ts"], cap, topic, largest)
+        whole = len(at) == records.height
+
+        def column(name: str) -> pl.Series:
+            return records[name] if whole else records[name].gather(at)
+
+        rows = np.empty(len(at), SPAN_LINE)
+        for name in ("origin", "ts", "shape"):
+            rows[name] = column(name).to_numpy()
+        rows["place"] = column("offset").to_numpy()
+        rows["place"] <<= 16
+        rows["place"] |= column("index").to_numpy() & 0xFFFF
+        rows["span"] = _hashes(*text_column(column("trace_id")), *text_column(column("span_id")))
+        before = self._follow(column("partition").to_numpy(), rows["ts"], cap, topic, largest)
         kept = (rows["ts"] >= before - self._disorder) & (rows["ts"] <= cap + _AHEAD)
         if not kept.all():
-            rows, records = rows[kept], records.filter(pl.Series(kept))
+            rows, at = rows[kept], at[kept]
         slots = slots_of(rows["ts"])
         keys = slot_keys(rows["origin"], slots)
         kept = self._sampler.admit(keys, slots, rows["span"])
         levels = self._sampler.levels(keys)
         self._go_on(int(slots.max(initial=0)))
         if not kept.all():
-            rows, records = rows[kept], records.filter(pl.Series(kept))
+            rows, at = rows[kept], at[kept]
         if not len(rows):
             return NO_LINES, {}, (), levels
         _, first = numbered(np.ascontiguousarray(rows["origin"]))
-        services = records.select("origin", "tenant", "service")[first].rows()
-        names = {origin: (tenant, service) for origin, tenant, service in services}
-        return rows, names, self._new_texts(rows, records), levels
+        names = {
+            origin: (records["tenant"][row], records["service"][row])
+            for origin, row in zip(rows["origin"][first].tolist(), at[first].tolist(), strict=True)
+        }
+        return rows, names, self._new_texts(rows, records["body"], at), levels
 
     def _follow(
         self,
@@ -316,8 +315,9 @@ class _Thread:
             self._known = HashIndex()
 
     def _new_texts(
-        self, rows: NDArray[Any], records: pl.DataFrame
+        self, rows: NDArray[Any], bodies: pl.Series, at: NDArray[np.intp]
     ) -> Sequence[tuple[int, int, str]]:
+        """Return the texts of shapes that are new; ``at`` says where in ``bodies`` the rows' are."""
         mixed = rows["shape"] ^ rows["origin"]
         codes, fresh = self._known.number(mixed)
         if not len(fresh):
@@ -326,7 +326,7 @@ class _Thread:
         first = np.full(len(fresh), -1, np.int64)
         new = np.flatnonzero(codes >= size - len(fresh))[::-1]
         first[codes[new] - (size - len(fresh))] = new
-        texts = masked_texts(*text_column(records["body"][first]))
+        texts = masked_texts(*text_column(bodies.gather(at[first])))
         return [
             (origin, shape, text[:_LONGEST])
             for origin, shape, text in zip(
