@@ -318,13 +318,11 @@ class SequenceBook:
 
     def _forget(self) -> None:
         """Forget names and texts of what is not there any more."""
-        frames = [self._usual, *(frame for _, frame in self._recent)]
-        pairs = pl.concat(
-            [frame.select("origin", pl.col("next").alias("shape")) for frame in frames]
-        )
-        shapes = set(pairs.unique().rows())
         pending = self._pending()
-        shapes |= set(zip(pending["origin"].tolist(), pending["shape"].tolist(), strict=True))
+        named = pl.DataFrame({"origin": pending["origin"], "next": pending["shape"]})
+        frames = [self._usual, *(frame for _, frame in self._recent), named]
+        pairs = pl.concat([frame.select("origin", "next") for frame in frames])
+        shapes = set(pairs.unique().rows())
         self._texts = {key: text for key, text in self._texts.items() if key in shapes}
         origins = {origin for origin, _ in shapes}
         self._names = {key: names for key, names in self._names.items() if key in origins}

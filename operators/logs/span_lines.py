@@ -209,8 +209,9 @@ class SpanLineReading:
             for name, mark in polled.marks.items()
             if name.rpartition("/")[0] in self._topics
         }
-        if not (batches or marks or polled.marks or polled.values):
+        if polled.replay and not batches:
             return out
+        # All else is told on, without a line too: a reader that has no partition holds nobody back.
         # By the thread's number, see ``LogDecoding``.
         thread = self._threads.setdefault(threading.get_ident(), _Thread(self._disorder))
         newest = _newest(polled) if polled.topic in self._topics else {}

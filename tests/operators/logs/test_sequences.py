@@ -1,5 +1,6 @@
 """What follows what in logs: counted as by hand, told alike however lines come, and bounded."""
 
+import itertools
 import math
 import pickle
 import random
@@ -48,7 +49,7 @@ def by_hand(rows):
                 seen.add((ts, shape))
                 course.append(shape)
         course.append(END)
-        found.update((origin, a, b) for a, b in zip(course, course[1:], strict=False))
+        found.update((origin, a, b) for a, b in itertools.pairwise(course))
     return dict(found)
 
 
