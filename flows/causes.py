@@ -1,14 +1,15 @@
-"""What the flow of traces finds behind services that are worse, known to the notifier while it runs."""
+"""What the flows of traces and of logs tell of causes, known to the notifier while it runs."""
 
 from __future__ import annotations
 
 import logging
 
 from flows.following import Followed
+from operators.contracts.service_changes import InvalidChange
 from operators.kafka.clients import KafkaSettings
 from operators.notifying.alert import Alert
 from operators.notifying.causes import KnownRankings
-from operators.traces.rankings import InvalidRanking, ranking_of
+from operators.traces.rankings import InvalidRanking
 
 __all__ = ["FollowedRankings"]
 
@@ -19,11 +20,11 @@ _PATIENCE: float = 2.0
 
 
 class FollowedRankings(Followed):
-    """The rankings of the last hour.
+    """What was told of the last hour.
 
     Args:
         settings: the brokers.
-        topic: of the rankings; where no flow of traces runs it need not be there.
+        topic: of the rankings; where neither flow runs it need not be there.
     """
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
@@ -42,8 +43,8 @@ class FollowedRankings(Followed):
 
     def _hear(self, payload: bytes) -> None:
         try:
-            self._known.put(ranking_of(payload))
-        except InvalidRanking as error:
+            self._known.hear(payload)
+        except (InvalidRanking, InvalidChange) as error:
             if not self._strange:
                 _log.warning("%s: a message is passed over: %s", self._topic, error)
             self._strange = True

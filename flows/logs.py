@@ -4,6 +4,7 @@
                    └─ rejected ─► dead-letter       ▲   ├────► changes of templates: templates topic
     commands topic ─► what is asked of exceptions ──┘   ├────► counts: a topic of OTLP metrics
                                                         └────► events: alerts topic
+                   └─ lines of spans ─► what follows what ───► changes of services: causes topic
 
 Run it with ``python -m bytewax.run flows.logs``; add ``-w 2`` for two workers, and
 ``-r DIR -s 5 -b 0`` to remember templates and exceptions over a restart.
@@ -23,11 +24,21 @@ from flows.process import serve
 from flows.process.compiling import tell_compiling
 from flows.settings import Settings
 from operators.bytewax import only, read
-from operators.contracts.items import Events, ExceptionCommand, Grouped, LogBatch, Rejected
+from operators.contracts.items import (
+    Events,
+    ExceptionCommand,
+    Grouped,
+    LogBatch,
+    Rejected,
+    SpanLines,
+)
 from operators.kafka import fetching
 from operators.kafka.gaps import lost_events
+from operators.logs import span_lines
+from operators.logs.changing import log_changes
 from operators.logs.decoding import compile_kernels
 from operators.logs.held_lines import HeldLines
+from operators.logs.span_lines import SpanLineReading
 from operators.logs.step import grouping
 
 __all__ = ["build"]
@@ -41,17 +52,34 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     topics = (*(entry.topic for entry in settings.inputs_of(NAME)), asked)
     fetching.compile_kernels()
     compile_kernels({entry.encoding for entry in settings.inputs_of(NAME)})
+    span_lines.compile_kernels()
     flow = Dataflow(NAME)
     held = HeldLines()
     # What waits for more lines is let go when nothing came for as long as it would be joined.
     source = kafka_source(settings, NAME, topics, held, idle_timeout=settings.logs.line_timeout)
     polled = read("kafka", flow, source)
-    decoded = op.flat_map("decode", polled, logs_decoding(settings, held))
+    lines = SpanLineReading(
+        logs_decoding(settings, held),
+        topics[:-1],
+        shards=settings.logs.shards,
+        disorder=settings.rollups.disorder,
+    )
+    decoded = op.flat_map("decode", polled, lines)
     batches = op.filter_map("batches", decoded, only(LogBatch))
     commands = op.flat_map("commands", polled, ExceptionCommands(asked, settings.logs.shards))
     shards = op.key_on("shards", op.merge("for_shards", batches, commands), shard_of)
     grouped = op.key_rm("grouped", grouping("grouping", shards, settings.logs))
 
+    of_spans = op.key_on("of_spans", op.filter_map("lines", decoded, only(SpanLines)), shard_of)
+    changes = log_changes(
+        "changes",
+        of_spans,
+        settings.judged,
+        settings.kafka.readers,
+        settings.rollups.disorder,
+        settings.rollups.partition_lag,
+    )
+    outputs.causes(op.key_rm("all_changes", changes))
     outputs.logs(op.filter_map("records", grouped, only(Grouped)))
     losses = op.filter_map("losses", polled, lost_events)
     outputs.alerts(op.merge("all_events", op.filter_map("events", grouped, only(Events)), losses))
@@ -59,7 +87,7 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     return flow
 
 
-def shard_of(item: LogBatch | ExceptionCommand) -> str:
+def shard_of(item: LogBatch | ExceptionCommand | SpanLines) -> str:
     """Return the key of the shard that records or a command are for."""
     return str(item.shard)
 

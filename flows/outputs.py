@@ -30,6 +30,7 @@ from operators.contracts.items import (
     ShadowEvents,
     Tapped,
 )
+from operators.contracts.service_changes import change_messages
 from operators.notifying.incidents import IncidentChange
 from operators.notifying.journal import Record, messages_of
 from operators.traces.rankings import ranking_messages
@@ -106,12 +107,14 @@ class Outputs:
         write("spans_topic", frames, self._batches(self._topics.spans, SPAN_BATCHES))
 
     def causes(self, found: Stream[Explanations]) -> None:
-        """Write what is behind services that are worse to its topic."""
+        """Write what is behind services that are worse, how they changed and whom they call to its topic."""
         topic = self._topics.causes
-        messages = op.map(
-            "causes_messages", found, lambda item: ranking_messages(item.rankings, topic)
-        )
-        write("causes_topic", messages, self._sink())
+
+        def messages(item: Explanations) -> pl.DataFrame:
+            changes = change_messages(item.changes, item.calls, topic)
+            return pl.concat([ranking_messages(item.rankings, topic), changes])
+
+        write("causes_topic", op.map("causes_messages", found, messages), self._sink())
 
     def late(self, late: Stream[Late]) -> None:
         """Keep what was refused for its time."""

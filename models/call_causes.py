@@ -13,13 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-__all__ = ["FAILURES", "TIME", "CallTotals", "OwnChange", "own_changes"]
+__all__ = [
+    "FAILURES", "RECEIVES", "TIME", "WAITS", "CallTotals", "OwnChange", "own_changes",
+]  # fmt: skip
 
 TIME: Final = 1
 FAILURES: Final = 2
 """Which of the numbers is looked at: milliseconds, or calls that failed."""
-_RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
-_WAITS: Final = "SPAN_KIND_CLIENT"
+RECEIVES: Final = ("SPAN_KIND_SERVER", "SPAN_KIND_CONSUMER")
+WAITS: Final = "SPAN_KIND_CLIENT"
+"""The kinds of spans that receive a call, and of those that wait for one."""
 _TIMES_AT_MOST: Final = 10.0
 """A change to more times of what was before counts no more: of next to nothing anything is many times."""
 
@@ -66,9 +69,9 @@ class CallTotals:
             if edge:
                 _add(found.calls[service][operation], numbers)
                 _add(found.called[operation], numbers)
-            elif kind in _RECEIVES:
+            elif kind in RECEIVES:
                 _add(found.received[service][operation], numbers)
-            elif kind == _WAITS:
+            elif kind == WAITS:
                 _add(found.waited[service], numbers)
         return found
 

@@ -84,7 +84,7 @@ def planned_topics(settings: Settings) -> list[PlannedTopic]:
             ),
             PlannedTopic(topics.audit, "audit", 1, _AUDIT_CONFIGURATION, reads=False, writes=True),
         ]
-    if settings.inputs_of("traces"):
+    if settings.inputs_of("traces") or settings.inputs_of("logs"):
         plan.append(
             PlannedTopic(
                 topics.causes, "causes", 1, _CAUSES_CONFIGURATION, reads=False, writes=True

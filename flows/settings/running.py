@@ -49,7 +49,8 @@ class Topics(Section):
     spans: str = "headrace.spans"
     """Spans of traces that are kept."""
     causes: str = "headrace.causes"
-    """What flow ``traces`` finds behind services that are worse; the notifier says it in alerts."""
+    """What flow ``traces`` finds behind services that are worse, and how they and their logs changed, as the
+    flows ``traces`` and ``logs`` find it; the notifier says it in alerts."""
     exceptions: str = "headrace.exceptions"
     """What is known of each exception in logs; compacted."""
     audit: str = "headrace.audit"

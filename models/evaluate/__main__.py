@@ -88,12 +88,19 @@ def rootcause(
         typer.echo(
             f"{each['at']}  {each['type']:<15} {each['service']:<32} {each['rank']}  ({first})"
         )
-    for name, of in (("spans and logs", found), ("live, by rollups", found["live"])):
+    for name, of in (("spans and logs", found), ("live", found["live"])):
         if found["faults"]:
             typer.echo(
                 f"{found['faults']} faults, {name}: top-1 {of['top_1']:.1%} (± {of['spread']:.1%}), "
                 f"top-3 {of['top_3']:.1%}, top-5 {of['top_5']:.1%}"
             )
+    live = found["live"]
+    said = {
+        "all": "tuned on the day of these faults",
+        "none": "frozen: nothing was tuned on the days of these faults",
+        "some": "tuned on one of the days of these faults",
+    }[live["tuned"]]
+    typer.echo(f"live: {', '.join(live['days'])}: {said} (tuned on {live['tuned_on']})")
 
 
 def _evaluate(

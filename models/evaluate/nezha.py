@@ -6,9 +6,8 @@ was injected and the two after it are looked at: what comes before it there, and
 are what is normal.
 
 Two rankings are judged. The first has all spans and log lines at hand (``models.root_cause``). The second,
-``live``, is that of the flow ``traces``, by its own code (``models.call_causes``): it knows sums of calls, as
-rollups have them, and no logs. The spans here do not say their kind or whether they failed: who is called from
-another service receives, and who calls one waits.
+``live``, is what an alert would name: the steps of the flows ``traces`` and ``logs`` and what the notifier makes
+of what they tell (``models.evaluate.live``).
 
 Source: Yu et al., "Nezha: Interpretable Fine-Grained Root Causes Analysis for Microservices on Multi-modal
 Observability Data", ESEC/FSE 2023.
@@ -27,11 +26,11 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from models.call_causes import TIME, CallTotals, own_changes
 from models.evaluate.labelled import BadData
+from models.evaluate.live import TUNED_ON, named_by_alert
 from models.root_cause import EVENTS, SPANS, ObservedWindow, rank
 
-__all__ = ["Fault", "calls_of", "evaluate", "faults", "text_of"]
+__all__ = ["Fault", "evaluate", "faults", "text_of"]
 
 _MINUTES: Final = 3
 _POD: Final = r"-[0-9a-f]{5,}-[0-9a-z]{5}$"
@@ -44,13 +43,34 @@ _LONGEST: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault, and what was seen before and since."""
+    """A fault, and what was seen before and since.
+
+    ``normal`` is the undisturbed period, ``near`` the minutes around the fault, which began at ``since``
+    (nanoseconds). Their events have the column ``line`` besides, the line as it is.
+    """
 
     at: str
     kind: str
     service: str
-    before: ObservedWindow
-    after: ObservedWindow
+    normal: ObservedWindow
+    near: ObservedWindow
+    since: int
+
+    @property
+    def before(self) -> ObservedWindow:
+        """What was seen before, in the undisturbed period too."""
+        return ObservedWindow(
+            pl.concat([self.normal.spans, self.near.spans.filter(pl.col("begun") < self.since)]),
+            pl.concat([self.normal.events, self.near.events.filter(pl.col("ts") < self.since)]),
+        )
+
+    @property
+    def after(self) -> ObservedWindow:
+        """What was seen since."""
+        return ObservedWindow(
+            self.near.spans.filter(pl.col("begun") >= self.since),
+            self.near.events.filter(pl.col("ts") >= self.since),
+        )
 
 
 def faults(folder: Path) -> Iterator[Fault]:
@@ -81,13 +101,9 @@ def faults(folder: Path) -> Iterator[Fault]:
                 entry["inject_time"],
                 entry["inject_type"],
                 re.sub(_POD, "", entry["inject_pod"]),
-                ObservedWindow(
-                    pl.concat([normal.spans, near.spans.filter(pl.col("begun") < at)]),
-                    pl.concat([normal.events, near.events.filter(pl.col("ts") < at)]),
-                ),
-                ObservedWindow(
-                    near.spans.filter(pl.col("begun") >= at), near.events.filter(pl.col("ts") >= at)
-                ),
+                normal,
+                near,
+                at,
             )
     except (
         OSError,
@@ -124,7 +140,8 @@ def _events(path: Path) -> pl.DataFrame:
         ts=pl.col("TimeUnixNano").cast(pl.Int64),
         event=pl.col("Log").replace_strict(events, return_dtype=pl.String),
         minute="minute",
-    ).cast(pl.Schema([*EVENTS.items(), ("minute", pl.String())]))  # fmt: skip
+        line="Log",
+    ).cast(pl.Schema([*EVENTS.items(), ("minute", pl.String()), ("line", pl.String())]))
 
 
 def text_of(line: str) -> str:
@@ -147,7 +164,8 @@ def text_of(line: str) -> str:
 def evaluate(folder: Path) -> dict[str, Any]:
     """Return how often the service behind a fault is the first, or among the first three and five.
 
-    ``spread`` is half of the 95 % interval of top-1, by Wilson's score.
+    ``spread`` is half of the 95 % interval of top-1, by Wilson's score. An alert names three causes at most.
+    ``tuned`` says whether the live ranking was tuned on all days of the faults, or on none, or on some.
     """
     ranks: list[int | None] = []
     live: list[int | None] = []
@@ -157,7 +175,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         services = ranking["service"].to_list()
         place = _place(services, fault.service)
         ranks.append(place)
-        told = _ranked_live(fault)
+        told = named_by_alert(fault.normal, fault.near, fault.since)
         live.append(_place(told, fault.service))
         found.append(
             {
@@ -170,10 +188,17 @@ def evaluate(folder: Path) -> dict[str, Any]:
             }
         )
     kinds = [each["type"] for each in found]
+    days = sorted({each["at"][:10] for each in found})
+    tuned = [day for day in days if day == TUNED_ON]
     return {
         "faults": len(ranks),
         **_shares(ranks, kinds),
-        "live": _shares(live, kinds),
+        "live": {
+            **_shares(live, kinds),
+            "days": days,
+            "tuned_on": TUNED_ON,
+            "tuned": "all" if tuned == days else "some" if tuned else "none",
+        },
         "each": found,
     }
 
@@ -203,61 +228,6 @@ def _shares(ranks: list[int | None], kinds: list[str]) -> dict[str, Any]:
             if (of := [rank for rank, each in zip(ranks, kinds, strict=True) if each == kind])
         },
     }
-
-
-def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
-    """Return sums of the calls in a SPANS frame, as the flow's rollups have them.
-
-    Returns:
-        A row of each operation and kind of a service, and of each pair of a caller and one called
-        (``edge``): ``service``, ``operation``, ``kind``, ``count``, ``total`` (milliseconds), ``failed``.
-    """
-    parents = spans.select("trace", parent="span", caller="service").unique(("trace", "parent"))
-    related = spans.join(parents, on=("trace", "parent"), how="left").with_columns(
-        received=(pl.col("caller") != pl.col("service")).fill_null(True)
-    )
-    over = related.filter("received", pl.col("caller").is_not_null())
-    waits = over.select("trace", span="parent").unique().with_columns(waits=pl.lit(True))
-    kind = (
-        pl.when("received")
-        .then(pl.lit("SPAN_KIND_SERVER"))
-        .when("waits")
-        .then(pl.lit("SPAN_KIND_CLIENT"))
-        .otherwise(pl.lit("SPAN_KIND_INTERNAL"))
-    )
-    numbers = (
-        pl.len().cast(pl.Float64).alias("count"),
-        ((pl.col("ended") - pl.col("begun")) / 1e6).sum().alias("total"),
-        pl.lit(0.0).alias("failed"),
-    )
-    of_spans = (
-        related.join(waits, on=("trace", "span"), how="left")
-        .group_by(
-            edge=pl.lit(False),
-            service="service",
-            operation="operation",
-            kind=kind,
-        )
-        .agg(*numbers)
-    )
-    of_edges = over.group_by(
-        edge=pl.lit(True), service="caller", operation="service", kind=pl.lit("")
-    ).agg(*numbers)
-    return pl.concat([of_spans, of_edges]).sort("edge", "service", "operation", "kind")
-
-
-def _ranked_live(fault: Fault) -> list[str]:
-    """Return services as the flow ranks them for the one at which most traces begin."""
-    before, now = (
-        CallTotals.of(calls_of(seen.spans).rows()) for seen in (fault.before, fault.after)
-    )
-    spans = fault.after.spans
-    roots = spans.join(spans, left_on=("trace", "parent"), right_on=("trace", "span"), how="anti")
-    first = roots["service"].value_counts().sort("count", "service", descending=True)
-    if not first.height:
-        return []
-    changes = own_changes(before, now, first["service"][0], TIME)
-    return [change.service for change in changes if before.count(change.service)]
 
 
 def _wilson(share: float, size: int) -> float:

@@ -44,6 +44,7 @@ __all__ = [
     "ShadowEvents",
     "ShardBatch",
     "SpanBatch",
+    "SpanLines",
     "Tapped",
     "Timed",
     "VectorParts",
@@ -356,6 +357,31 @@ class LogBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanLines:
+    """What the log lines of a poll that are of a span say, for one shard, and how far event time is.
+
+    Attributes:
+        shard: its number.
+        reader, largest, marks, replay: as of a ``ShardBatch``.
+        rows: an array of ``operators.logs.span_lines.SPAN_LINE``.
+        names: tenant and service of each ``origin`` in it.
+        texts: the masked text of shapes that the worker met for the first time: origin, shape, text.
+        levels: of which services and times the worker left spans out, and how many, as
+            ``operators.logs.span_lines.SpanSampler.levels`` says it; None if of none.
+    """
+
+    shard: int
+    reader: int
+    largest: Mapping[str, int]
+    marks: Mapping[str, Mark]
+    replay: bool
+    rows: NDArray[Any]
+    names: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    texts: Sequence[tuple[int, int, str]] = ()
+    levels: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExceptionCommand:
     """What somebody asks of one exception of a service.
 
@@ -500,9 +526,17 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
-    """What is behind services that are worse, as ``operators.traces.causes`` ranks it."""
+    """What is known of causes.
 
-    rankings: Sequence[Any]
+    Attributes:
+        rankings: what is behind services that are worse, as ``operators.traces.causes`` ranks it.
+        changes, calls: how far services changed, and whom they call, see
+            ``operators.contracts.service_changes``.
+    """
+
+    rankings: Sequence[Any] = ()
+    changes: Sequence[Any] = ()
+    calls: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ __all__ = [
     "LAST_POLL",
     "LATE_POINTS",
     "LOG_BYTES",
+    "LOG_LINES_LATE",
     "LOG_RECORDS",
     "LOG_SCRUBBED",
     "LOG_TEMPLATES",
@@ -74,6 +75,11 @@ LOG_SCRUBBED = Counter(
     "Personal data and secrets found in logs, by kind. A kind that jumps: a program began to log "
     "what it should not.",
     ["topic", "kind"],
+)
+LOG_LINES_LATE = Counter(
+    "headrace_log_span_lines_late",
+    "Lines of spans that came after the window in which what follows what was counted; they are stored as "
+    "all others, and count for no likely cause.",
 )
 LOG_TEMPLATES = Gauge(
     "headrace_log_shapes",

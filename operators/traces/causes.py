@@ -18,7 +18,9 @@ import polars as pl
 
 from models.call_causes import FAILURES, TIME, CallTotals, own_changes
 from operators.contracts.durations import format_duration
+from operators.contracts.service_changes import ServiceCalls, ServiceChange
 from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS
+from operators.traces.own_times import changed_times
 
 __all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "ServiceRanking", "calls_seen"]
 
@@ -58,6 +60,10 @@ _RANKED: Final = 6
 """Windows that a ranking of a window compares with what was before them."""
 _CLEAR: Final = 0.2
 """A ranking is told if a call takes longer by this part, or fails more often by a twentieth of it."""
+_CALLED: Final = 0.5
+"""A service is called by another if so many calls are known, those of long ago fading."""
+_MOST_CALLED: Final = 200
+"""Services that are told to be called by one."""
 _FEWEST: Final = 20
 """A ranking is told of a service that received so many calls at least."""
 
@@ -279,6 +285,32 @@ class CauseBook:
                         found.append(
                             ServiceRanking(tenant, service, why, since, until, worse, tuple(causes))
                         )
+        return found
+
+    def changes(self, until: int) -> list[ServiceChange]:
+        """Return which services take longer themselves than usual, of all tenants.
+
+        Args:
+            until: the end of the newest window that counts, in nanoseconds of event time.
+        """
+        return changed_times(self._recent, until - _RANKED * self._window, until)
+
+    def calls(self, until: int) -> list[ServiceCalls]:
+        """Return whom each service calls, as far as is known at an event time, by tenant and name."""
+        since = until - _RANKED * self._window
+        found = []
+        for tenant in self._recent["tenant"].unique().sort().to_list():
+            both = self._both(tenant, since, until)
+            for service in sorted({name for totals in both for name in totals.calls}):
+                called = {
+                    name
+                    for totals in both
+                    for name, numbers in totals.calls.get(service, {}).items()
+                    if numbers[0] >= _CALLED
+                }
+                found.append(
+                    ServiceCalls(tenant, service, until, tuple(sorted(called)[:_MOST_CALLED]))
+                )
         return found
 
     def _both(self, tenant: str, since: int, until: int) -> tuple[CallTotals, CallTotals]:

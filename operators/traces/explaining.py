@@ -27,6 +27,7 @@ from operators.contracts.items import (
     Passed,
     rollups_and_watermark,
 )
+from operators.contracts.service_changes import ServiceCalls
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 from operators.traces.causes import CALLS_SEEN, CauseBook, calls_seen
 from operators.traces.examples import Examples
@@ -38,6 +39,8 @@ _PATIENCE: Final = 2.0
 """Seconds that an event waits for rollups of other shards."""
 _TOLD_AT_ONCE: Final = 6
 """Windows that are ranked at most when many are complete at once."""
+_TOLD_AGAIN: Final = 30 * 60_000_000_000
+"""Nanoseconds of event time after which whom a service calls is told again: the topic forgets."""
 _SERVICES: Final = ("service.name", "service", "server", "client")
 """Labels that say which service an alert is of, the first that is there."""
 
@@ -108,6 +111,8 @@ class ExplainingLogic(
         self._examples = Examples(state["examples"] if state is not None and known else None)
         self._shards = ShardWatermarks(shards, state["passed"] if state is not None else None)
         self._ranked: int = state.get("ranked", UNKNOWN) if state is not None else UNKNOWN
+        # Whom services call, as it was told last, and when; after a restart it is told again.
+        self._told: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}
         self._waiting: list[tuple[pl.DataFrame, float]] = []  # and until when, by the clock
         if state is not None:
             due = clock.monotonic() + _PATIENCE
@@ -164,12 +169,23 @@ class ExplainingLogic(
             return []
         first = max(self._ranked + self._window, until - _TOLD_AT_ONCE * self._window)
         self._ranked = until
-        found = [
-            ranking
-            for end in range(first, until + 1, self._window)
-            for ranking in self._book.rank(end)
-        ]
-        return [Explanations(found)] if found else []
+        ends = range(first, until + 1, self._window)
+        found = [ranking for end in ends for ranking in self._book.rank(end)]
+        changes = [change for end in ends for change in self._book.changes(end)]
+        calls = self._calls_to_tell(until)
+        return [Explanations(found, changes, calls)] if found or changes or calls else []
+
+    def _calls_to_tell(self, until: int) -> list[ServiceCalls]:
+        """Return whom services call, of those of which it is new or was told long ago."""
+        told, known = [], {}
+        for one in self._book.calls(until):
+            calls, at = self._told.get((one.tenant, one.service), ((), UNKNOWN))
+            if calls != one.calls or until >= at + _TOLD_AGAIN:
+                calls, at = one.calls, until
+                told.append(one)
+            known[one.tenant, one.service] = calls, at
+        self._told = known
+        return told
 
     def _release(self, *, everything: bool = False) -> list[Events | Explanations]:
         if not self._waiting:

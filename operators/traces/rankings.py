@@ -27,7 +27,7 @@ class InvalidRanking(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ToldRanking:
-    """A ranking as it was read; ``causes`` are plain data, and ``sentence`` says the likeliest."""
+    """A ranking as it was read; ``causes`` are plain data, and ``sentences`` say them."""
 
     tenant: str
     service: str
@@ -35,7 +35,12 @@ class ToldRanking:
     until: int
     worse: float
     causes: Sequence[dict[str, Any]]
-    sentence: str
+    sentences: Sequence[str]
+
+    @property
+    def sentence(self) -> str:
+        """Say the likeliest, as the end of a sentence."""
+        return self.sentences[0]
 
 
 def ranking_messages(rankings: Sequence[ServiceRanking], topic: str) -> pl.DataFrame:
@@ -81,8 +86,10 @@ def ranking_of(payload: bytes) -> ToldRanking:
             int(told["until"]),
             float(told["worse"]),
             causes,
-            sentences[0],
+            sentences,
         )
+        if not causes:
+            raise ValueError("no causes")  # noqa: TRY301 - as all else that is wrong with it
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InvalidRanking(f"not a ranking of causes: {error!r}") from None
     if schema != _SCHEMA:

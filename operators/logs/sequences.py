@@ -1,0 +1,457 @@
+"""How far what a service logs takes another course than usual: what follows what within a span.
+
+A call that returns early, fails or takes another branch changes which line follows which in the service
+where that happens, whoever shows the fault. Compared are the lines of the last six windows with those before
+them, which fade. A line is known by its shape, so nothing depends on which shapes came before.
+
+For each line the two distributions of what comes after it are compared by Hellinger's distance, weighted by
+the root of how much was seen: by chance alone that is about the same whatever the amount. What single windows
+were apart from what was usual before them, beyond chance, is the service's own restlessness. It grows with the
+amount, and is taken off with what chance alone makes: a service that is never twice the same says less by
+being another again. The line that changed most stands for its service.
+
+Spans belong to the window in which their first line is. Copies of a line (same span, time and shape) are one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from operators.contracts.service_changes import ServiceChange
+from operators.logs.span_lines import (
+    MOST_OF_SERVICE,
+    NO_LINES,
+    SETTLES,
+    SPAN_LINE,
+    SpanSampler,
+    slot_keys,
+    slots_of,
+)
+
+__all__ = ["BEGIN", "END", "FOLLOWING", "SequenceBook", "changed", "following"]
+
+FOLLOWING: Final = pl.Schema(
+    {"origin": pl.UInt64, "event": pl.UInt64, "next": pl.UInt64, "count": pl.Float64}
+)
+"""How often a line of one shape was followed by one of another, in a service; a row a pair."""
+
+_OTHER: Final = 0
+BEGIN: Final = 1
+END: Final = 2
+"""Stand for the begin and the end of a span; 0 for all lines that are too seldom to tell apart."""
+
+_RANKED: Final = 6
+"""Windows that are compared with those before them, as many as of calls."""
+_FADES: Final = 0.97
+"""What is usual of a service counts less by this factor with each later window that it logs in."""
+_SELDOM: Final = 3.0
+"""A shape that was seen less often, before and now together, is like all others of that kind."""
+_ONE_KIND: Final = 0.64
+"""Stands for the number of kinds less one, where a line was always followed by the same."""
+_CALM: Final = 10.0
+"""What is seen of a line counts as so much more that was as calm as chance has it."""
+_KNOWN: Final = 3.0
+"""Windows of a service from which on something is usual with it."""
+_CLEAR: Final = 1.0
+"""A change is told from this on."""
+_TOLD: Final = 20
+"""Changes that are told of a window and shard, the largest."""
+_PAIRS: Final = 3000
+"""Pairs that are kept of a service; beyond them, those of shapes that were seen last long ago are one."""
+_SERVICES: Final = 2000
+"""Services of a shard of which anything is kept: those that logged last."""
+_AT_ONCE: Final = 256
+"""Services of a shard and five seconds whose lines are looked at, those of the smallest numbers."""
+_GATHERED: Final = 64
+"""Batches of lines that are kept before they are made one."""
+
+_KEY: Final = ("origin", "event")
+_PAIR: Final = (*_KEY, "next")
+_NOISE: Final = pl.Schema(
+    {
+        "origin": pl.UInt64,
+        "event": pl.UInt64,
+        "squares": pl.Float64,  # of how far single windows were
+        "chance": pl.Float64,  # what of that chance makes
+        "amount": pl.Float64,  # and by how much that was seen it was weighted
+    }
+)
+_SUMS: Final = ("squares", "chance", "amount")
+_ORIGINS: Final = pl.Schema({"origin": pl.UInt64, "windows": pl.Float64, "last": pl.Int64})
+
+
+def following(lines: NDArray[Any]) -> pl.DataFrame:
+    """Return a FOLLOWING frame of lines, an array of SPAN_LINE in any order, sorted by its pairs."""
+    ordered = (
+        pl.DataFrame({name: lines[name] for name in SPAN_LINE.names or ()})
+        .sort("origin", "span", "ts", "place", "shape")
+        .unique(("origin", "span", "ts", "shape"), keep="first", maintain_order=True)
+    )
+    origin, span, shape = (ordered[name].to_numpy() for name in ("origin", "span", "shape"))
+    if not len(origin):
+        return pl.DataFrame(schema=FOLLOWING)
+    first = np.ones(len(origin), np.bool_)
+    first[1:] = (origin[1:] != origin[:-1]) | (span[1:] != span[:-1])
+    after = np.full(len(origin), END, np.uint64)
+    after[:-1][~first[1:]] = shape[1:][~first[1:]]
+    begins = np.full(int(first.sum()), BEGIN, np.uint64)
+    pairs = pl.DataFrame(
+        {
+            "origin": np.concatenate([origin, origin[first]]),
+            "event": np.concatenate([shape, begins]),
+            "next": np.concatenate([after, shape[first]]),
+        }
+    )
+    return pairs.group_by(_PAIR).agg(count=pl.len().cast(pl.Float64)).sort(_PAIR)
+
+
+def changed(now: pl.DataFrame, usual: pl.DataFrame) -> pl.DataFrame:
+    """Return how far what comes after each line is from what came after it before.
+
+    Args:
+        now, usual: FOLLOWING frames; a pair stands once in each.
+
+    Returns:
+        A row for each line that is in both: ``origin``, ``event``, ``far`` (0 is the same), the square of it
+        that chance makes (``chance``), what was seen (``amount``), and what gained most: ``next``, with its
+        share ``before`` and ``now``.
+    """
+    both = now.join(usual, on=_PAIR, how="full", coalesce=True, suffix="_usual")
+    both = both.with_columns(pl.col("count", "count_usual").fill_null(0.0))
+    both = _without_seldom(both)
+    total, total_usual = pl.col("count").sum().over(_KEY), pl.col("count_usual").sum().over(_KEY)
+    shares = (
+        both.with_columns(total=total, total_usual=total_usual)
+        .filter((pl.col("total") > 0) & (pl.col("total_usual") > 0))
+        .with_columns(
+            now=pl.col("count") / pl.col("total"),
+            before=pl.col("count_usual") / pl.col("total_usual"),
+        )
+        .sort(_PAIR)
+    )
+    gained = (pl.col("now") - pl.col("before")).arg_max()
+    a, b = pl.first("total"), pl.first("total_usual")
+    distance = ((pl.col("now").sqrt() - pl.col("before").sqrt()) ** 2).sum().sqrt()
+    return shares.group_by(_KEY, maintain_order=True).agg(
+        far=distance * (a * b / (a + b)).sqrt(),
+        # A quarter of a chi-square with as many degrees of freedom as there are kinds, less one.
+        chance=pl.max_horizontal(pl.len() - 1.0, pl.lit(_ONE_KIND)) / 4,
+        amount=a * b / (a + b),
+        next=pl.col("next").get(gained),
+        before=pl.col("before").get(gained),
+        now=pl.col("now").get(gained),
+    )
+
+
+def _without_seldom(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Make one of all lines of a service that are seldom, before and now together."""
+    seen = pairs.group_by("origin", "next").agg(seen=pl.sum("count") + pl.sum("count_usual"))
+    seldom = seen.filter((pl.col("seen") < _SELDOM) & (pl.col("next") > END))
+    if not seldom.height:
+        return pairs
+    seldom = seldom.select("origin", "next", rare=pl.lit(True))
+    for name in ("next", "event"):
+        pairs = (
+            pairs.join(
+                seldom.rename({"next": name}),
+                on=("origin", name),
+                how="left",
+                maintain_order="left",
+            )
+            .with_columns(
+                pl.when("rare").then(pl.lit(_OTHER, pl.UInt64)).otherwise(name).alias(name)
+            )
+            .drop("rare")
+        )
+    return (
+        pairs.sort(_PAIR)
+        .group_by(_PAIR, maintain_order=True)
+        .agg(pl.sum("count"), pl.sum("count_usual"))
+    )
+
+
+class SequenceBook:
+    """Remembers the lines of open windows and what is usual, and says which services changed.
+
+    All is bounded. Of five seconds that are open 2,048 lines of a service (``SpanSampler``) and 256 services of
+    the shard are kept, 40 bytes a line. What is usual has 3,000 pairs of a service and 2,000 services, 32 bytes a
+    pair.
+
+    Args:
+        window: length of the windows, in nanoseconds.
+        state: what ``snapshot`` gave.
+    """
+
+    def __init__(self, window: int, state: dict[str, Any] | None = None) -> None:
+        self._window = window
+        self._lines: list[NDArray[Any]] = []
+        self._recent: list[tuple[int, pl.DataFrame]] = []
+        self._usual = pl.DataFrame(schema=FOLLOWING)
+        self._noise = pl.DataFrame(schema=_NOISE)
+        self._origins = pl.DataFrame(schema=_ORIGINS)
+        self._names: dict[int, tuple[str, str]] = {}
+        self._texts: dict[tuple[int, int], str] = {}
+        self._settled = 0  # windows that end by then are
+        self._sampler = SpanSampler(MOST_OF_SERVICE, state["sampler"] if state else None)
+        if state is not None:
+            self._lines = [np.frombuffer(state["lines"], SPAN_LINE)]
+            self._recent = [(start, _read(content)) for start, content in state["recent"]]
+            self._usual, self._noise, self._origins = map(_read, state["usual"])
+            self._names = {origin: (tenant, name) for origin, tenant, name in state["names"]}
+            self._texts = {(origin, shape): text for origin, shape, text in state["texts"]}
+            self._settled = state["settled"]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "lines": self._pending().tobytes(),
+            "recent": [(start, _written(frame)) for start, frame in self._recent],
+            "usual": [_written(frame) for frame in (self._usual, self._noise, self._origins)],
+            "names": [(origin, *names) for origin, names in self._names.items()],
+            "texts": [(*key, text) for key, text in self._texts.items()],
+            "settled": self._settled,
+            "sampler": self._sampler.snapshot(),
+        }
+
+    def take(
+        self,
+        lines: NDArray[Any],
+        names: Mapping[int, tuple[str, str]],
+        texts: Sequence[tuple[int, int, str]],
+    ) -> int:
+        """Take in lines; return how many came too late: their window is settled."""
+        self._names |= names
+        for origin, shape, text in texts:
+            self._texts.setdefault((origin, shape), text)
+        late = lines["ts"] < self._settled
+        if late.any():
+            lines = lines[~late]
+        if len(lines):
+            slots = slots_of(lines["ts"])
+            kept = self._sampler.admit(slot_keys(lines["origin"], slots), slots, lines["span"])
+            self._lines.append(lines[kept])
+            if len(self._lines) >= _GATHERED:
+                self._lines = [self._pending()]
+        return int(late.sum())
+
+    def take_up(
+        self, keys: NDArray[np.uint64], slots: NDArray[np.int64], levels: NDArray[np.int64]
+    ) -> None:
+        """Take up which spans a worker left out, before its lines are taken in."""
+        current = slots >= self._settled - self._settled % SETTLES
+        self._sampler.raise_to(keys[current], slots[current], levels[current])
+
+    def settle(self, reached: int) -> int | None:
+        """Close the first window with lines, if its spans are whole by an event time; return its end."""
+        lines = self._pending()
+        if not len(lines):
+            return None
+        first = int(lines["ts"].min())
+        end = first - first % self._window + self._window
+        if -(-(end + SETTLES) // SETTLES) * SETTLES > reached:
+            return None
+        self._close(lines, end)
+        return end
+
+    def _pending(self) -> NDArray[Any]:
+        """Return the lines of open windows that are still among those looked at."""
+        if len(self._lines) != 1:
+            lines = np.concatenate(self._lines) if self._lines else NO_LINES
+            slots = slots_of(lines["ts"])
+            still = self._sampler.still(slot_keys(lines["origin"], slots), lines["span"])
+            self._lines = [_of_few(lines[still], slots[still])]
+        return self._lines[0]
+
+    def _close(self, lines: NDArray[Any], end: int) -> None:
+        """Count what follows what in the spans that began before ``end``."""
+        begun = lines["ts"] < end
+        spans = lines["span"] ^ lines["origin"]
+        mine = np.isin(spans, np.unique(spans[begun])) & (lines["ts"] < end + SETTLES)
+        taken = lines[mine]
+        # Lines that were alone had not been looked at again.
+        slots = slots_of(taken["ts"])
+        taken = taken[self._sampler.still(slot_keys(taken["origin"], slots), taken["span"])]
+        self._lines = [lines[~mine]]
+        self._settled = end
+        start = end - self._window
+        while self._recent and self._recent[0][0] < end - _RANKED * self._window:
+            self._fold(*self._recent.pop(0))
+        self._recent.append((start, following(taken)))
+        self._sampler.forget(end - end % SETTLES)
+        self._forget()
+
+    def _fold(self, start: int, window: pl.DataFrame) -> None:
+        """Make a window part of what is usual, and remember how far it was from that."""
+        origins = window.select(pl.col("origin").unique().sort())
+        known = self._origins.filter(pl.col("windows") >= _KNOWN)
+        if known.height and origins.height:
+            mine = window.join(known, on="origin", how="semi")
+            usual = self._usual.join(mine, on="origin", how="semi")
+            self._noise = _added(
+                self._noise,
+                changed(mine, usual).select(
+                    *_KEY, pl.col("far").pow(2).alias(_SUMS[0]), *_SUMS[1:]
+                ),
+                _KEY,
+                _SUMS,
+                known.select("origin").join(origins, on="origin", how="semi"),
+            )
+        self._usual = _bounded(_added(self._usual, window, _PAIR, ("count",), origins))
+        seen = origins.with_columns(windows=pl.lit(1.0))
+        counted = _added(self._origins.drop("last"), seen, ("origin",), ("windows",), origins)
+        last = pl.concat([self._origins.select("origin", "last"), origins.with_columns(last=start)])
+        self._origins = (
+            counted.join(last.group_by("origin").agg(pl.max("last")), on="origin")
+            .sort("last", "origin", descending=[True, False])
+            .head(_SERVICES)
+            .sort("origin")
+        )
+        kept = self._origins.select("origin")
+        self._usual = self._usual.join(kept, on="origin", how="semi")
+        self._noise = self._noise.join(kept, on="origin", how="semi")
+
+    def _forget(self) -> None:
+        """Forget names and texts of what is not there any more."""
+        pending = self._pending()
+        named = pl.DataFrame({"origin": pending["origin"], "next": pending["shape"]})
+        frames = [self._usual, *(frame for _, frame in self._recent), named]
+        pairs = pl.concat([frame.select("origin", "next") for frame in frames])
+        shapes = set(pairs.unique().rows())
+        self._texts = {key: text for key, text in self._texts.items() if key in shapes}
+        origins = {origin for origin, _ in shapes}
+        self._names = {key: names for key, names in self._names.items() if key in origins}
+
+    def changes(self, until: int) -> list[ServiceChange]:
+        """Return the services whose log takes another course, those that changed most first.
+
+        Args:
+            until: the end of the newest window that counts, in nanoseconds of event time.
+        """
+        since = until - _RANKED * self._window
+        recent = [frame for start, frame in self._recent if since <= start < until]
+        known = self._origins.filter(pl.col("windows") >= _KNOWN)
+        if not recent or not known.height:
+            return []
+        now = (
+            pl.concat(recent)
+            .join(known, on="origin", how="semi")
+            .group_by(_PAIR)
+            .agg(pl.sum("count"))
+        )
+        usual = self._usual.join(now, on="origin", how="semi")
+        far = changed(now, usual).join(self._noise, on=_KEY, how="left", suffix="_usual")
+        before = {name: pl.col(f"{name}_usual").fill_null(0.0) for name in _SUMS[1:]}
+        squares = pl.col("squares").fill_null(0.0)
+        restless = (squares - before["chance"]).clip(0) / (before["amount"] + _CALM)
+        expected = (pl.col("chance") + restless * pl.col("amount")).sqrt()
+        worst = (
+            far.with_columns(change=(pl.col("far") - expected).round(9))
+            .filter(pl.col("change") >= _CLEAR)
+            .sort("change", *_KEY, descending=[True, False, False])
+            .unique("origin", keep="first", maintain_order=True)
+            .head(_TOLD)
+        )
+        found = []
+        for origin, event, after, before, share, change in worst.select(
+            *_KEY, "next", "before", "now", "change"
+        ).rows():
+            if (names := self._names.get(origin)) is None:
+                continue
+            found.append(
+                ServiceChange(
+                    *names, "logs", since, until, change, before, share,
+                    self._text(origin, event), self._text(origin, after),
+                )
+            )  # fmt: skip
+        return found
+
+    def _text(self, origin: int, shape: int) -> str | None:
+        return "" if shape in (BEGIN, END) else self._texts.get((origin, shape))
+
+
+def _of_few(lines: NDArray[Any], slots: NDArray[np.int64]) -> NDArray[Any]:
+    """Return lines without those of services beyond the first, by their numbers, of each slot."""
+    if len(np.unique(lines["origin"])) <= _AT_ONCE:
+        return lines
+    kept = np.ones(len(lines), np.bool_)
+    for slot in np.unique(slots).tolist():
+        mine = slots == slot
+        origins = np.unique(lines["origin"][mine])
+        if len(origins) > _AT_ONCE:
+            kept[mine] = lines["origin"][mine] < origins[_AT_ONCE]
+    return lines[kept]
+
+
+def _added(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    key: Sequence[str],
+    numbers: Sequence[str],
+    fading: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return what was known and what is new together, by their key; what was known of some origins fades."""
+    faded = (
+        old.join(fading.select("origin", fades=pl.lit(_FADES)), on="origin", how="left")
+        .with_columns(pl.col(numbers) * pl.col("fades").fill_null(1.0))
+        .drop("fades")
+    )
+    return (
+        faded.join(new, on=key, how="full", coalesce=True, suffix="_new")
+        .select(
+            *key,
+            *(
+                pl.col(name).fill_null(0.0) + pl.col(f"{name}_new").fill_null(0.0)
+                for name in numbers
+            ),
+        )
+        .sort(key)
+    )
+
+
+def _bounded(usual: pl.DataFrame) -> pl.DataFrame:
+    """Return pairs of which no service has too many: the seldom shapes of one that has are made one."""
+    sizes = usual.group_by("origin").len().filter(pl.col("len") > _PAIRS)
+    if not sizes.height:
+        return usual
+    fine = usual.join(sizes, on="origin", how="anti")
+    many = usual.join(sizes, on="origin", how="semi")
+    seen = many.group_by("origin", "next").agg(seen=pl.sum("count")).filter(pl.col("next") > END)
+    kept = (
+        seen.sort("origin", "seen", "next", descending=[False, True, False])
+        .filter((pl.int_range(pl.len()).over("origin") < _PAIRS // 10) & (pl.col("seen") >= 1))
+        .select("origin", "next", kept=pl.lit(True))
+    )
+    for name in ("next", "event"):
+        many = (
+            many.join(kept.rename({"next": name}), on=("origin", name), how="left")
+            .with_columns(
+                pl.when(pl.col("kept").is_null() & (pl.col(name) > END))
+                .then(pl.lit(_OTHER, pl.UInt64))
+                .otherwise(name)
+                .alias(name)
+            )
+            .drop("kept")
+        )
+    many = many.sort(*_PAIR, "count").group_by(_PAIR, maintain_order=True).agg(pl.sum("count"))
+    many = (
+        many.sort("origin", "count", *_PAIR[1:], descending=[False, True, False, False])
+        .filter(pl.int_range(pl.len()).over("origin") < _PAIRS)
+        .select(usual.columns)
+    )
+    return pl.concat([fine, many]).sort(_PAIR)
+
+
+def _written(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _read(content: bytes) -> pl.DataFrame:
+    return pl.read_ipc(io.BytesIO(content))
