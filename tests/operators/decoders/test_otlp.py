@@ -882,7 +882,7 @@ def test_a_flood_of_garbage_in_json_costs_little():
     assert decoded.rejected.keys() == set(range(0, 3000, 2))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_fault_of_a_message_is_found_if_polars_finds_one(data):
     text = data.draw(damaged(as_json(data.draw(batches))))

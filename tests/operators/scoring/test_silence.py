@@ -162,6 +162,7 @@ presences = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(presences, st.sets(st.integers(0, 119)), st.sets(st.integers(0, 119), max_size=4))
 def test_batches_shards_and_restarts_change_nothing(
     there: list[list[str]], cuts: set[int], restarts: set[int]
