@@ -24,11 +24,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.contracts.service_changes import ServiceChange
-from operators.logs.span_lines import (
+from operators.logs.span_lines import NO_LINES, SPAN_LINE
+from operators.logs.span_sampling import (
     MOST_OF_SERVICE,
-    NO_LINES,
     SETTLES,
-    SPAN_LINE,
     SpanSampler,
     slot_keys,
     slots_of,
@@ -68,6 +67,7 @@ _SERVICES: Final = 2000
 """Services of a shard of which anything is kept: those that logged last."""
 _AT_ONCE: Final = 256
 """Services of a shard and five seconds whose lines are looked at, those of the smallest numbers."""
+_NEVER: Final = 2**62
 _GATHERED: Final = 64
 """Batches of lines that are kept before they are made one."""
 
@@ -198,6 +198,7 @@ class SequenceBook:
         self._names: dict[int, tuple[str, str]] = {}
         self._texts: dict[tuple[int, int], str] = {}
         self._settled = 0  # windows that end by then are
+        self._first = _NEVER  # no line that waits is before it
         self._sampler = SpanSampler(MOST_OF_SERVICE, state["sampler"] if state else None)
         if state is not None:
             self._lines = [np.frombuffer(state["lines"], SPAN_LINE)]
@@ -206,6 +207,7 @@ class SequenceBook:
             self._names = {origin: (tenant, name) for origin, tenant, name in state["names"]}
             self._texts = {(origin, shape): text for origin, shape, text in state["texts"]}
             self._settled = state["settled"]
+            self._first = int(self._lines[0]["ts"].min(initial=_NEVER))
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
@@ -236,6 +238,7 @@ class SequenceBook:
             slots = slots_of(lines["ts"])
             kept = self._sampler.admit(slot_keys(lines["origin"], slots), slots, lines["span"])
             self._lines.append(lines[kept])
+            self._first = min(self._first, int(lines["ts"].min()))
             if len(self._lines) >= _GATHERED:
                 self._lines = [self._pending()]
         return int(late.sum())
@@ -249,15 +252,23 @@ class SequenceBook:
 
     def settle(self, reached: int) -> int | None:
         """Close the first window with lines, if its spans are whole by an event time; return its end."""
+        if not self._due(reached):
+            return None
         lines = self._pending()
-        if not len(lines):
+        self._first = int(lines["ts"].min(initial=_NEVER))
+        if not self._due(reached):
             return None
-        first = int(lines["ts"].min())
-        end = first - first % self._window + self._window
-        if -(-(end + SETTLES) // SETTLES) * SETTLES > reached:
-            return None
+        end = self._first - self._first % self._window + self._window
         self._close(lines, end)
+        self._first = int(self._lines[0]["ts"].min(initial=_NEVER))
         return end
+
+    def _due(self, reached: int) -> bool:
+        """Say whether the window of the first line is whole by an event time."""
+        if self._first == _NEVER:
+            return False
+        end = self._first - self._first % self._window + self._window
+        return -(-(end + SETTLES) // SETTLES) * SETTLES <= reached
 
     def _pending(self) -> NDArray[Any]:
         """Return the lines of open windows that are still among those looked at."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from operators.logs import sequences
 from operators.logs.sequences import BEGIN, END, SequenceBook, changed, following
-from operators.logs.span_lines import SPAN_LINE, SpanSampler, slot_keys, slots_of
+from operators.logs.span_lines import SPAN_LINE
+from operators.logs.span_sampling import SpanSampler, slot_keys, slots_of
 
 SECOND = 1_000_000_000
 WINDOW = 10 * SECOND
