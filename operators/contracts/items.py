@@ -367,7 +367,7 @@ class SpanLines:
         names: tenant and service of each ``origin`` in it.
         texts: the masked text of shapes that the worker met for the first time: origin, shape, text.
         levels: of which services and times the worker left spans out, and how many, as
-            ``operators.logs.span_lines.SpanSampler.levels`` says it; None if of none.
+            ``operators.logs.span_sampling.SpanSampler.levels`` says it; None if of none.
     """
 
     shard: int

@@ -78,8 +78,8 @@ LOG_SCRUBBED = Counter(
 )
 LOG_LINES_LATE = Counter(
     "headrace_log_span_lines_late",
-    "Lines of spans that came after the window in which what follows what was counted; they are stored as "
-    "all others, and count for no likely cause.",
+    "Lines of spans that came too late to be counted for likely causes (see operators/logs/span_lines.py), or "
+    "whose clock is ahead; they are stored as all others.",
 )
 LOG_TEMPLATES = Gauge(
     "headrace_log_shapes",

@@ -24,36 +24,31 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.contracts.service_changes import ServiceChange
-from operators.logs.span_lines import (
+from operators.logs.following import (
+    BEGIN,
+    END,
+    FOLLOWING,
+    KEY,
+    OTHER,
+    PAIR,
+    changed,
+    following,
+)
+from operators.logs.span_lines import NO_LINES, SPAN_LINE
+from operators.logs.span_sampling import (
     MOST_OF_SERVICE,
-    NO_LINES,
     SETTLES,
-    SPAN_LINE,
     SpanSampler,
     slot_keys,
     slots_of,
 )
 
-__all__ = ["BEGIN", "END", "FOLLOWING", "SequenceBook", "changed", "following"]
-
-FOLLOWING: Final = pl.Schema(
-    {"origin": pl.UInt64, "event": pl.UInt64, "next": pl.UInt64, "count": pl.Float64}
-)
-"""How often a line of one shape was followed by one of another, in a service; a row a pair."""
-
-_OTHER: Final = 0
-BEGIN: Final = 1
-END: Final = 2
-"""Stand for the begin and the end of a span; 0 for all lines that are too seldom to tell apart."""
+__all__ = ["SequenceBook"]
 
 _RANKED: Final = 6
 """Windows that are compared with those before them, as many as of calls."""
 _FADES: Final = 0.97
 """What is usual of a service counts less by this factor with each later window that it logs in."""
-_SELDOM: Final = 3.0
-"""A shape that was seen less often, before and now together, is like all others of that kind."""
-_ONE_KIND: Final = 0.64
-"""Stands for the number of kinds less one, where a line was always followed by the same."""
 _CALM: Final = 10.0
 """What is seen of a line counts as so much more that was as calm as chance has it."""
 _KNOWN: Final = 3.0
@@ -68,11 +63,10 @@ _SERVICES: Final = 2000
 """Services of a shard of which anything is kept: those that logged last."""
 _AT_ONCE: Final = 256
 """Services of a shard and five seconds whose lines are looked at, those of the smallest numbers."""
+_NEVER: Final = 2**62
 _GATHERED: Final = 64
 """Batches of lines that are kept before they are made one."""
 
-_KEY: Final = ("origin", "event")
-_PAIR: Final = (*_KEY, "next")
 _NOISE: Final = pl.Schema(
     {
         "origin": pl.UInt64,
@@ -84,96 +78,6 @@ _NOISE: Final = pl.Schema(
 )
 _SUMS: Final = ("squares", "chance", "amount")
 _ORIGINS: Final = pl.Schema({"origin": pl.UInt64, "windows": pl.Float64, "last": pl.Int64})
-
-
-def following(lines: NDArray[Any]) -> pl.DataFrame:
-    """Return a FOLLOWING frame of lines, an array of SPAN_LINE in any order, sorted by its pairs."""
-    ordered = (
-        pl.DataFrame({name: lines[name] for name in SPAN_LINE.names or ()})
-        .sort("origin", "span", "ts", "place", "shape")
-        .unique(("origin", "span", "ts", "shape"), keep="first", maintain_order=True)
-    )
-    origin, span, shape = (ordered[name].to_numpy() for name in ("origin", "span", "shape"))
-    if not len(origin):
-        return pl.DataFrame(schema=FOLLOWING)
-    first = np.ones(len(origin), np.bool_)
-    first[1:] = (origin[1:] != origin[:-1]) | (span[1:] != span[:-1])
-    after = np.full(len(origin), END, np.uint64)
-    after[:-1][~first[1:]] = shape[1:][~first[1:]]
-    begins = np.full(int(first.sum()), BEGIN, np.uint64)
-    pairs = pl.DataFrame(
-        {
-            "origin": np.concatenate([origin, origin[first]]),
-            "event": np.concatenate([shape, begins]),
-            "next": np.concatenate([after, shape[first]]),
-        }
-    )
-    return pairs.group_by(_PAIR).agg(count=pl.len().cast(pl.Float64)).sort(_PAIR)
-
-
-def changed(now: pl.DataFrame, usual: pl.DataFrame) -> pl.DataFrame:
-    """Return how far what comes after each line is from what came after it before.
-
-    Args:
-        now, usual: FOLLOWING frames; a pair stands once in each.
-
-    Returns:
-        A row for each line that is in both: ``origin``, ``event``, ``far`` (0 is the same), the square of it
-        that chance makes (``chance``), what was seen (``amount``), and what gained most: ``next``, with its
-        share ``before`` and ``now``.
-    """
-    both = now.join(usual, on=_PAIR, how="full", coalesce=True, suffix="_usual")
-    both = both.with_columns(pl.col("count", "count_usual").fill_null(0.0))
-    both = _without_seldom(both)
-    total, total_usual = pl.col("count").sum().over(_KEY), pl.col("count_usual").sum().over(_KEY)
-    shares = (
-        both.with_columns(total=total, total_usual=total_usual)
-        .filter((pl.col("total") > 0) & (pl.col("total_usual") > 0))
-        .with_columns(
-            now=pl.col("count") / pl.col("total"),
-            before=pl.col("count_usual") / pl.col("total_usual"),
-        )
-        .sort(_PAIR)
-    )
-    gained = (pl.col("now") - pl.col("before")).arg_max()
-    a, b = pl.first("total"), pl.first("total_usual")
-    distance = ((pl.col("now").sqrt() - pl.col("before").sqrt()) ** 2).sum().sqrt()
-    return shares.group_by(_KEY, maintain_order=True).agg(
-        far=distance * (a * b / (a + b)).sqrt(),
-        # A quarter of a chi-square with as many degrees of freedom as there are kinds, less one.
-        chance=pl.max_horizontal(pl.len() - 1.0, pl.lit(_ONE_KIND)) / 4,
-        amount=a * b / (a + b),
-        next=pl.col("next").get(gained),
-        before=pl.col("before").get(gained),
-        now=pl.col("now").get(gained),
-    )
-
-
-def _without_seldom(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Make one of all lines of a service that are seldom, before and now together."""
-    seen = pairs.group_by("origin", "next").agg(seen=pl.sum("count") + pl.sum("count_usual"))
-    seldom = seen.filter((pl.col("seen") < _SELDOM) & (pl.col("next") > END))
-    if not seldom.height:
-        return pairs
-    seldom = seldom.select("origin", "next", rare=pl.lit(True))
-    for name in ("next", "event"):
-        pairs = (
-            pairs.join(
-                seldom.rename({"next": name}),
-                on=("origin", name),
-                how="left",
-                maintain_order="left",
-            )
-            .with_columns(
-                pl.when("rare").then(pl.lit(_OTHER, pl.UInt64)).otherwise(name).alias(name)
-            )
-            .drop("rare")
-        )
-    return (
-        pairs.sort(_PAIR)
-        .group_by(_PAIR, maintain_order=True)
-        .agg(pl.sum("count"), pl.sum("count_usual"))
-    )
 
 
 class SequenceBook:
@@ -198,6 +102,7 @@ class SequenceBook:
         self._names: dict[int, tuple[str, str]] = {}
         self._texts: dict[tuple[int, int], str] = {}
         self._settled = 0  # windows that end by then are
+        self._first = _NEVER  # no line that waits is before it
         self._sampler = SpanSampler(MOST_OF_SERVICE, state["sampler"] if state else None)
         if state is not None:
             self._lines = [np.frombuffer(state["lines"], SPAN_LINE)]
@@ -206,6 +111,7 @@ class SequenceBook:
             self._names = {origin: (tenant, name) for origin, tenant, name in state["names"]}
             self._texts = {(origin, shape): text for origin, shape, text in state["texts"]}
             self._settled = state["settled"]
+            self._first = int(self._lines[0]["ts"].min(initial=_NEVER))
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
@@ -236,6 +142,7 @@ class SequenceBook:
             slots = slots_of(lines["ts"])
             kept = self._sampler.admit(slot_keys(lines["origin"], slots), slots, lines["span"])
             self._lines.append(lines[kept])
+            self._first = min(self._first, int(lines["ts"].min()))
             if len(self._lines) >= _GATHERED:
                 self._lines = [self._pending()]
         return int(late.sum())
@@ -249,15 +156,23 @@ class SequenceBook:
 
     def settle(self, reached: int) -> int | None:
         """Close the first window with lines, if its spans are whole by an event time; return its end."""
+        if not self._due(reached):
+            return None
         lines = self._pending()
-        if not len(lines):
+        self._first = int(lines["ts"].min(initial=_NEVER))
+        if not self._due(reached):
             return None
-        first = int(lines["ts"].min())
-        end = first - first % self._window + self._window
-        if -(-(end + SETTLES) // SETTLES) * SETTLES > reached:
-            return None
+        end = self._first - self._first % self._window + self._window
         self._close(lines, end)
+        self._first = int(self._lines[0]["ts"].min(initial=_NEVER))
         return end
+
+    def _due(self, reached: int) -> bool:
+        """Say whether the window of the first line is whole by an event time."""
+        if self._first == _NEVER:
+            return False
+        end = self._first - self._first % self._window + self._window
+        return -(-(end + SETTLES) // SETTLES) * SETTLES <= reached
 
     def _pending(self) -> NDArray[Any]:
         """Return the lines of open windows that are still among those looked at."""
@@ -295,14 +210,12 @@ class SequenceBook:
             usual = self._usual.join(mine, on="origin", how="semi")
             self._noise = _added(
                 self._noise,
-                changed(mine, usual).select(
-                    *_KEY, pl.col("far").pow(2).alias(_SUMS[0]), *_SUMS[1:]
-                ),
-                _KEY,
+                changed(mine, usual).select(*KEY, pl.col("far").pow(2).alias(_SUMS[0]), *_SUMS[1:]),
+                KEY,
                 _SUMS,
                 known.select("origin").join(origins, on="origin", how="semi"),
             )
-        self._usual = _bounded(_added(self._usual, window, _PAIR, ("count",), origins))
+        self._usual = _bounded(_added(self._usual, window, PAIR, ("count",), origins))
         seen = origins.with_columns(windows=pl.lit(1.0))
         counted = _added(self._origins.drop("last"), seen, ("origin",), ("windows",), origins)
         last = pl.concat([self._origins.select("origin", "last"), origins.with_columns(last=start)])
@@ -341,11 +254,11 @@ class SequenceBook:
         now = (
             pl.concat(recent)
             .join(known, on="origin", how="semi")
-            .group_by(_PAIR)
+            .group_by(PAIR)
             .agg(pl.sum("count"))
         )
         usual = self._usual.join(now, on="origin", how="semi")
-        far = changed(now, usual).join(self._noise, on=_KEY, how="left", suffix="_usual")
+        far = changed(now, usual).join(self._noise, on=KEY, how="left", suffix="_usual")
         before = {name: pl.col(f"{name}_usual").fill_null(0.0) for name in _SUMS[1:]}
         squares = pl.col("squares").fill_null(0.0)
         restless = (squares - before["chance"]).clip(0) / (before["amount"] + _CALM)
@@ -353,13 +266,13 @@ class SequenceBook:
         worst = (
             far.with_columns(change=(pl.col("far") - expected).round(9))
             .filter(pl.col("change") >= _CLEAR)
-            .sort("change", *_KEY, descending=[True, False, False])
+            .sort("change", *KEY, descending=[True, False, False])
             .unique("origin", keep="first", maintain_order=True)
             .head(_TOLD)
         )
         found = []
         for origin, event, after, before, share, change in worst.select(
-            *_KEY, "next", "before", "now", "change"
+            *KEY, "next", "before", "now", "change"
         ).rows():
             if (names := self._names.get(origin)) is None:
                 continue
@@ -432,19 +345,19 @@ def _bounded(usual: pl.DataFrame) -> pl.DataFrame:
             many.join(kept.rename({"next": name}), on=("origin", name), how="left")
             .with_columns(
                 pl.when(pl.col("kept").is_null() & (pl.col(name) > END))
-                .then(pl.lit(_OTHER, pl.UInt64))
+                .then(pl.lit(OTHER, pl.UInt64))
                 .otherwise(name)
                 .alias(name)
             )
             .drop("kept")
         )
-    many = many.sort(*_PAIR, "count").group_by(_PAIR, maintain_order=True).agg(pl.sum("count"))
+    many = many.sort(*PAIR, "count").group_by(PAIR, maintain_order=True).agg(pl.sum("count"))
     many = (
-        many.sort("origin", "count", *_PAIR[1:], descending=[False, True, False, False])
+        many.sort("origin", "count", *PAIR[1:], descending=[False, True, False, False])
         .filter(pl.int_range(pl.len()).over("origin") < _PAIRS)
         .select(usual.columns)
     )
-    return pl.concat([fine, many]).sort(_PAIR)
+    return pl.concat([fine, many]).sort(PAIR)
 
 
 def _written(frame: pl.DataFrame) -> bytes:

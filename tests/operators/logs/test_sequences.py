@@ -13,8 +13,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from operators.logs import sequences
-from operators.logs.sequences import BEGIN, END, SequenceBook, changed, following
-from operators.logs.span_lines import SPAN_LINE, SpanSampler, slot_keys, slots_of
+from operators.logs.following import BEGIN, END, FOLLOWING, changed, following
+from operators.logs.sequences import SequenceBook
+from operators.logs.span_lines import SPAN_LINE
+from operators.logs.span_sampling import SpanSampler, slot_keys, slots_of
 
 SECOND = 1_000_000_000
 WINDOW = 10 * SECOND
@@ -72,7 +74,7 @@ def test_what_follows_what_is_counted_as_by_hand(rows):
 def pairs(**counts):
     shapes = {"begin": BEGIN, "end": END, "a": 10, "b": 11, "c": 12}
     rows = [(100, shapes[name[0]], shapes[name[1]], float(n)) for name, n in counts.values()]
-    return pl.DataFrame(rows, schema=sequences.FOLLOWING, orient="row")
+    return pl.DataFrame(rows, schema=FOLLOWING, orient="row")
 
 
 def test_a_change_is_hellingers_distance_by_the_root_of_what_was_seen():
