@@ -142,8 +142,8 @@ class Report:
             )
 
     def beyond(self, clients: dict[str, httpx.Client], traces: Iterable[GoldenTrace]) -> None:
-        """See to it that Jaeger shows all spans of ours where it keeps none, or less, of its own."""
-        kind = "spans that Jaeger loses"
+        """See to it that Jaeger shows all spans of ours where it keeps its own otherwise, or not at all."""
+        kind = "kept otherwise by Jaeger"
         for trace in traces:
             question = Question(kind, f"/api/traces/{trace.id}")
             answers = {prefix: answer(clients[prefix], question) for prefix in (THEIRS, OURS)}

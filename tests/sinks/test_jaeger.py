@@ -118,7 +118,7 @@ def odd() -> list[tuple[Span, Resource]]:
     typed.attributes.add(key="opentracing.ref_type").value.int_value = 5
     typed.attributes.add(key="opentracing.ref_type").value.string_value = "child_of"
     special.attributes.add(key="error").value.bytes_value = b"\x01"
-    special.attributes.add(key="error").value.double_value = 2.0
+    special.attributes.add(key="error").value.double_value = 2.5
     special.attributes.add(key="span.kind").value.string_value = "own"
     found = [(odd, plain), (links, plain), (special, plain)]
     for value in (
@@ -198,9 +198,10 @@ def test_jaeger_reads_them_as_the_spans_that_they_were(jaeger: Any) -> None:
         for resource in data.resource_spans:
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    attributes = sorted(span.attributes, key=lambda pair: pair.key)
-                    del span.attributes[:]
-                    span.attributes.extend(attributes)
+                    for holder in (span, resource.resource):
+                        attributes = sorted(holder.attributes, key=lambda pair: pair.key)
+                        del holder.attributes[:]
+                        holder.attributes.extend(attributes)
                     found[span.span_id] = resource.resource, scope.scope, span
         return found
 

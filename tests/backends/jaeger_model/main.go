@@ -35,13 +35,8 @@ func main() {
 		decoder.UseNumber() // as Jaeger's reader does
 		check(decoder.Decode(&spans))
 		for i := range spans {
-			for key, value := range spans[i].Tag { // as Jaeger's reader puts them back
-				tag := dbmodel.KeyValue{Key: strings.ReplaceAll(key, "@", "."), Value: value, Type: dbmodel.StringType}
-				if _, ok := value.(bool); ok {
-					tag.Type = dbmodel.BoolType
-				}
-				spans[i].Tags = append(spans[i].Tags, tag)
-			}
+			spans[i].Tags = back(spans[i].Tags, spans[i].Tag)
+			spans[i].Process.Tags = back(spans[i].Process.Tags, spans[i].Process.Tag)
 		}
 		traces, err := tracestore.FromDBModel(spans)
 		check(err)
@@ -50,6 +45,24 @@ func main() {
 		_, err = os.Stdout.Write(output)
 		check(err)
 	}
+}
+
+// back returns tags with those that are fields among them, as Jaeger's reader puts them back.
+func back(tags []dbmodel.KeyValue, fields map[string]any) []dbmodel.KeyValue {
+	for key, value := range fields {
+		tag := dbmodel.KeyValue{Key: strings.ReplaceAll(key, "@", "."), Value: value, Type: dbmodel.StringType}
+		switch number := value.(type) {
+		case bool:
+			tag.Type = dbmodel.BoolType
+		case json.Number:
+			tag.Type = dbmodel.Float64Type
+			if _, err := number.Int64(); err == nil {
+				tag.Type = dbmodel.Int64Type
+			}
+		}
+		tags = append(tags, tag)
+	}
+	return tags
 }
 
 func check(err error) {
