@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.settings.windows import ServiceSilence
