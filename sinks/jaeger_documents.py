@@ -64,7 +64,7 @@ def jaeger_documents(frame: pl.DataFrame, prefix: str = "") -> pl.DataFrame:
         if row["scope"] not in scopes:
             scopes[row["scope"]] = _scope_tags(row["scope"])
         document = {**_span(row, scopes[row["scope"]]), "process": process}
-        day = _day(row["begun"])
+        day = _day(document["startTime"] * 1000)
         identity = f"{row['tenant']}\0{row['trace_id']}{row['span_id']}{row['kind']}"
         own = blake2b(identity.encode(), digest_size=16).hexdigest()
         rows.append((f"{prefix}jaeger-span-{day}", own, _text(document)))
@@ -120,7 +120,10 @@ def service_id(service: str, operation: str) -> str:
 
 def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
     span = read_message(trace_pb2.Span, row["span"])
-    microseconds = row["begun"] // 1000
+    # The flow has a span that ends before it begins as one that takes no time; Jaeger wants what it says.
+    begun = span.start_time_unix_nano or row["begun"]
+    ended = span.end_time_unix_nano or row["ended"]
+    microseconds = begun // 1000
     tags = [*scope, *_tags(span.attributes)]
     if span.kind in _KINDS:
         tags.append(_tag("span.kind", _KINDS[span.kind]))
@@ -135,8 +138,8 @@ def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
         state = with_threshold(state, row["threshold"])
     if state:
         tags.append(_tag("w3c.tracestate", state))
-    if row["ended"] <= row["begun"]:
-        tags.append(_tag(_WARNINGS, _warning(row["begun"], row["ended"])))
+    if ended <= begun:
+        tags.append(_tag(_WARNINGS, _warning(begun, ended)))
     document = {
         "traceID": row["trace_id"],
         "spanID": row["span_id"],
@@ -145,7 +148,7 @@ def _span(row: dict[str, Any], scope: Tags) -> dict[str, Any]:
         "startTime": microseconds,
         "startTimeMillis": microseconds // 1000,
         # Of a negative number Jaeger would read nothing, and nothing of its trace.
-        "duration": max(row["ended"] - row["begun"], 0) // 1000,
+        "duration": max(ended - begun, 0) // 1000,
         **_split(tags),
         "logs": [
             {"timestamp": event.time_unix_nano // 1000, "fields": _event_fields(event)}
