@@ -24,30 +24,27 @@ def leave_out_what_is_not_used() -> None:
     Numba looks for a BLAS among SciPy's, for ``np.cov`` and ``np.corrcoef``, which no loop of ours calls.
     """
     if "pandas" not in sys.modules:
-        _without("pandas", lambda: pa.array([0]))
-    if "scipy.linalg" not in sys.modules:
-        _without("scipy.linalg", _load_loops)
+        absent = _Absent("pandas", lambda: True)
+        sys.meta_path.insert(0, absent)
+        try:
+            pa.array([0])
+        finally:
+            sys.meta_path.remove(absent)
+    sys.meta_path.insert(0, _Absent("scipy.linalg", _numba_looks))
 
 
-def _load_loops() -> None:
-    import numba.np.arraymath  # noqa: F401, PLC0415 - what looks is its import
-
-
-def _without(package: str, work: Callable[[], object]) -> None:
-    """Do something in the belief that a package is not there."""
-    absent = _Absent(package)
-    sys.meta_path.insert(0, absent)
-    try:
-        work()
-    finally:
-        sys.meta_path.remove(absent)
+def _numba_looks() -> bool:
+    """Say whether it is the module of Numba that looks for a BLAS while it is imported."""
+    looking = sys.modules.get("numba.np.arraymath")
+    return looking is not None and not hasattr(looking, "_HAVE_BLAS")
 
 
 class _Absent(MetaPathFinder):
-    """Says of one package that it is not there."""
+    """Says of one package that it is not there, to whom that shall be said."""
 
-    def __init__(self, package: str) -> None:
+    def __init__(self, package: str, said: Callable[[], bool]) -> None:
         self._package = package
+        self._said = said
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002
         """Pass over all others.
@@ -55,5 +52,5 @@ class _Absent(MetaPathFinder):
         Raises:
             ModuleNotFoundError: it is the one.
         """
-        if fullname == self._package:
+        if fullname == self._package and self._said():
             raise ModuleNotFoundError(fullname, name=fullname)

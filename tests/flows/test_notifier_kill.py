@@ -69,6 +69,8 @@ def test_killed_at_any_moment_each_alert_is_told_to_fire_once_and_to_be_over_onc
     for number in range(ROUNDS):
         process = notifier.start(*notifier.recoverable())
         try:
+            # One that is killed before it has begun would prove nothing.
+            wait_for(lambda: notifier.log.read_text().count("flow notifier, version") > number)  # noqa: B023
             for step in range(3):
                 one = {"alertname": f"A{number}-{step}"}
                 notifier.produce(event(one))
