@@ -100,13 +100,12 @@ def _value(frame: pl.DataFrame, form: BatchForm) -> bytes:
 
 
 def _words(column: pl.Series) -> Any:
-    """Return texts as Arrow: a dictionary."""
+    """Return texts, or bytes, as Arrow: a dictionary."""
     found = repeated(column)
     if found is None:
         return column.to_arrow(compat_level=_PLAIN).dictionary_encode()
-    return pa.DictionaryArray.from_arrays(
-        pa.array(found.codes), pa.array(found.texts, pa.large_string())
-    )
+    words = column[found.firsts].to_arrow(compat_level=_PLAIN)
+    return pa.DictionaryArray.from_arrays(pa.array(found.codes), words)
 
 
 def _same(column: pl.Series, other: pl.Series) -> bool:

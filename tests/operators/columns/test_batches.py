@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.columns.batches import InvalidBatch, decode_batch, decode_batches, encode_batches
-from operators.contracts.batch_form import ROLLUP_BATCHES, BatchForm
-from operators.contracts.frames import SCORES, empty
+from operators.contracts.batch_form import ROLLUP_BATCHES, SPAN_BATCHES, BatchForm
+from operators.contracts.frames import SCORES, SPANS, empty
 
 FORM = BatchForm(
     "trial",
@@ -61,6 +61,28 @@ def rollups(rows: int, series: int = 100) -> pl.DataFrame:
         [given.get(name, pl.Series([None] * rows, dtype=kind)).cast(kind).alias(name)
          for name, kind in SCORES.items()]
     )  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=30), st.text(max_size=30)), min_size=1, max_size=20),
+    st.integers(1, 5),
+)
+def test_words_may_be_bytes_that_are_no_text(words, times):
+    rows = words * times
+    resources, services = ([row[at] for row in rows] for at in (0, 1))
+    frame = pl.DataFrame(
+        {
+            **{name: [None] * len(rows) for name in SPANS},
+            "resource": resources,
+            "scope": resources[::-1],
+            "service": services,
+        },
+        schema=SPANS,
+    )
+    (value,) = encode_batches(frame, SPAN_BATCHES)
+    assert decode_batch(value, SPAN_BATCHES).equals(frame)
+    with pa.ipc.open_stream(value) as reader:
+        assert reader.schema.field("resource").type.value_type == pa.large_binary()
 
 
 def test_no_value_is_larger_than_a_message_may_be():
