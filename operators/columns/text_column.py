@@ -43,13 +43,10 @@ def text_column(texts: pl.Series) -> TextColumn:
     array, views = views_of(texts.fill_null("") if texts.null_count() else texts)
     places = np.array([each.address for each in array.buffers()[2:]] or [0], np.int64)
     lengths = views.view(np.uint32)[:, 0]
-    size = int(lengths.sum(dtype=np.int64))
-    buffer = np.empty(size + PADDING, np.uint8)
-    buffer[size:] = 0
+    buffer = np.empty(int(lengths.sum(dtype=np.int64)) + PADDING, np.uint8)
     bounds = np.zeros(len(views) + 1, np.int64)
     _copy(views.view(np.int32), places, buffer, bounds)
-    buffer.flags.writeable = False  # as messages are: to Numba they are of two types
-    return TextColumn(buffer, bounds[:-1], bounds[1:])
+    return filled_texts(buffer, bounds)
 
 
 def views_of(texts: pl.Series) -> tuple[pa.Array, NDArray[np.uint64]]:
@@ -127,7 +124,7 @@ def filled_texts(buffer: NDArray[np.uint8], bounds: NDArray[np.int64]) -> TextCo
     end = int(bounds[-1])
     buffer = buffer[: end + PADDING]
     buffer[end:] = 0
-    buffer.flags.writeable = False
+    buffer.flags.writeable = False  # as messages are: to Numba they are of two types
     return TextColumn(buffer, bounds[:-1], bounds[1:])
 
 
