@@ -1,7 +1,8 @@
 """What the notifications topic says was told since a snapshot: read when the notifier starts again.
 
-A snapshot is some seconds old when a process dies. What was delivered since is on the topic within
-milliseconds, so nothing of it has to be told twice.
+A snapshot is some seconds old when a process dies, and before the first one there is none. What was
+delivered since is on the topic within milliseconds, so nothing of it has to be told twice, and
+what ended meanwhile is told to be over.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ def read_told(settings: KafkaSettings, topic: str, since: int) -> list[Told]:
     Args:
         settings: where the brokers are.
         topic: the notifications topic.
-        since: nanoseconds since the Unix epoch.
+        since: nanoseconds since the Unix epoch; 0 for all that the topic has.
     """
     client = consumer(settings, "headrace.notification-log")
     try:
-        return list(_read(client, topic, since // 1_000_000 - _MARGIN))
+        return list(_read(client, topic, max(0, since // 1_000_000 - _MARGIN)))
     except KafkaException as error:
         _log.warning("%s: %s: what was told last may be told again", topic, error.args[0])
         return []

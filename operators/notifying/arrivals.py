@@ -55,6 +55,7 @@ class Arrivals:
     ) -> None:
         self._firing = {alert.fingerprint: alert for alert in firing}
         self._ended = dict(ended or {})
+        self._believed: set[str] = set()
 
     @property
     def firing(self) -> Mapping[str, Alert]:
@@ -70,6 +71,8 @@ class Arrivals:
         """Take in what an event says, if it is news, and say what it was."""
         known = self._firing.get(alert.fingerprint)
         arrival = _against_firing(alert, known) if known else self._against_ended(alert)
+        if arrival.changes:
+            self._believed.discard(alert.fingerprint)
         if arrival in (Arrival.FIRED, Arrival.UPDATED):
             self._firing[alert.fingerprint] = alert
             self._ended.pop(alert.fingerprint, None)
@@ -82,16 +85,21 @@ class Arrivals:
         """Forget a firing alert whose ``endsAt`` has passed; a later event may extend it."""
         self._firing.pop(alert.fingerprint, None)
 
-    def recall(self, over: Iterable[Mapping[str, int]]) -> None:
+    def recall(self, over: Iterable[Mapping[str, int]], believed: Iterable[str] = ()) -> None:
         """Count as over what receivers were told to be over, though its events come again.
 
         For example a snapshot is of before an alert fired, and its receiver was told that it fired
         and that it is over. Then both events come again, perhaps with a pause between them, and
         are no news. Where the receivers know different things, the one that knows least counts.
 
+        What a receiver believes to fire may end though its first event does not come again, since
+        the topic keeps only the newest event of an alert. Its end is news all the same.
+
         Args:
             over: of each integration, the start of the newest episode that is over, by fingerprint.
+            believed: fingerprints of alerts that a receiver was last told to fire.
         """
+        self._believed = {name for name in believed if name not in self._firing}
         least: dict[str, int] = {}
         for starts in over:
             for fingerprint, start in starts.items():
@@ -105,7 +113,9 @@ class Arrivals:
         if ended is not None and alert.starts_at <= ended:
             again = alert.resolved and alert.starts_at == ended
             return Arrival.REPEATED if again else Arrival.OUT_OF_DATE
-        return Arrival.NEVER_FIRED if alert.resolved else Arrival.FIRED
+        if not alert.resolved:
+            return Arrival.FIRED
+        return Arrival.RESOLVED if alert.fingerprint in self._believed else Arrival.NEVER_FIRED
 
     def _remember(self, alert: Alert) -> None:
         self._ended.pop(alert.fingerprint, None)

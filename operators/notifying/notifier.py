@@ -103,7 +103,8 @@ class Notifier:
         waits_for_old: whether a group waits though its first alert is older than ``group_wait``.
         prompt_resolves: whether a group is flushed as soon as all its alerts have resolved.
         correlation: when alerts make one incident, of which only the root is told.
-        told: what integrations were told since ``resume`` was taken, as far as it is known.
+        told: what integrations were told since ``resume`` was taken, as far as it is known; all that
+            they were ever told if there is none.
         explain: adds causes to an alert that is shown or told; what is held of it stays as it came.
         resume: a snapshot to go on from. If routes have changed since, its alerts are grouped
             anew, and what receivers were told of them is kept. Groups that should have been told
@@ -152,13 +153,14 @@ class Notifier:
             which = (one.group, one.integration)
             self._told[which] = one.entry
             over.setdefault(which, {}).update(one.over)
+        believed = {name for entry in self._told.values() for name in entry.believed}
         self.chronicle = Chronicle()
         self.obeyed: dict[str, str] = {}
         self.asked: deque[Asked] = deque(maxlen=RECENT_COMMANDS)
         """What people asked for last; all of it is on the topic of commands."""
         if resume is not None:
             self._resume(resume)
-        self._arrivals.recall(over.values())
+        self._arrivals.recall(over.values(), believed)
 
     @property
     def groups(self) -> Mapping[GroupId, Group]:

@@ -96,7 +96,8 @@ def notify(
         correlation: when alerts make one incident.
         commands_topic: the topic among those polled that has commands.
         serve: begins to answer questions, on the worker that notifies.
-        told_since: gives what was told since an instant, that of the snapshot to go on from.
+        told_since: gives what was told since an instant: that of the snapshot to go on from, 0 if
+            there is none.
         explain: makes what adds causes to alerts, on the worker that notifies.
     """
 
@@ -123,7 +124,7 @@ def notify(
             waits_for_old=waits_for_old,
             prompt_resolves=prompt_resolves,
             correlation=correlation,
-            told=told_since(resume.get("at", 0)) if told_since and resume else (),
+            told=told_since(resume.get("at", 0) if resume else 0) if told_since else (),
             explain=explain() if explain else None,
         )
         return _Logic(notifier, delivering, serve)

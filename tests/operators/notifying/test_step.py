@@ -21,10 +21,12 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from operators.contracts.alert import Status, encode_event
 from operators.contracts.items import Polled, Rejected
 from operators.notifying.grouping import Route, routing
+from operators.notifying.journal import Record, record_value
 from operators.notifying.notification import Courier, DeliveryReport, Notification
 from operators.notifying.step import NotDelivered, notify
 from sinks.channels.console import ConsoleChannel
 from sinks.channels.delivery import ChannelDelivery
+from sinks.notification_log import told_of
 from tests.operators.notifying.samples import MINUTE, SECOND, Receivers, event, route
 
 
@@ -67,14 +69,28 @@ class _Slow(StatelessSourcePartition[Polled]):
 
 
 def build(
-    source: object, along: Route, receivers: Courier
+    source: object,
+    along: Route,
+    receivers: Courier,
+    log: list[Record] | None = None,
 ) -> tuple[Dataflow, list[DeliveryReport], list[Rejected]]:
+    """Make a flow that tells ``receivers``; ``log`` stands for the notifications topic."""
+    log = [] if log is None else log
     reports: list[DeliveryReport] = []
     rejected: list[Rejected] = []
     flow = Dataflow("notifier")
     items = op.input("kafka", flow, source)  # type: ignore[arg-type]
-    notified = notify("notify", items, routing=routing(along), courier=lambda: receivers)
+    notified = notify(
+        "notify",
+        items,
+        routing=routing(along),
+        courier=lambda: receivers,
+        told_since=lambda at: [
+            told for record in log if record.at >= at and (told := told_of(record_value(record)))
+        ],
+    )
     op.output("reports", notified.reports, TestingSink(reports))
+    op.output("records", notified.records, TestingSink(log))
     op.output("rejected", notified.rejected, TestingSink(rejected))
     return flow, reports, rejected
 
@@ -165,6 +181,28 @@ def test_after_a_crash_nothing_is_told_twice_and_nothing_is_lost(store: Path) ->
         run(source, at_once, receivers, store)
         heard.append(told(receivers))
     assert heard == [[["A firing"]], [["B firing"]], [["A resolved"]]]
+
+
+@pytest.mark.parametrize(
+    ("comes", "hears"),
+    [
+        ([message("A"), message("A", "resolved")], [["A resolved"]]),
+        ([message("A", "resolved")], [["A resolved"]]),  # the topic kept the newest of A alone
+        ([message("A")], []),
+        ([message("A"), message("B")], [["B firing"]]),
+        ([message("B"), message("B", "resolved"), message("C", "resolved")], []),
+    ],
+)
+def test_after_a_crash_before_the_first_snapshot_the_log_says_what_was_told(
+    comes: list[bytes], hears: list[list[str]]
+) -> None:
+    log: list[Record] = []
+    flow, _, _ = build(TestingSource([polled(message("A"))]), route(), Receivers(), log)
+    run_main(flow)
+    receivers = Receivers()
+    flow, _, _ = build(TestingSource([polled(*comes)]), route(), receivers, log)
+    run_main(flow)
+    assert told(receivers) == hears
 
 
 def test_a_bounded_run_without_new_events_tells_what_was_left_waiting(store: Path) -> None:
