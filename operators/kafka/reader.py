@@ -462,13 +462,23 @@ class KafkaReader(Reader[Polled]):
                 ends_there = self._offsets.end(*entry.place, _LOOK_SECONDS) <= entry.next_offset
             except KafkaException as failure:
                 error: Any = failure.args[0]
-                if error.code() not in _NO_TOPIC:
+                if error.code() not in _NO_TOPIC or not self._is_gone(entry):
                     _log.warning("cannot tell whether %s is idle: %s", entry.name, error)
                     self._begin_quiet_anew(self._clock.monotonic())
                     return
                 ends_there = True  # of a topic that was deleted nothing comes
             if ends_there:
                 entry.mark = marks[entry.name] = Mark.IDLE
+
+    def _is_gone(self, entry: Partition) -> bool:
+        """Return whether a broker says that there is no such partition.
+
+        A client that has lost its brokers may say so by itself, of a topic that is there.
+        """
+        numbers = self._offsets.numbers(entry.topic, first=False)
+        if numbers is not None:
+            self._follow_gone({entry.topic: numbers})
+        return entry.gone
 
     def _begin_quiet_anew(self, now: float) -> None:
         """Measure idle timeouts from now: nobody could write to a broker that was away."""

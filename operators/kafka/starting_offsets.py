@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from operators.contracts.clock import Clock
 from operators.contracts.items import Lost
@@ -99,7 +99,8 @@ class StartingOffsets:
     def numbers(self, topic: str, first: bool) -> list[int] | None:
         """Return the numbers of a topic's partitions, none if it does not exist (yet).
 
-        None is returned where the broker can't tell now, which is waited for at the start.
+        A broker is asked: what the client remembers of a topic may be wrong while brokers are
+        away. None is returned where no broker can tell now, which is waited for at the start.
         """
         deadline = time.monotonic() + (_CONNECT_SECONDS if first else 0.0)
         while True:
@@ -124,6 +125,10 @@ class StartingOffsets:
                 )
             if first:
                 _log.warning("%s: %s; waiting for it", topic, described.error.str())
+            elif described.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                # For example one may not read it for a while: that does not mean it is gone.
+                _log.warning("cannot list the partitions of %s: %s", topic, described.error)
+                return None
             return []
 
     def places(

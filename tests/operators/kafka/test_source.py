@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -300,11 +300,9 @@ def test_a_partition_is_not_idle_because_its_broker_is_away(kafka_server, topic,
     name = topic(on=address)
     produce(address, name, "a")
     read = reading(name, on=address, until_end=False)
-    read.until(lambda: read.values() == ["a"])
-    time.sleep(0.5)
-    read.poll()  # it is at its end
+    read.until(lambda: read.marks == {f"{name}/0": Mark.CAUGHT_UP})
     kafka_server.stop()
-    for _ in range(3):
+    for _ in range(2):
         read.clock.advance(2 * IDLE)
         read.poll()
     kafka_server.start()
@@ -313,6 +311,31 @@ def test_a_partition_is_not_idle_because_its_broker_is_away(kafka_server, topic,
     produce(address, name, "b")
     read.until(lambda: read.values() == ["a", "b"], 60)
     assert Mark.IDLE not in {mark for item in read.items for mark in item.marks.values()}
+
+
+def test_a_partition_is_not_idle_because_the_client_has_forgotten_it(
+    kafka, topic, reading, monkeypatch
+):
+    """librdkafka may call a partition unknown while no broker can be asked, once in ten times."""
+    name = topic()
+    produce(kafka, name, "a")
+    read = reading(name, until_end=False)
+    read.until(lambda: read.marks == {f"{name}/0": Mark.CAUGHT_UP})
+
+    def forgotten(*_: object) -> int:
+        raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(starting_offsets.StartingOffsets, "end", forgotten)
+        read.clock.advance(2 * IDLE)
+        read.poll()
+        assert read.marks == {f"{name}/0": Mark.CAUGHT_UP}
+    read.clock.advance(IDLE - 1)
+    read.poll()
+    assert read.marks == {f"{name}/0": Mark.CAUGHT_UP}  # the idle timeout is measured anew
+    read.clock.advance(2)
+    read.poll()
+    assert read.marks == {f"{name}/0": Mark.IDLE}
 
 
 def test_while_a_broker_is_away_a_reader_says_so_now_and_then(kafka_server, topic, reading, caplog):
