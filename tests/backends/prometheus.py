@@ -89,3 +89,10 @@ class PrometheusServer(Server):
         answer = httpx.post(f"{self.url}/api/v1/query", data={"query": expression}, timeout=30)
         found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]["result"]
         return found
+
+    def query_range(self, expression: str, start: float, end: float) -> list[dict[str, Any]]:
+        """The result of a range query with a step of one second."""
+        asked = {"query": expression, "start": start, "end": end, "step": 1}
+        answer = httpx.post(f"{self.url}/api/v1/query_range", data=asked, timeout=30)
+        found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]["result"]
+        return found
