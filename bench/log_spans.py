@@ -21,11 +21,12 @@ from bench.logs import bodies
 from operators.contracts.clock import ManualClock
 from operators.contracts.items import LogBatch, Polled, Rejected, SpanLines
 from operators.contracts.watermark import Mark
-from operators.logs import decoding, span_lines
-from operators.logs.changing import ChangingLogic
+from operators.logs import decoding
+from operators.logs.courses import span_lines
+from operators.logs.courses.changing import ChangingLogic
+from operators.logs.courses.span_lines import SpanLineReading
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.scrubbing import ScrubbingRules
-from operators.logs.span_lines import SpanLineReading
+from operators.logs.scrubbing.rules import ScrubbingRules
 
 __all__ = ["measure"]
 

@@ -25,7 +25,7 @@ from operators.contracts.batch_form import LOG_BATCHES
 from operators.contracts.items import Grouped, LogBatch, Polled
 from operators.logs import decoding
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.scrubbing import ScrubbingRules
+from operators.logs.scrubbing.rules import ScrubbingRules
 from operators.logs.step import GroupingLogic
 
 __all__ = ["ENCODINGS", "bodies", "measure"]

@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from operators.columns.messages import Messages
-from operators.logs.masking import masked_texts, shapes
-from operators.logs.merging import merge
+from operators.logs.templates.masking import masked_texts, shapes
+from operators.logs.templates.merging import merge
 
 _LABELS = {
     "original": ("*_structured.csv", "EventId"),

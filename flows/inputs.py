@@ -10,7 +10,7 @@ from operators.kafka.low_water import LowWater
 from operators.kafka.source import KafkaSource
 from operators.kafka.tenant_header import TenantHeader
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.held_lines import HeldLines
+from operators.logs.joining.held_lines import HeldLines
 from operators.series.classic import CLASSIC_ENCODINGS
 from operators.series.enrichment import Enricher
 from operators.series.registry import SeriesRegistry, Services

@@ -34,11 +34,11 @@ from operators.contracts.items import (
 )
 from operators.kafka import fetching
 from operators.kafka.gaps import lost_events
-from operators.logs import span_lines
-from operators.logs.changing import log_changes
+from operators.logs.courses import span_lines
+from operators.logs.courses.changing import log_changes
+from operators.logs.courses.span_lines import SpanLineReading
 from operators.logs.decoding import compile_kernels
-from operators.logs.held_lines import HeldLines
-from operators.logs.span_lines import SpanLineReading
+from operators.logs.joining.held_lines import HeldLines
 from operators.logs.step import grouping
 
 __all__ = ["build"]

@@ -205,7 +205,8 @@ def _rules() -> None:
 
 def _logs() -> None:
     # The flow of metrics, which compiles by this module too, does not need it; nor that below.
-    from operators.logs import decoding, span_lines  # noqa: PLC0415
+    from operators.logs import decoding  # noqa: PLC0415
+    from operators.logs.courses import span_lines  # noqa: PLC0415
     from sinks import log_documents  # noqa: PLC0415
 
     decoding.compile_kernels(LOG_DECODERS)

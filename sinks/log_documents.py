@@ -18,7 +18,7 @@ from operators.columns.json_text import quoted
 from operators.columns.text_column import text_column
 from operators.contracts.frames import DOCUMENTS
 from operators.decoders.json.keys import doubtful_objects
-from operators.logs.marks import MARKS
+from operators.logs.parsing.marks import MARKS
 
 __all__ = ["DATASET", "LOGS", "compile_kernels", "is_final", "log_documents", "log_stream"]
 

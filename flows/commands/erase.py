@@ -19,7 +19,7 @@ from flows.settings import Settings
 from operators.contracts.alert import rfc3339
 from operators.contracts.clock import SystemClock
 from operators.contracts.frames import MESSAGES
-from operators.logs.scrubbing import Scrubber
+from operators.logs.scrubbing.rules import Scrubber
 from sinks.base import Unavailable
 from sinks.erasing import Person, erase_documents, erase_records
 from sinks.kafka import KafkaDestination

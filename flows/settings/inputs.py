@@ -13,7 +13,7 @@ from operators.contracts.frames import DEFAULT_TENANT
 from operators.decoders import DECODERS, LOG_DECODERS, SPAN_DECODERS
 from operators.kafka.clients import is_secret
 from operators.kafka.tenant_header import MAX_LENGTH, is_tenant
-from operators.logs.timestamps import is_zone
+from operators.logs.parsing.timestamps import is_zone
 
 __all__ = ["Enrichment", "Input", "Kafka", "Lookup", "Series", "Tenant"]
 

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from flows.settings.inputs import Tenant
 from flows.settings.values import PositiveDuration, Section, WithSecretFiles
-from operators.logs.scrubbing import Action, Scrubber, ScrubbingError, ScrubbingRules
+from operators.logs.scrubbing.rules import Action, Scrubber, ScrubbingError, ScrubbingRules
 
 __all__ = ["LogSampling", "Logs", "Scrubbing"]
 

@@ -26,10 +26,10 @@ from operators.contracts.frames import DEFAULT_TENANT
 from operators.contracts.items import CallsSeen, Explanations, Polled, SpanLines
 from operators.contracts.service_changes import change_messages
 from operators.contracts.watermark import Mark
-from operators.logs.changing import ChangingLogic
+from operators.logs.courses.changing import ChangingLogic
+from operators.logs.courses.span_lines import SpanLineReading
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.scrubbing import ScrubbingRules
-from operators.logs.span_lines import SpanLineReading
+from operators.logs.scrubbing.rules import ScrubbingRules
 from operators.notifying.alert import alert_of
 from operators.notifying.causes import KnownRankings, causes_of
 from operators.traces.causes import CALLS_SEEN

@@ -242,7 +242,7 @@ LOG_RECORDS: Final = pl.Schema(
         "trace_id": pl.String,  # 32 hexadecimal digits in small letters, or empty
         "span_id": pl.String,  # 16 of them, or empty
         "stack": pl.String,  # the stack trace, or type and message of an exception, or empty
-        "marks": pl.UInt8,  # what was wrong with it, see ``operators.logs.marks``
+        "marks": pl.UInt8,  # what was wrong with it, see ``operators.logs.parsing.marks``
     }
 )
 """One log record a row, after the OpenTelemetry log data model."""
@@ -256,8 +256,8 @@ GROUPED_LOGS: Final = pl.Schema(
         ("partition", pl.Int32),
         ("offset", pl.Int64),
         *((name, kind) for name, kind in LOG_RECORDS.items() if name not in ("message", "stack")),
-        ("shape", pl.UInt64),  # hash of the masked body, see ``operators.logs.masking``
-        ("template", pl.Int64),  # id of the template, see ``operators.logs.merging``
+        ("shape", pl.UInt64),  # hash of the masked body, see ``operators.logs.templates.masking``
+        ("template", pl.Int64),  # id of the template, see ``operators.logs.templates.merging``
         ("exception", pl.String),  # fingerprint of the exception in it, or empty
         ("weight", pl.Int64),  # how many records it stands for; null is one
     ]
@@ -333,7 +333,7 @@ EXCEPTIONS: Final = pl.Schema(
         "tenant": pl.String,
         "service": pl.String,
         "fingerprint": pl.String,
-        "group": pl.String,  # JSON object, see ``operators.logs.exception_groups``
+        "group": pl.String,  # JSON object, see ``operators.logs.exceptions.groups``
     }
 )
 """What is known of one exception of a service, as it is now, a row."""

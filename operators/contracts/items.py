@@ -363,11 +363,11 @@ class SpanLines:
     Attributes:
         shard: its number.
         reader, largest, marks, replay: as of a ``ShardBatch``.
-        rows: an array of ``operators.logs.span_lines.SPAN_LINE``.
+        rows: an array of ``operators.logs.courses.span_lines.SPAN_LINE``.
         names: tenant and service of each ``origin`` in it.
         texts: the masked text of shapes that the worker met for the first time: origin, shape, text.
         levels: of which services and times the worker left spans out, and how many, as
-            ``operators.logs.span_sampling.SpanSampler.levels`` says it; None if of none.
+            ``operators.logs.courses.span_sampling.SpanSampler.levels`` says it; None if of none.
     """
 
     shard: int

@@ -78,7 +78,7 @@ LOG_SCRUBBED = Counter(
 )
 LOG_LINES_LATE = Counter(
     "headrace_log_span_lines_late",
-    "Lines of spans that came too late to be counted for likely causes (see operators/logs/span_lines.py), or "
+    "Lines of spans that came too late to be counted for likely causes (see operators/logs/courses/span_lines.py), or "
     "whose clock is ahead; they are stored as all others.",
 )
 LOG_TEMPLATES = Gauge(

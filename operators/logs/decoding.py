@@ -33,14 +33,14 @@ from operators.contracts.monitoring import (
     LOG_SCRUBBED,
 )
 from operators.decoders import LOG_DECODERS
-from operators.logs.exceptions import is_trace
-from operators.logs.held_lines import HeldLines
-from operators.logs.joined_objects import differing, joined_objects
-from operators.logs.joining import OFF, Joiner
-from operators.logs.joining import compile_kernels as compile_joining
-from operators.logs.masking import masked_texts, shapes
-from operators.logs.parsing import parse, unwrap
-from operators.logs.scrubbing import Scrubber, ScrubbingRules
+from operators.logs.exceptions.stack_traces import is_trace
+from operators.logs.joining.held_lines import HeldLines
+from operators.logs.joining.joined_lines import OFF, Joiner
+from operators.logs.joining.joined_lines import compile_kernels as compile_joining
+from operators.logs.parsing.joined_objects import differing, joined_objects
+from operators.logs.parsing.records import parse, unwrap
+from operators.logs.scrubbing.rules import Scrubber, ScrubbingRules
+from operators.logs.templates.masking import masked_texts, shapes
 
 __all__ = ["EncodedLogs", "LogDecoding", "compile_kernels", "shard_of"]
 
@@ -70,7 +70,7 @@ class LogDecoding:
         topics: the encoding and tenant of each topic.
         rules: what is done with sensitive text, by tenant; those of ``""`` are for all others.
         shards: number of shards. All records of a service are of one.
-        timeout: nanoseconds that a line waits for more, see ``operators.logs.joining``.
+        timeout: nanoseconds that a line waits for more, see ``operators.logs.joining.joined_lines``.
         held: what waits; the reader's low-water mark.
     """
 

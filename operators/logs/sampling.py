@@ -13,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from operators.contracts.frames import GROUPED_LOGS
-from operators.logs.severities import NAMES
+from operators.logs.parsing.severities import NAMES
 
 __all__ = ["MINUTE", "Sampler"]
 

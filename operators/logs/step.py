@@ -33,13 +33,13 @@ from operators.contracts.frames import (
 from operators.contracts.items import Events, ExceptionCommand, Grouped, LogBatch
 from operators.contracts.monitoring import BATCH_SECONDS, LOG_TEMPLATES
 from operators.logs.bursts import Burst, Bursts
-from operators.logs.exception_groups import Change, ExceptionGroup, ExceptionGroups
-from operators.logs.exceptions import VERSION, Trace, fingerprint, is_trace, read_trace
-from operators.logs.masking import shapes
-from operators.logs.merging import template_id
+from operators.logs.exceptions.groups import Change, ExceptionGroup, ExceptionGroups
+from operators.logs.exceptions.stack_traces import VERSION, Trace, fingerprint, is_trace, read_trace
+from operators.logs.parsing.severities import ERROR, NAMES
 from operators.logs.sampling import MINUTE, Sampler
-from operators.logs.severities import ERROR, NAMES
-from operators.logs.templates import Templates
+from operators.logs.templates.masking import shapes
+from operators.logs.templates.merging import template_id
+from operators.logs.templates.of_service import Templates
 
 __all__ = ["GroupingLogic", "GroupingSettings", "grouping"]
 

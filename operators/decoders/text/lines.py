@@ -1,6 +1,6 @@
 """Logs as text: a record a message, or a line.
 
-What a text says of itself (JSON of a shipper, syslog, a head) is found by ``operators.logs.parsing``,
+What a text says of itself (JSON of a shipper, syslog, a head) is found by ``operators.logs.parsing.records``,
 for it does not depend on how the text came here.
 """
 
@@ -22,7 +22,7 @@ from operators.contracts.log_decoder import DecodedLogs, log_records
 __all__ = ["NOT_UTF8", "Lines", "QuotedTexts", "TextLines", "without_newline"]
 
 NOT_UTF8: Final = 4
-"""The mark of a record whose bytes were not UTF-8, see ``operators.logs.marks``."""
+"""The mark of a record whose bytes were not UTF-8, see ``operators.logs.parsing.marks``."""
 
 
 class TextLines:

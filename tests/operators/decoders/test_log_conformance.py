@@ -17,8 +17,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
 from operators.contracts.frames import LOG_RECORDS
 from operators.contracts.log_decoder import DecodedLogs
 from operators.decoders import LOG_DECODERS
-from operators.logs.marks import MALFORMED, NOT_UTF8
-from operators.logs.parsing import parse
+from operators.logs.parsing.marks import MALFORMED, NOT_UTF8
+from operators.logs.parsing.records import parse
 from tests.operators.logs.records import ns
 
 CAME = 1_767_225_603_000_000_000

@@ -26,8 +26,8 @@ from operators.kafka.source import ReaderState
 from operators.kafka.starting_offsets import SourceError
 from operators.kafka.tenant_header import TenantHeader
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.held_lines import HeldLines
-from operators.logs.scrubbing import ScrubbingRules
+from operators.logs.joining.held_lines import HeldLines
+from operators.logs.scrubbing.rules import ScrubbingRules
 from tests.backends.kafka import KafkaServer
 from tests.conftest import running
 from tests.operators.kafka.reading import IDLE, Read, numbers, produce, stood_at

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column, texts_of
-from operators.logs.access_lines import scan_access_lines
-from operators.logs.lines import access_fields
+from operators.logs.parsing.access_lines import scan_access_lines
+from operators.logs.parsing.lines import access_fields
 
 _parts = st.lists(
     st.sampled_from([

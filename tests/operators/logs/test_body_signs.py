@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from operators.logs.body_signs import (
+from operators.logs.parsing.body_signs import (
     ACCESS,
     CONTAINER,
     OBJECT,
@@ -14,7 +14,7 @@ from operators.logs.body_signs import (
     TRACE_ID,
     signs_of,
 )
-from operators.logs.lines import is_access_line, is_container_line, is_syslog_line
+from operators.logs.parsing.lines import is_access_line, is_container_line, is_syslog_line
 
 BODY = pl.col("body")
 KINDS = {

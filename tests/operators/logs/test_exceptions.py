@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.logs.exceptions import fingerprint, is_trace, read_trace
+from operators.logs.exceptions.stack_traces import fingerprint, is_trace, read_trace
 
 JAVA = """2026-01-31 10:00:00 ERROR request 4711 failed
 java.lang.IllegalStateException: order 4711 is broken

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from operators.columns.text_column import text_column
-from operators.logs.heads import heads_of
-from operators.logs.severities import DEBUG, ERROR, FATAL, INFO, TRACE, WARN
+from operators.logs.parsing.heads import heads_of
+from operators.logs.parsing.severities import DEBUG, ERROR, FATAL, INFO, TRACE, WARN
 
 
 def head(text: str) -> tuple[bool, int, str]:

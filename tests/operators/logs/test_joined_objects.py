@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column, texts_at
-from operators.logs.joined_objects import differing, joined_objects
+from operators.logs.parsing.joined_objects import differing, joined_objects
 
 _object = st.sampled_from(["", "{}"]) | st.dictionaries(
     st.sampled_from("abé"), st.integers(0, 3) | st.sampled_from(["x", "é}"]), max_size=3

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from operators.contracts.items import LogBatch, Polled
 from operators.contracts.watermark import Mark
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.held_lines import HeldLines
-from operators.logs.scrubbing import ScrubbingRules
+from operators.logs.joining.held_lines import HeldLines
+from operators.logs.scrubbing.rules import ScrubbingRules
 from tests.operators.logs.test_exceptions import GO, JAVA, NODE, PYTHON
 
 SECOND = 1_000_000_000

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.columns.messages import Messages
-from operators.logs.masking import masked_texts, shapes
+from operators.logs.templates.masking import masked_texts, shapes
 
 
 def mask(*lines: str | bytes) -> list[str]:

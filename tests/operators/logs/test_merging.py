@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.logs.merging import merge, split, template_id
-from operators.logs.templates import Templates
+from operators.logs.templates.merging import merge, split, template_id
+from operators.logs.templates.of_service import Templates
 
 # Few words and few patterns, so that much is alike.
 _words = st.sampled_from(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from operators.logs.marks import CUT, NO_TIME
-from operators.logs.parsing import LONGEST, parse, unwrap
-from operators.logs.severities import ERROR, INFO, WARN
+from operators.logs.parsing.marks import CUT, NO_TIME
+from operators.logs.parsing.records import LONGEST, parse, unwrap
+from operators.logs.parsing.severities import ERROR, INFO, WARN
 from tests.operators.logs.records import OBSERVED, ns, records_of
 
 

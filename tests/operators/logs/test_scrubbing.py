@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column
-from operators.logs.addresses import truncated
-from operators.logs.field_names import endings, may_have_field
-from operators.logs.scrubbing import Scrubber, ScrubbingError, ScrubbingRules
-from operators.logs.sensitive import FIELD_ENDINGS, FIELD_NAMES, KINDS
-from operators.logs.suspicion import suspected
+from operators.logs.scrubbing.addresses import truncated
+from operators.logs.scrubbing.field_names import endings, may_have_field
+from operators.logs.scrubbing.rules import Scrubber, ScrubbingError, ScrubbingRules
+from operators.logs.scrubbing.sensitive import FIELD_ENDINGS, FIELD_NAMES, KINDS
+from operators.logs.scrubbing.suspicion import suspected
 
 SECRETS = {
     # Test numbers that the issuers publish; the IBANs are of the registry's examples.

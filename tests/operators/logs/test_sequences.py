@@ -12,11 +12,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from operators.logs import sequences
-from operators.logs.following import BEGIN, END, FOLLOWING, changed, following
-from operators.logs.sequences import SequenceBook
-from operators.logs.span_lines import SPAN_LINE
-from operators.logs.span_sampling import SpanSampler, slot_keys, slots_of
+from operators.logs.courses import sequences
+from operators.logs.courses.following import BEGIN, END, FOLLOWING, changed, following
+from operators.logs.courses.sequences import SequenceBook
+from operators.logs.courses.span_lines import SPAN_LINE
+from operators.logs.courses.span_sampling import SpanSampler, slot_keys, slots_of
 
 SECOND = 1_000_000_000
 WINDOW = 10 * SECOND

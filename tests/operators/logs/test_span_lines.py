@@ -6,9 +6,9 @@ from flows.settings import Logs
 from operators.contracts.clock import ManualClock
 from operators.contracts.items import Polled, SpanLines
 from operators.contracts.watermark import Mark
-from operators.logs.changing import ChangingLogic
+from operators.logs.courses.changing import ChangingLogic
+from operators.logs.courses.span_lines import LINES_LAG, SpanLineReading
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.span_lines import LINES_LAG, SpanLineReading
 from tests.flows.test_log_causes import message
 
 SECOND = 1_000_000_000

@@ -22,8 +22,8 @@ from operators.contracts.items import (
     Rejected,
 )
 from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.exception_groups import ExceptionGroup, ExceptionGroups, older_release
-from operators.logs.exceptions import VERSION
+from operators.logs.exceptions.groups import ExceptionGroup, ExceptionGroups, older_release
+from operators.logs.exceptions.stack_traces import VERSION
 from operators.logs.step import GroupingLogic
 from tests.operators.logs.test_exceptions import JAVA, PYTHON
 from tests.operators.logs.test_scrubbing import SECRETS

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column, texts_of
-from operators.logs.lines import syslog_fields
-from operators.logs.syslog_lines import scan_syslog_lines
+from operators.logs.parsing.lines import syslog_fields
+from operators.logs.parsing.syslog_lines import scan_syslog_lines
 
 _odd = st.lists(
     st.sampled_from([

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column
-from operators.logs.timestamps import complete, times_of
+from operators.logs.parsing.timestamps import complete, times_of
 
 CAME = "2026-03-15T12:00:00Z"
 

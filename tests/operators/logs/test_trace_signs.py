@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from operators.columns.text_column import text_column
-from operators.logs.exceptions import is_trace
-from operators.logs.line_signs import marked_lines
+from operators.logs.exceptions.stack_traces import is_trace
+from operators.logs.joining.line_signs import marked_lines
 
 _START = (
     r"\s*at [^\n]+[(:][^\n]*$|Traceback \(most recent call last\)|goroutine [0-9]+ \[|panic: "

@@ -20,7 +20,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from operators.logs.masking import SEPARATORS
+from operators.logs.templates.masking import SEPARATORS
 
 __all__ = ["Merged", "Words", "merge", "merge_group", "split", "take_in", "template_id"]
 

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from operators.columns.text_column import text_column
-from operators.logs.masking import masked_texts
-from operators.logs.trace_signs import MAY_BEGIN, SEVERAL_LINES, trace_signs
+from operators.logs.exceptions.trace_signs import MAY_BEGIN, SEVERAL_LINES, trace_signs
+from operators.logs.templates.masking import masked_texts
 
 __all__ = ["VERSION", "CallFrame", "Raised", "Trace", "fingerprint", "is_trace", "read_trace"]
 

@@ -1,6 +1,6 @@
 """A compiled look at every body, before expressions are applied: of which kind it may be.
 
-It errs on one side only: what an expression of ``operators.logs.parsing`` finds has the sign here, and
+It errs on one side only: what an expression of ``operators.logs.parsing.records`` finds has the sign here, and
 few bodies have one in vain. So the expressions, which cost ten times as much, are applied to those alone.
 """
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, inlined, uncounted
 from operators.columns.scanning import hash_range
-from operators.logs.mask_words import (
+from operators.logs.templates.mask_words import (
     CALENDAR,
     INTRODUCES,
     MONTH_OR_DAY,

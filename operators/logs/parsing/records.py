@@ -24,8 +24,8 @@ from operators.columns.text_column import TextColumn, text_column, texts_at
 from operators.decoders.json.flattening import CUT as FLATTENED_IN_PART
 from operators.decoders.json.flattening import NOT_JSON, Members, flatten
 from operators.decoders.text.lines import without_newline
-from operators.logs.access_lines import scan_access_lines
-from operators.logs.body_signs import (
+from operators.logs.parsing.access_lines import scan_access_lines
+from operators.logs.parsing.body_signs import (
     ACCESS,
     COLOURS,
     CONTAINER,
@@ -36,21 +36,21 @@ from operators.logs.body_signs import (
     UNSURE,
     signs_at,
 )
-from operators.logs.heads import heads_of
-from operators.logs.joined_objects import differing, joined_objects
-from operators.logs.lines import (
+from operators.logs.parsing.heads import heads_of
+from operators.logs.parsing.joined_objects import differing, joined_objects
+from operators.logs.parsing.lines import (
     access_fields,
     container_fields,
     is_access_line,
     is_container_line,
     syslog_fields,
 )
-from operators.logs.logfmt import pairs_of
-from operators.logs.marks import CUT, MALFORMED, NO_TIME
-from operators.logs.roles import Fields, RoleTexts, fields_of
-from operators.logs.severities import NAMES, OF_SYSLOG, severities_of
-from operators.logs.syslog_lines import scan_syslog_lines
-from operators.logs.timestamps import NONE, WrittenTimes, complete, times_of
+from operators.logs.parsing.logfmt import pairs_of
+from operators.logs.parsing.marks import CUT, MALFORMED, NO_TIME
+from operators.logs.parsing.roles import Fields, RoleTexts, fields_of
+from operators.logs.parsing.severities import NAMES, OF_SYSLOG, severities_of
+from operators.logs.parsing.syslog_lines import scan_syslog_lines
+from operators.logs.parsing.timestamps import NONE, WrittenTimes, complete, times_of
 
 __all__ = ["LONGEST", "parse", "unwrap"]
 
@@ -90,7 +90,7 @@ class _Columns:
     changed: NDArray[np.bool_]
     """Which bodies are others since this was looked at."""
     signs: NDArray[np.uint8]
-    """Of the bodies, see ``operators.logs.body_signs``."""
+    """Of the bodies, see ``operators.logs.parsing.body_signs``."""
     beginnings: bool
     """Those of how they begin alone."""
 

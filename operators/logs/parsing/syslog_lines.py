@@ -3,7 +3,7 @@
 Most lines are plain: what stands before the message is ASCII that can be printed, and has neither
 quotation marks nor backslashes but in structured data. Their fields are read in one pass, and written
 as the JSON object that they become. A line of which anything is otherwise is left to the regular
-expression of ``operators.logs.lines``.
+expression of ``operators.logs.parsing.lines``.
 """
 
 # ruff: noqa: PLR0911, PLR0912, PLR1714, SIM102 -- a scanner is one long list of cases
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, uncounted
 from operators.columns.text_column import TextColumn, filled_texts
-from operators.logs.lines import facility_names
+from operators.logs.parsing.lines import facility_names
 
 __all__ = ["SyslogLines", "scan_syslog_lines"]
 

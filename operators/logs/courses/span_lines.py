@@ -21,8 +21,14 @@ from operators.columns.text_column import text_column
 from operators.contracts.items import LogBatch, Polled, Rejected, SpanLines
 from operators.contracts.monitoring import LOG_LINES_LATE
 from operators.contracts.watermark import UNKNOWN
-from operators.logs.masking import masked_texts
-from operators.logs.span_sampling import MOST_OF_SERVICE, Levels, SpanSampler, slot_keys, slots_of
+from operators.logs.courses.span_sampling import (
+    MOST_OF_SERVICE,
+    Levels,
+    SpanSampler,
+    slot_keys,
+    slots_of,
+)
+from operators.logs.templates.masking import masked_texts
 
 __all__ = ["LINES_LAG", "NO_LINES", "SPAN_LINE", "SpanLineReading", "compile_kernels"]
 

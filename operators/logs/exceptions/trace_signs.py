@@ -1,6 +1,6 @@
 """A compiled look at every text, before expressions are applied: which may be a stack trace.
 
-It errs on one side only: what the expression of ``operators.logs.exceptions`` finds has a sign here, and
+It errs on one side only: what the expression of ``operators.logs.exceptions.stack_traces`` finds has a sign here, and
 few texts have one in vain. So the expression, which costs ten times as much, is applied to those alone.
 """
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.columns.compiling import Word, compiled, signed, uncounted, word_at
-from operators.logs.addresses import public_address_end
-from operators.logs.sensitive import KINDS
+from operators.logs.scrubbing.addresses import public_address_end
+from operators.logs.scrubbing.sensitive import KINDS
 
 __all__ = ["suspected"]
 

@@ -1,6 +1,6 @@
 """What in a text is personal data or a secret: a pattern for each kind, and what confirms it.
 
-The patterns are applied to the texts that ``operators.logs.suspicion`` points at.
+The patterns are applied to the texts that ``operators.logs.scrubbing.suspicion`` points at.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from operators.logs.check_digits import NATIONAL_IDS, is_card, is_iban
+from operators.logs.scrubbing.check_digits import NATIONAL_IDS, is_card, is_iban
 
 __all__ = [
     "FIELD_ENDINGS",

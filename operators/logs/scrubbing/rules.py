@@ -20,10 +20,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.columns.text_column import TextColumn, text_column
-from operators.logs.addresses import truncated
-from operators.logs.field_names import endings, may_have_field
-from operators.logs.sensitive import FIELD_ENDINGS, FIELD_NAMES, KINDS, truncated_address
-from operators.logs.suspicion import suspected
+from operators.logs.scrubbing.addresses import truncated
+from operators.logs.scrubbing.field_names import endings, may_have_field
+from operators.logs.scrubbing.sensitive import FIELD_ENDINGS, FIELD_NAMES, KINDS, truncated_address
+from operators.logs.scrubbing.suspicion import suspected
 
 __all__ = ["MASK", "Action", "Scrubber", "ScrubbingError", "ScrubbingRules"]
 

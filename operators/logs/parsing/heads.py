@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.columns.compiling import Word, compiled, inlined, signed, uncounted, word_at
-from operators.logs.severities import DEBUG, ERROR, FATAL, INFO, WARN, WORDS
-from operators.logs.timestamps import NONE, WrittenTimes, scan_time
+from operators.logs.parsing.severities import DEBUG, ERROR, FATAL, INFO, WARN, WORDS
+from operators.logs.parsing.timestamps import NONE, WrittenTimes, scan_time
 
 __all__ = ["Heads", "heads_of"]
 

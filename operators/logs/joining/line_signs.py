@@ -1,6 +1,6 @@
 """A compiled look at every line, before expressions are applied: which may be of a trace, and whose.
 
-It errs on one side only: what an expression of ``operators.logs.joining`` finds is marked here, and few
+It errs on one side only: what an expression of ``operators.logs.joining.joined_lines`` finds is marked here, and few
 lines are marked in vain. So the expressions, which cost ten times as much, are applied to those alone.
 """
 

@@ -2,7 +2,7 @@
 
 Most lines are plain: nothing in them has to be escaped in JSON, and what stands before the path is
 ASCII. Their fields are read in one pass, and written as the JSON object that they become. A line of
-which anything is otherwise is left to the regular expression of ``operators.logs.lines``.
+which anything is otherwise is left to the regular expression of ``operators.logs.parsing.lines``.
 """
 
 # ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714 -- a scanner is one long list of cases

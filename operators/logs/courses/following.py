@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.logs.span_lines import SPAN_LINE
+from operators.logs.courses.span_lines import SPAN_LINE
 
 __all__ = ["BEGIN", "END", "FOLLOWING", "KEY", "OTHER", "PAIR", "changed", "following"]
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from operators.logs.masking import VERSION
-from operators.logs.merging import Merged, merge_group, split, take_in
+from operators.logs.templates.masking import VERSION
+from operators.logs.templates.merging import Merged, merge_group, split, take_in
 
 __all__ = ["TemplateChange", "Templates"]
 

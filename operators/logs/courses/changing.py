@@ -13,8 +13,8 @@ from operators.contracts.engine import KeyedLogic
 from operators.contracts.items import Explanations, SpanLines
 from operators.contracts.monitoring import LOG_LINES_LATE
 from operators.contracts.watermark import Watermark
-from operators.logs.sequences import SequenceBook
-from operators.logs.span_lines import LINES_LAG
+from operators.logs.courses.sequences import SequenceBook
+from operators.logs.courses.span_lines import LINES_LAG
 
 __all__ = ["ChangingLogic", "log_changes"]
 

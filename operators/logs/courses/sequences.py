@@ -24,7 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.contracts.service_changes import ServiceChange
-from operators.logs.following import (
+from operators.logs.courses.following import (
     BEGIN,
     END,
     FOLLOWING,
@@ -34,8 +34,8 @@ from operators.logs.following import (
     changed,
     following,
 )
-from operators.logs.span_lines import NO_LINES, SPAN_LINE
-from operators.logs.span_sampling import (
+from operators.logs.courses.span_lines import NO_LINES, SPAN_LINE
+from operators.logs.courses.span_sampling import (
     MOST_OF_SERVICE,
     SETTLES,
     SpanSampler,

@@ -29,9 +29,9 @@ from operators.columns.replacing import replaced
 from operators.columns.text_column import text_column
 from operators.contracts.items import Polled
 from operators.contracts.watermark import Mark
-from operators.logs.held_lines import HeldLines, Opened, PartitionLines
-from operators.logs.line_signs import marked_lines, source_hashes, text_hashes
-from operators.logs.severities import ERROR
+from operators.logs.joining.held_lines import HeldLines, Opened, PartitionLines
+from operators.logs.joining.line_signs import marked_lines, source_hashes, text_hashes
+from operators.logs.parsing.severities import ERROR
 
 __all__ = ["AUTO", "OFF", "Joiner", "compile_kernels"]
 
@@ -42,7 +42,7 @@ OFF: Final = "off"
 
 _MOST_LINES: Final = 1_000
 _MOST_BYTES: Final = 256 << 10
-"""Of a joined record, as ``operators.logs.parsing`` takes one."""
+"""Of a joined record, as ``operators.logs.parsing.records`` takes one."""
 _MOST_STREAMS: Final = 10_000
 """Of a partition, that wait; beyond it the oldest wait no longer."""
 

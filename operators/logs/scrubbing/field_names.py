@@ -1,6 +1,6 @@
 """A compiled look at every object: whether a field of it may have a name that is sensitive.
 
-It errs on one side only: what the expression of ``operators.logs.scrubbing`` finds is found here, and
+It errs on one side only: what the expression of ``operators.logs.scrubbing.rules`` finds is found here, and
 few objects are found in vain. So the expression, which costs ten times as much, is applied to those
 alone.
 """

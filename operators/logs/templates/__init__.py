@@ -1,0 +1,1 @@
+"""Templates: lines that differ only in what varies are of one template."""
