@@ -33,6 +33,7 @@ from operators.contracts.monitoring import (
     SERIES_LIMIT,
     SERIES_REFUSED,
 )
+from operators.contracts.snapshots import require_version
 
 __all__ = ["LimitSettings", "TenantLimitSettings", "admission"]
 
@@ -95,11 +96,7 @@ class AdmissionLogic(KeyedLogic[Named, Admitted | Refused | Events]):
     def __init__(
         self, settings: LimitSettings, evict_after: int, state: dict[str, Any] | None
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds series of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "series", _VERSION)
         self._settings = settings
         self._evict_after = evict_after
         self._state = state["admission"] if state else None

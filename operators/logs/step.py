@@ -32,6 +32,7 @@ from operators.contracts.frames import (
 )
 from operators.contracts.items import Events, ExceptionCommand, Grouped, LogBatch
 from operators.contracts.monitoring import BATCH_SECONDS, LOG_TEMPLATES
+from operators.contracts.snapshots import require_version
 from operators.logs.bursts import Burst, Bursts
 from operators.logs.exceptions.groups import Change, ExceptionGroup, ExceptionGroups
 from operators.logs.exceptions.stack_traces import VERSION, Trace, fingerprint, is_trace, read_trace
@@ -128,11 +129,7 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
     """
 
     def __init__(self, settings: GroupingSettings, state: dict[str, Any] | None) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds logs of version {state['version']}, this Headrace reads "
-                f"{_VERSION}: start with an empty recovery directory"
-            )
+        require_version(state, "logs", _VERSION)
         self._settings = settings
         self._templates: dict[tuple[str, str], Templates] = {}
         self._of_shape: dict[tuple[str, str, int], tuple[str, int]] = {}  # text, template

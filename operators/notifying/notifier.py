@@ -32,6 +32,7 @@ from typing import Final, NotRequired, TypedDict
 
 from operators.contracts.clock import Clock
 from operators.contracts.monitoring import ALERT_GROUPS, ALERTS_FIRING, ALERTS_RECEIVED
+from operators.contracts.snapshots import require_version
 from operators.notifying.acknowledgements import Acknowledgements, AcknowledgementState
 from operators.notifying.alert import Alert
 from operators.notifying.arrivals import Arrival, Arrivals
@@ -111,7 +112,7 @@ class Notifier:
             meanwhile are after ``group_wait``.
 
     Raises:
-        ValueError: ``resume`` was written by a newer version.
+        RuntimeError: ``resume`` was written by another version.
     """
 
     def __init__(
@@ -338,11 +339,7 @@ class Notifier:
         }
 
     def _resume(self, state: NotifierState) -> None:
-        if state["version"] != VERSION:
-            raise ValueError(
-                f"the recovery store holds a notifier's state of version {state['version']}, this "
-                f"release reads version {VERSION}: run the release that wrote it"
-            )
+        require_version(state, "notifications", VERSION)
         self.holds.silences = Silences(state.get("silences", ()))
         self.holds.acknowledgements = Acknowledgements(state.get("acknowledgements", ()))
         self.holds.flaps.resume(state.get("flaps", {}))

@@ -21,6 +21,7 @@ from operators.contracts.monitoring import (
     RULE_SERIES,
     RULE_SERIES_REFUSED,
 )
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN
 from operators.kafka.low_water import LowWater
 from operators.rules.arrivals import Progress
@@ -169,11 +170,7 @@ class RulesLogic(KeyedLogic[SampleBatch, "Events | Recorded"]):
         behind: _Behind | None = None,
         watch: Watch | None = None,
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds rules of version {state['version']}, this Headrace reads "
-                f"{_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "rules", _VERSION)
         self._current = current
         self._loaded = current()
         self._settings = settings

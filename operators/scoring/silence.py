@@ -23,6 +23,7 @@ from operators.contracts.engine import KeyedLogic
 from operators.contracts.events import event_frame
 from operators.contracts.frames import DEFAULT_TENANT
 from operators.contracts.items import Events, Present
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 from operators.scoring.presence import PRESENCE
 
@@ -118,11 +119,7 @@ class SilenceLogic(KeyedLogic[tuple[str, Present], Events]):
     ) -> None:
         if state is not None and state["version"] == 1:
             state = _of_services(state)
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds silence of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "silence", _VERSION)
         self._settings = settings
         self._window = window
         self._shards = ShardWatermarks(shards, state["passed"] if state else None)

@@ -24,6 +24,7 @@ from operators.contracts.events import event_frame
 from operators.contracts.frames import CUMULATIVE, DELTA, KINDS, SCORE_COLUMNS, SCORES, WHOLE
 from operators.contracts.items import Closed, Events, Passed, Scored
 from operators.contracts.monitoring import BATCH_SECONDS, SCORES_MADE
+from operators.contracts.snapshots import require_version
 from operators.scoring.anomalies import Subject
 from operators.scoring.bounds import Known, Natures, may_be_accepted
 from operators.scoring.deploys import Deploy, Deploys
@@ -78,11 +79,7 @@ class ScoringLogic(KeyedLogic[Closed | Passed, Scored | Events | Passed]):
         promotions: Promotions = NOTHING_PROMOTED,
         reports: Reports = NOTHING_REPORTED,
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds scoring of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "scoring", _VERSION)
         self._settings = settings
         self._window = window
         self._judged = re.compile(settings.metrics)

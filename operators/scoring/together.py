@@ -24,6 +24,7 @@ from operators.contracts.alert import AlertEvent, told_again
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.events import event_frame
 from operators.contracts.items import Events, Passed
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 
 __all__ = ["Together", "TogetherLogic", "all_together", "together"]
@@ -238,11 +239,7 @@ class TogetherLogic(KeyedLogic[tuple[str, Events | Passed], Events]):
     """Takes the events of all shards in the order of event time."""
 
     def __init__(self, within: int, shards: int, state: dict[str, Any] | None) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds causes of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "causes", _VERSION)
         self._causes = Together(within)
         passed = state["passed"] if state else {}
         if len(passed) > shards:

@@ -29,6 +29,7 @@ from operators.contracts.alert import AlertEvent
 from operators.contracts.engine import KeyedLogic
 from operators.contracts.events import event_frame
 from operators.contracts.items import Events, Passed, VectorParts
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
 from operators.scoring.anomalies import AnomalyEvents, Subject
 from operators.scoring.deploys import Deploy, Deploys
@@ -87,11 +88,7 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
         state: dict[str, Any] | None,
         reports: Reports = NOTHING_REPORTED,
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds vectors of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "vectors", _VERSION)
         kept = state["judged"] if state else {}
         self._judged = {
             vector.name: _Judged(vector, settings, kept.get(vector.name), reports)

@@ -23,6 +23,7 @@ from operators.contracts.engine import KeyedLogic
 from operators.contracts.frames import SPANS
 from operators.contracts.items import Candidates, Kept, Late
 from operators.contracts.monitoring import BATCH_SECONDS, SPANS_LEFT_OUT
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN
 from operators.traces.rules import KeepingRules
 
@@ -76,11 +77,7 @@ class SamplingLogic(KeyedLogic[Candidates, "Kept | Late"]):
     def __init__(
         self, rules: KeepingRules, sources: int, memory: int, state: dict[str, Any] | None
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds samples of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "samples", _VERSION)
         self._rules = rules
         self._sources = sources
         self._memory = memory

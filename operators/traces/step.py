@@ -42,6 +42,7 @@ from operators.contracts.items import (
     SpanBatch,
 )
 from operators.contracts.monitoring import BATCH_SECONDS, OPEN_SPANS, SPANS_LEFT_OUT
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, Mark, Watermark
 from operators.series.enrichment import Enricher
 from operators.series.labels import combined, hashes
@@ -150,11 +151,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         clock: Clock,
         state: dict[str, Any] | None,
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds traces of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "traces", _VERSION)
         self._settings = settings
         self._enrichment = enrichment
         self._clock = clock

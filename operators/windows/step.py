@@ -36,6 +36,7 @@ from operators.contracts.monitoring import (
     SNAPSHOT_SECONDS,
     WATERMARK_LAG,
 )
+from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, Watermark
 from operators.kafka.low_water import LowWater
 from operators.windows.delays import note_delays
@@ -139,11 +140,7 @@ class WindowLogic(KeyedLogic[ShardBatch | Admitted | Refused, Closed | Late | Pa
         low_water: LowWater | None = None,
         held_back: HeldBack | None = None,
     ) -> None:
-        if state is not None and state["version"] != _VERSION:
-            raise RuntimeError(
-                f"the recovery store holds windows of version {state['version']}, this Headrace "
-                f"reads {_VERSION}: start with an empty recovery directory and run.since: earliest"
-            )
+        require_version(state, "windows", _VERSION)
         self._clock = clock
         self._low_water = low_water or LowWater()
         self._held_back = held_back

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.contracts.items import ExceptionCommand
+from operators.contracts.snapshots import require_version
 
 __all__ = ["Change", "ExceptionGroup", "ExceptionGroups", "State", "older_release"]
 
@@ -169,8 +170,7 @@ class ExceptionGroups:
         self._groups: dict[tuple[str, str], dict[str, ExceptionGroup]] = {}
         self._waiting: dict[tuple[str, str, str], ExceptionCommand] = {}
         if state is not None:
-            if state["version"] not in _READS:
-                raise RuntimeError("the recovery store holds exceptions of another version")
+            require_version(state, "exceptions", *_READS)
             for tenant, service, group in state["groups"]:
                 known = _of_version_1(group) if state["version"] == 1 else group
                 self._of(tenant, service)[group["fingerprint"]] = ExceptionGroup(**known)

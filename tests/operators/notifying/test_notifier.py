@@ -478,7 +478,7 @@ def test_a_snapshot_is_not_changed_by_what_happens_after_it() -> None:
 def test_state_of_another_version_stops_the_start() -> None:
     state = World().notifier.snapshot()
     state["version"] = 2
-    with pytest.raises(ValueError, match="version 2, this release reads version 1"):
+    with pytest.raises(RuntimeError, match="notifications of version 2, this Headrace reads 1"):
         World(resume=state)
 
 
