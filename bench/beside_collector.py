@@ -76,7 +76,7 @@ def compare(
     found = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        KafkaServer(Path(folder) / "kafka", progress=say) as kafka,
+        KafkaServer(Path(folder) / "kafka", progress=say, fast=True) as kafka,
     ):
         topic = f"{PREFIX}spans"
         create(kafka.bootstrap_servers, topic)

@@ -36,7 +36,7 @@ def servers(directory: Path, say: Console, *, influxdb: bool) -> Iterator[Server
     with ExitStack() as stack:
         bootstrap = os.environ.get(BOOTSTRAP)
         if bootstrap is None:
-            kafka = KafkaServer(directory / "kafka", progress=say.print)
+            kafka = KafkaServer(directory / "kafka", progress=say.print, fast=True)
             bootstrap = stack.enter_context(kafka).bootstrap_servers
         access = None
         if influxdb:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.backends.cache import Progress, silent
-from tests.backends.java import java_home
+from tests.backends.java import QUICK_START, java_home
 from tests.backends.maven import MavenError, unpacked
 from tests.backends.process import LOCALHOST, Server, UnavailableError, free_port, listens
 
@@ -94,7 +94,7 @@ class ElasticsearchServer(Server):
         temporary = str(self.directory / "tmp")
         return os.environ | {
             "ES_JAVA_HOME": str(java_home(self.name, 21, "jdk.incubator.vector")),
-            "ES_JAVA_OPTS": f"-Xms{self.heap} -Xmx{self.heap}",
+            "ES_JAVA_OPTS": f"-Xms{self.heap} -Xmx{self.heap} {QUICK_START}",
             "ES_PATH_CONF": str(self.directory / "config"),
             "ES_TMPDIR": temporary,
             # Its launcher is a JVM of its own, which leaves a file behind at each start.

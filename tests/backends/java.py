@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tests.backends.process import UnavailableError
 
+# Option of a Java program that runs for minutes: its code is compiled once, quickly.
+QUICK_START = "-XX:TieredStopAtLevel=1"
+
 
 def java_home(name: str, version: int, module: str) -> Path:
     """Return the home of a JDK of at least this version that has this module.
