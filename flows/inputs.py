@@ -9,18 +9,19 @@ from flows.settings import Settings
 from operators.kafka.low_water import LowWater
 from operators.kafka.source import KafkaSource
 from operators.kafka.tenant_header import TenantHeader
-from operators.logs.decoding import EncodedLogs, LogDecoding
-from operators.logs.joining.held_lines import HeldLines
 from operators.series.classic import CLASSIC_ENCODINGS
 from operators.series.enrichment import Enricher
 from operators.series.registry import SeriesRegistry, Services
 from operators.series.step import Decoding, Encoded
-from operators.traces.decoding import EncodedSpans, TraceDecoding
-from operators.traces.operations import Operations
 
+# Of logs, traces and rules no more is imported than a flow has: each costs its start some tenths of a second.
 if TYPE_CHECKING:
+    from operators.logs.decoding import LogDecoding
+    from operators.logs.joining.held_lines import HeldLines
     from operators.rules.loading import RuleFiles
     from operators.rules.tap import Tap
+    from operators.traces.decoding import EncodedSpans, TraceDecoding
+    from operators.traces.operations import Operations
 
 __all__ = [
     "kafka_source", "logs_decoding", "metrics_decoding", "metrics_tap", "traces_decoding",
@@ -109,7 +110,7 @@ def metrics_tap(settings: Settings, rules: RuleFiles | None = None) -> Tap | Non
     """
     if rules is None and not settings.rules.active:
         return None
-    from operators.rules.tap import Tap, TappedTopic, compile_kernels  # noqa: PLC0415 - imports much
+    from operators.rules.tap import Tap, TappedTopic, compile_kernels  # noqa: PLC0415
 
     compile_kernels()
     if rules is None:
@@ -130,6 +131,8 @@ def metrics_tap(settings: Settings, rules: RuleFiles | None = None) -> Tap | Non
 
 def logs_decoding(settings: Settings, held: HeldLines) -> LogDecoding:
     """Return the step that turns polls of the logs inputs into records for the shards."""
+    from operators.logs.decoding import EncodedLogs, LogDecoding  # noqa: PLC0415
+
     return LogDecoding(
         {
             entry.topic: EncodedLogs(entry.encoding, entry.tenant, entry.timezone, entry.multiline)
@@ -147,6 +150,9 @@ def logs_decoding(settings: Settings, held: HeldLines) -> LogDecoding:
 
 def traces_decoding(settings: Settings, low_water: LowWater) -> TraceDecoding:
     """Return the step that turns polls of the traces inputs into spans for the shards."""
+    from operators.traces.decoding import EncodedSpans, TraceDecoding  # noqa: PLC0415
+    from operators.traces.operations import Operations  # noqa: PLC0415
+
     more = [name for name in settings.series.resource_attributes if name != "service.name"]
 
     sampling = settings.traces.sampling

@@ -47,8 +47,6 @@ from operators.contracts.frames import (
 from operators.contracts.items import Samples
 from operators.decoders import DECODERS, LOG_DECODERS, SPAN_DECODERS
 from operators.kafka import fetching
-from operators.rules import tap
-from operators.rules import warm_up as rules
 from operators.scoring import step as scoring
 from operators.series.enrichment import Enricher
 from operators.series.enrichment import EnrichmentSettings as EnrichmentNeeds
@@ -199,12 +197,15 @@ def _metrics() -> None:
 
 
 def _rules() -> None:
+    # The flow of metrics, which compiles by this module too, may not need it; nor what is below.
+    from operators.rules import tap  # noqa: PLC0415
+    from operators.rules import warm_up as rules  # noqa: PLC0415
+
     rules.compile_kernels()
     tap.compile_kernels()
 
 
 def _logs() -> None:
-    # The flow of metrics, which compiles by this module too, does not need it; nor that below.
     from operators.logs import decoding  # noqa: PLC0415
     from operators.logs.courses import span_lines  # noqa: PLC0415
     from sinks import log_documents  # noqa: PLC0415

@@ -7,6 +7,7 @@ made of ranges of a buffer with none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from operators.columns.messages import PADDING
 from operators.columns.utf8 import first_not_utf8
 
 __all__ = [
-    "WITHIN", "TextColumn", "compact", "filled_texts", "text_column", "texts_at", "texts_of", "views_of",
+    "WITHIN", "TextColumn", "compact", "filled_texts", "text_column", "text_column_of", "texts_at",
+    "texts_of", "views_of",
 ]  # fmt: skip
 
 
@@ -46,6 +48,14 @@ def text_column(texts: pl.Series) -> TextColumn:
     buffer = np.empty(int(lengths.sum(dtype=np.int64)) + PADDING, np.uint8)
     bounds = np.zeros(len(views) + 1, np.int64)
     _copy(views.view(np.int32), places, buffer, bounds)
+    return filled_texts(buffer, bounds)
+
+
+def text_column_of(words: Sequence[str]) -> TextColumn:
+    """Return words as a column, without a compiled loop: a module may do so when it is imported."""
+    content = [word.encode() for word in words]
+    bounds = np.cumsum([0, *map(len, content)], dtype=np.int64)
+    buffer = np.frombuffer(bytearray(b"".join(content) + bytes(PADDING)), np.uint8)
     return filled_texts(buffer, bounds)
 
 

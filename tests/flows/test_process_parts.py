@@ -251,3 +251,21 @@ print(pa.table({"a": [1, 2]}).to_pandas()["a"].sum(), njit(lambda a: a @ a)(np.a
 def test_a_start_leaves_out_large_packages_and_whoever_wants_them_still_gets_them():
     done = subprocess.run([sys.executable, "-c", LEAN], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["[]", "3 25.0"], done.stderr
+
+
+IMPORTS = """
+import sys
+import flows.metrics
+others = {"operators.logs.decoding", "operators.rules.tap", "operators.traces.decoding"}
+print(sorted(others & set(sys.modules)))
+import flows.logs, flows.notifier, flows.storage, flows.traces
+print("numba.np.arraymath" in sys.modules)
+"""
+
+
+def test_a_flow_imports_neither_other_signals_nor_what_a_compiled_loop_needs():
+    """Numba imports that with the first loop: before a start has said what is to be left out."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["[]", "False"], done.stderr

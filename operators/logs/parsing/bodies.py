@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.columns.text_column import TextColumn, text_column
+from operators.columns.text_column import TextColumn, text_column, text_column_of
 from operators.decoders.json.flattening import flatten
 from operators.logs.parsing.access_lines import scan_access_lines
 from operators.logs.parsing.body_signs import (
@@ -44,13 +44,9 @@ __all__ = [
 ]
 
 _FIRST_PAIR: Final = r"^\s*[A-Za-z_@][\w.@/-]*="
-_SYSLOG: Final = text_column(
-    pl.Series(
-        [
-            "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug", "",
-        ]
-    )
-)  # fmt: skip
+_SYSLOG: Final = text_column_of(
+    ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug", ""]
+)
 """By the severity of syslog; the last one is of none."""
 
 

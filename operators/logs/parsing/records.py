@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.columns.text_column import TextColumn, text_column
+from operators.columns.text_column import TextColumn, text_column, text_column_of
 from operators.logs.parsing.bodies import (
     parse_access,
     parse_container,
@@ -50,8 +50,8 @@ _COLOURS: Final = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
 _TRACE_ID: Final = r"(?i)trace[_. -]?id[\"']?\s*[=:]\s*[\"']?([0-9a-f]{32})\b"
 _NAMES_TRACE: Final = r"(?i:trace).?(?i:id)"
 _SPAN_ID: Final = r"(?i)span[_. -]?id[\"']?\s*[=:]\s*[\"']?([0-9a-f]{16})\b"
-_NAMED: Final = text_column(
-    pl.Series([NAMES[max(n for n in NAMES if n <= number)] for number in range(25)])
+_NAMED: Final = text_column_of(
+    [NAMES[max(n for n in NAMES if n <= number)] for number in range(25)]
 )
 """By severity."""
 _INNER: Final = 2  # a message within JSON may be JSON itself: a shipper wraps what a program writes
