@@ -15,7 +15,7 @@ Three things are joined:
 
 The likeliest is what changed most. What a ranking says counts by what it adds to a call of the alert's service:
 as much again is 1, and a twentieth of its calls that fail is as much. Where no log changed a ranking is
-told as it is. Where nothing is known of calls, an alert is explained by its own service's log alone, if that
+told as it is, and so is what an alert says of its causes itself. Where nothing is known of calls, an alert is explained by its own service's log alone, if that
 changed much.
 """
 
@@ -94,13 +94,22 @@ class KnownRankings:
         self._put(("calls", ranking.why), ranking)
 
     def explained(self, alert: Alert) -> Alert:
-        """Return an alert with what is behind it, if that is known; one that says so itself as it is."""
+        """Return an alert with what is behind it, if that is known.
+
+        One that names causes itself, as flow ``traces`` does, stays as it is unless logs say that
+        another service is likelier.
+        """
         if alert.resolved or not (causes := self._find(alert)):
             return alert
         event = orjson.loads(alert.event)
-        if event["kind"] not in _KINDS or event.get("evidence", {}).get("causes"):
+        if event["kind"] not in _KINDS:
             return alert
         documents = [cause.document for cause in causes]
+        if event.get("evidence", {}).get("causes"):
+            own = next(iter(causes_of(alert)), None)
+            by_logs = any(cause.get("why") == "logs" for cause in documents)
+            if not by_logs or own is None or own.get("service") == documents[0].get("service"):
+                return alert
         event["evidence"] = {**event.get("evidence", {}), "causes": documents}
         said = dict(alert.annotations)
         name = next((name for name in ("summary", "description") if said.get(name)), "summary")

@@ -114,6 +114,25 @@ def test_calls_and_logs_are_weighed_together():
     assert (first["service"], first["why"], first["part"]) == ("stock", "logs", 1.0)
 
 
+def test_an_alert_that_names_causes_itself_is_joined_with_what_logs_say_and_else_as_it_is():
+    own = [{"service": "stock", "operation": "take", "why": "errors", "part": 1.0}]
+    labels = {"alertname": "ErrorRate", "service.name": "web"}
+    says = alert(labels, annotations={"summary": "web fails"}, evidence={"causes": own})
+    failing = ranking(behind="stock", why="errors", worse=0.1)
+    assert known(*TREE, failing).explained(says) is says
+    found = known(*TREE, failing, change("pay", 3.0)).explained(says)
+    assert [cause["service"] for cause in causes_of(found)] == ["pay", "stock"]
+    assert found.annotations["summary"].startswith("web fails; the likely cause is pay: its log")
+    # Logs agree, or say less.
+    assert known(*TREE, failing, change("stock", 3.0)).explained(says) is says
+    assert known(*TREE, failing, change("pay", 1.5)).explained(says) is says
+    # Another system may name causes in its own way.
+    odd = alert(labels, evidence={"causes": ["pay"]})
+    assert known(*TREE, failing, change("pay", 3.0)).explained(odd) is odd
+    # What was joined is not joined once more.
+    assert known(*TREE, failing, change("pay", 3.0)).explained(found) is found
+
+
 def test_what_a_service_takes_itself_counts_unless_the_alert_is_about_errors():
     told = (*TREE, change("pay", 1.2), change("stock", 2.0, "time"))
     assert behind(*told) == ["stock", "pay"]
