@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from operators.kafka.clients import KafkaSettings, bounds, consumer
 from operators.notifying.dedup import LogEntry
 from operators.notifying.journal import Told
+from operators.notifying.notification import GroupId
 
 __all__ = ["read_told", "told_of"]
 
@@ -29,7 +30,7 @@ _MARGIN: Final = 1_000
 
 
 def read_told(settings: KafkaSettings, topic: str, since: int) -> list[Told]:
-    """Return what was delivered since an instant, in the order of each partition.
+    """Return what was delivered since an instant: of each group and integration the last entry.
 
     If the topic can't be read a line in the log says so, and nothing is returned: then what was
     told last may be told again.
@@ -41,7 +42,13 @@ def read_told(settings: KafkaSettings, topic: str, since: int) -> list[Told]:
     """
     client = consumer(settings, "headrace.notification-log")
     try:
-        return list(_read(client, topic, max(0, since // 1_000_000 - _MARGIN)))
+        # The topic may be long, and there are no more of these than groups.
+        last: dict[tuple[GroupId, str], Told] = {}
+        for told in _read(client, topic, max(0, since // 1_000_000 - _MARGIN)):
+            which = (told.group, told.integration)
+            before = last[which].over if which in last else {}
+            last[which] = told._replace(over={**before, **told.over})
+        return list(last.values())
     except KafkaException as error:
         _log.warning("%s: %s: what was told last may be told again", topic, error.args[0])
         return []
