@@ -29,7 +29,7 @@ demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minu
 # With ARGS, as in make test ARGS=tests/models, in one process.
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
 	-@$(PY) -m tests.backends prepare
-	@$(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
+	@$(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 chaos: $(READY) ## faults, one after the other, under a stream whose result is known
 	@$(PY) -m tests.chaos $(ARGS)

@@ -10,7 +10,7 @@ from tests.fuzz.findings import smallest
 from tests.fuzz.running import run
 from tests.fuzz.targets import TARGETS
 
-INPUTS = 20_000
+INPUTS = 10_000
 SEED = int(os.environ.get("HEADRACE_FUZZ_SEED", time.time_ns() % 1_000_000))
 
 
