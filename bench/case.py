@@ -63,6 +63,7 @@ class Job:
         memory: series and seconds of a load that is read from memory instead of the topic.
         recovery: directory of the recovery store.
         epoch: seconds of an epoch, that is between two snapshots.
+        lines: how many a process that runs ``logs`` has to read.
     """
 
     work: Literal["read", "decode", "flow", "traces", "logs", "storage"]
@@ -73,6 +74,7 @@ class Job:
     memory: tuple[int, int] | None = None
     recovery: str | None = None
     epoch: float = 5.0
+    lines: int = 0
 
     def to_json(self) -> str:
         """Return it for a command line."""
@@ -109,6 +111,7 @@ class Reading:
         """Read polls as large as the flow's."""
         kafka = self._settings.kafka
         self._client.start(self._places)
+        done = 0
         while self._left > 0:
             self._client.serve()
             found = self._client.poll(self._topic, kafka.poll_messages, kafka.poll_bytes).values
@@ -118,6 +121,8 @@ class Reading:
             self._watch.start()
             self._left -= len(found)
             self._work(found)
+            done += len(found)
+            self._watch.done(done, done + self._left)
 
 
 def _fail(error: KafkaError) -> None:
@@ -191,14 +196,16 @@ class Traces(Flow):
         return super().report() | {"decoded": decoded - before[0], "late": left_out - before[1]}
 
 
-class LogsToTopics(Flow):
-    """The flow ``logs``, with all of its outputs to their topics."""
+class Logs(Flow):
+    """The flow ``logs``."""
 
     def __init__(self, job: Job, settings: Settings, watch: Stopwatch) -> None:
         self._job = job
         self._snapshots = SnapshotTimes()
         watch.start_at_first_message()
-        self._flow = flows.logs.build(settings, Outputs(settings, "logs"))
+        watch.warm_at_a_quarter(lambda: total(LOG_RECORDS), job.lines)
+        outputs = (NoOutputs if job.outputs == "nothing" else Outputs)(settings, "logs")
+        self._flow = flows.logs.build(settings, outputs)
 
     def report(self) -> dict[str, Any]:
         """Return what the flow counted; what is decoded are lines, what is late was refused."""
@@ -230,7 +237,7 @@ def main(job: Job) -> None:
     """Do the job, and tell."""
     settings = load_settings()
     watch = Stopwatch()
-    kinds = {"flow": Flow, "traces": Traces, "logs": LogsToTopics, "storage": Storage}
+    kinds = {"flow": Flow, "traces": Traces, "logs": Logs, "storage": Storage}
     task = kinds.get(job.work, Reading)(job, settings, watch)
     print("ready", flush=True)
     sys.stdin.readline()

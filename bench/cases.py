@@ -16,8 +16,8 @@ _TO_TOPICS: Final = "flow to topics"
 _TO_LAKE: Final = "storage to lake"
 _TO_INFLUXDB: Final = "storage to InfluxDB"
 _LOGS: Final = "logs: "
-_POINTS_A_LINE: Final = 5
-"""A line of a log costs as much as several points."""
+_POINTS_A_LINE: Final = 2
+"""A line of a log costs as much as several points, but a quarter of them is needed to be warm."""
 _ALL_TURNS: Final = 99
 ENCODINGS: Final = ("otlp_proto", "influx", "prometheus_json")
 
@@ -47,12 +47,16 @@ WAYS: Final = {
     "in memory -w 2": Way(Job("flow", memory=(0, 0), workers=2)),
     "in memory, 2 processes": Way(Job("flow", memory=(0, 0)), processes=2),
     "logs: read": Way(Job("read")),
+    "logs: flow": Way(Job("logs")),
+    "logs: flow -w 2": Way(Job("logs", workers=2)),
+    "logs: flow, 2 processes": Way(Job("logs"), processes=2),
     "logs: flow to topics": Way(Job("logs", outputs="settings")),
     "logs: flow to topics -w 2": Way(Job("logs", outputs="settings", workers=2)),
 }
 """``floor`` reads and decodes. ``storage …`` carries what a flow to topics made of the same points, of
 which that is measured first; its points are rollups. ``in memory`` is the flow on polls that are in memory already.
-``logs`` is the flow ``logs`` on lines of logs, whose floor is to read them and do nothing."""
+``logs`` is the flow ``logs`` on lines of logs, to batches that are parsed, scrubbed, grouped and counted, and on
+to their topics; its floor is to read the lines and do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ class Case:
     def job(self) -> Job:
         """What each of its processes does."""
         job = WAYS[self.way].job
-        if job.memory is None or isinstance(self.load, LogLoad):
+        if isinstance(self.load, LogLoad):
+            return replace(job, lines=self.load.points // WAYS[self.way].processes)
+        if job.memory is None:
             return job
         return replace(job, memory=(self.load.series, self.load.seconds))
 
@@ -159,7 +165,7 @@ def _of_logs(scale: Scale) -> Iterator[Case]:
     for encoding in ("otlp_proto", "text"):
         load = LogLoad(max(1, scale.few // _POINTS_A_LINE), encoding)
         for way in (way for way in WAYS if way.startswith(_LOGS)):
-            yield Case(way, load, turns=1 if way == "logs: read" else 2)
+            yield Case(way, load, turns=2)
 
 
 def _whole(scale: Scale) -> Iterator[Case]:

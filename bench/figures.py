@@ -55,6 +55,15 @@ class Figures:
             return None
         return statistics.median(map(of, self.runs[case]))
 
+    def median_of_some(
+        self, case: Case | None, of: Callable[[Measured], float | None]
+    ) -> float | None:
+        """Return the median over the turns that have such a figure; ``None`` if none has."""
+        if case is None:
+            return None
+        known = [value for value in map(of, self.runs[case]) if value is not None]
+        return statistics.median(known) if known else None
+
     def ratio(
         self, case: Case | None, base: Case | None, of: Callable[[Measured], float]
     ) -> float | None:
@@ -93,6 +102,10 @@ class Figures:
                 "cpu_of_the_floor": self.cpu_of_the_floor(case),
                 "cpu_seconds_per_million": self.median(case, lambda run: run.cpu_a_million),
                 "peak_mb": self.median(case, lambda run: run.peak_mb),
+                "warm_points_per_second": self.median_of_some(case, lambda run: run.warm_rate),
+                "warm_cpu_seconds_per_million": self.median_of_some(
+                    case, lambda run: run.warm_cpu_a_million
+                ),
                 "runs": [_plain(run) for run in runs],
             }
         return {"cases": cases, "figures": self.single}

@@ -4,7 +4,10 @@ From polls that are in memory to records that are parsed, scrubbed, grouped, cou
 batches of their topic, on one thread. Bodies are 130 bytes on average, of the kinds that a cluster's
 logs are of: access lines, logfmt, JSON, syslog, lines with a head, and one error in a hundred with a
 stack trace. The figures are CPU seconds a million lines, the best of some rounds; *cold* is the first
-round, in which all templates are new.
+round, in which all templates are new. *Scan* is where the records of OTLP lie, and decoding is all of a decoder's work.
+
+Then a poll of bad input beside a good one, in times of its CPU seconds a byte: messages that are cut, Latin-1
+instead of UTF-8, and nothing but noise, of which each line is new.
 """
 
 from __future__ import annotations
@@ -21,14 +24,18 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from flows.settings import Logs
 from operators.columns.batches import encode_batches
 from operators.columns.messages import Messages
+from operators.columns.scanning import joined
 from operators.contracts.batch_form import LOG_BATCHES
 from operators.contracts.items import Grouped, LogBatch, Polled
+from operators.decoders import LOG_DECODERS
+from operators.decoders.otlp.groups import groups_of
+from operators.decoders.otlp.logs_scan import RECORD, scan_logs
 from operators.logs import decoding
 from operators.logs.decoding import EncodedLogs, LogDecoding
 from operators.logs.scrubbing.rules import ScrubbingRules
 from operators.logs.step import GroupingLogic
 
-__all__ = ["ENCODINGS", "bodies", "measure"]
+__all__ = ["ENCODINGS", "bodies", "measure", "measure_bad_polls", "measure_decoding"]
 
 ENCODINGS: Final = ("otlp_proto", "otlp_json", "fluent_bit_json", "text", "syslog")
 _NOW: Final = 1_767_225_600_000_000_000
@@ -150,14 +157,9 @@ class _Stages:
 
 def measure(encoding: str, count: int, rounds: int) -> dict[str, float]:
     """Return CPU seconds a million lines: of the first round, and by step of the best."""
-    import inspect  # noqa: PLC0415
-
     decoding.compile_kernels([encoding])
     values = messages(encoding, count)
-    mode = {"multiline": "auto"} if "multiline" in inspect.signature(EncodedLogs).parameters else {}
-    topics = {"raw": EncodedLogs(encoding, "default", **mode)}
-    patience = {"timeout": 5 * 10**9} if mode else {}
-    step = LogDecoding(topics, {"": ScrubbingRules()}, shards=1, **patience)
+    step = _steps(encoding)
     logic = GroupingLogic(Logs(), None)
     size = _RECORDS if encoding.startswith("otlp") else 1
     totals: list[tuple[float, dict[str, float]]] = []
@@ -166,13 +168,8 @@ def measure(encoding: str, count: int, rounds: int) -> dict[str, float]:
         stages = _Stages()
         total = 0.0
         for first in range(0, len(values), _POLL // size):
-            # As the source gives them.
-            some = Messages.of(values[first : first + _POLL // size])
-            polled = Polled(
-                0, "raw", some, np.zeros(len(some), np.int32),
-                np.arange(offset, offset + len(some)), times=np.full(len(some), _NOW),
-            )  # fmt: skip
-            offset += len(some)
+            polled = _polled(values[first : first + _POLL // size], offset)
+            offset += len(polled.values)
             began = time.process_time()
             _one(step, logic, polled, stages)
             total += time.process_time() - began
@@ -184,6 +181,80 @@ def measure(encoding: str, count: int, rounds: int) -> dict[str, float]:
         "warm": best * per_million,
         **{name: seconds * per_million for name, seconds in steps.items()},
     }
+
+
+def measure_decoding(encoding: str, count: int, rounds: int) -> dict[str, float]:
+    """Return CPU seconds a million records of a poll of decoding alone, and of OTLP's protobuf of the scan."""
+    values = Messages.of(messages(encoding, count))
+    times = np.full(len(values), _NOW)
+    decoder = LOG_DECODERS[encoding]
+    found = {"decoding": _best(lambda: decoder.decode(values, times), rounds)}
+    if encoding == "otlp_proto":
+        buffer, bounds = joined(values)
+
+        def scan() -> None:
+            entries, _, _, status = groups_of(buffer, bounds)
+            scan_logs(buffer.ctypes.data, entries, np.empty(len(entries), RECORD), status)
+
+        found["scan"] = _best(scan, rounds)
+    return {name: seconds * 1e6 / count for name, seconds in found.items()}
+
+
+def _best(work: Callable[[], object], rounds: int) -> float:
+    work()
+    seconds = []
+    for _ in range(rounds):
+        began = time.process_time()
+        work()
+        seconds.append(time.process_time() - began)
+    return min(seconds)
+
+
+def bad_polls(values: Sequence[bytes]) -> dict[str, list[bytes]]:
+    """Return what may come instead of messages, of about the same bytes."""
+    random = np.random.default_rng(len(values))
+    return {
+        "cut": [value[: len(value) * 2 // 3] for value in values],
+        "Latin-1": [value[:-1] + b"\xe9" + value[-1:] for value in values],
+        "noise": [random.bytes(len(value)) for value in values],
+    }
+
+
+def measure_bad_polls(encoding: str, rounds: int) -> dict[str, float]:
+    """Return the CPU seconds a byte of bad polls, in times of a good one's, each the best of some rounds."""
+    size = _RECORDS if encoding.startswith("otlp") else 1
+    good = messages(encoding, _POLL * (rounds + 1))
+    polls = [good[at : at + _POLL // size] for at in range(0, len(good), _POLL // size)]
+    found: dict[str, list[float]] = {}
+    chains: dict[str, tuple[LogDecoding, GroupingLogic]] = {}
+    for number, poll in enumerate(polls):
+        for kind, values in {"good": poll, **bad_polls(poll)}.items():
+            if kind not in chains:
+                chains[kind] = _steps(encoding), GroupingLogic(Logs(), None)
+            step, logic = chains[kind]
+            polled = _polled(values, number * len(values))
+            began = time.process_time()
+            for item in step(polled):
+                if isinstance(item, LogBatch):
+                    logic.on_batch([item])
+            spent = (time.process_time() - began) / sum(map(len, values))
+            found.setdefault(kind, []).append(spent)
+    best = {kind: min(each[1:]) for kind, each in found.items()}
+    return {kind: each / best["good"] for kind, each in best.items() if kind != "good"}
+
+
+def _steps(encoding: str) -> LogDecoding:
+    topics = {"raw": EncodedLogs(encoding, "default", multiline="auto")}
+    return LogDecoding(topics, {"": ScrubbingRules()}, shards=1, timeout=5 * 10**9)
+
+
+def _polled(values: Sequence[bytes], offset: int) -> Polled:
+    """Return a poll as the source gives it."""
+    some = Messages.of(list(values))
+    return Polled(
+        0, "raw", some, np.zeros(len(some), np.int32), np.arange(offset, offset + len(some)),
+        times=np.full(len(some), _NOW),
+    )  # fmt: skip
 
 
 def _one(step: LogDecoding, logic: GroupingLogic, polled: Polled, stages: _Stages) -> None:
@@ -206,8 +277,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     found = {each: measure(each, chosen.lines, chosen.rounds) for each in chosen.only}
+    alone = {each: measure_decoding(each, _POLL, 5 * chosen.rounds) for each in chosen.only}
+    bad = {each: measure_bad_polls(each, chosen.rounds) for each in chosen.only}
     if chosen.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps({"flow": found, "decoding": alone, "bad polls": bad}, indent=1))
         return
     print("CPU seconds a million lines; lines/s of one core, warm")
     for encoding, figures in found.items():
@@ -218,6 +291,14 @@ def main() -> None:
             f"{encoding:<16} cold {figures['cold']:.2f}  warm {figures['warm']:.2f}  "
             f"{1 / figures['warm']:.3f}M/s  ({steps})"
         )
+    print("records/s of one core")
+    for encoding, figures in alone.items():
+        told = ", ".join(f"{name} {1 / value:.1f}M/s" for name, value in figures.items())
+        print(f"{encoding:<16} {told}")
+    print("a poll of bad input, in times of a good one")
+    for encoding, figures in bad.items():
+        told = ", ".join(f"{kind} {value:.2f}" for kind, value in figures.items())
+        print(f"{encoding:<16} {told}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ class NoOutputs(Outputs):
     def alerts(self, events: Stream[Any]) -> None:
         write("no_alerts", events, Nothing)
 
+    def logs(self, grouped: Stream[Any]) -> None:
+        write("no_logs", grouped, Nothing)
+
     def spans(self, kept: Stream[Any]) -> None:
         write("no_spans", kept, Nothing)
 

@@ -48,6 +48,8 @@ class Measured:
         cpu: CPU seconds of all processes since they were ready.
         cpu_whole: CPU seconds of all processes.
         peak_mb: largest resident memory, the sum over processes.
+        warm_points, warm_seconds, warm_cpu: of these what came after the first quarter, in which what is
+            compiled is loaded and all templates are new; 0 where that is not told apart.
         steps: seconds that the flow's steps say they took, over all threads.
         snapshots: by class of state, the epochs and the seconds a snapshot of all states took.
         store: what was added to the recovery store.
@@ -61,6 +63,9 @@ class Measured:
     cpu: float
     cpu_whole: float
     peak_mb: float
+    warm_points: float = 0.0
+    warm_seconds: float = 0.0
+    warm_cpu: float = 0.0
     steps: Mapping[str, float] = field(default_factory=dict)
     snapshots: Mapping[str, Any] = field(default_factory=dict)
     store: Mapping[str, float] = field(default_factory=dict)
@@ -74,6 +79,16 @@ class Measured:
     def cpu_a_million(self) -> float:
         """CPU seconds for a million points."""
         return self.cpu / self.points * 1e6
+
+    @property
+    def warm_rate(self) -> float | None:
+        """Points a second after the first quarter."""
+        return self.warm_points / self.warm_seconds if self.warm_seconds else None
+
+    @property
+    def warm_cpu_a_million(self) -> float | None:
+        """CPU seconds for a million points after the first quarter."""
+        return self.warm_cpu / self.warm_points * 1e6 if self.warm_points else None
 
 
 def environment(
@@ -268,7 +283,19 @@ def _together(
         cpu=sum(report["cpu"] for report in reports),
         cpu_whole=sum(report["cpu_whole"] for report in reports),
         peak_mb=sum(report["peak_mb"] for report in reports),
+        **_warm(reports, points, ended),
         steps=steps,
         snapshots=reports[0].get("snapshots", {}),
         store=store.report() if store is not None else {},
     )
+
+
+def _warm(reports: Sequence[Mapping[str, Any]], points: int, ended: float) -> dict[str, float]:
+    """Return what the processes did once each was warm, as far as they say so."""
+    if not all("warm_at" in report for report in reports):
+        return {}
+    return {
+        "warm_points": points * sum(report["warm_part"] for report in reports) / len(reports),
+        "warm_seconds": ended - min(report["warm_at"] for report in reports),
+        "warm_cpu": sum(report["cpu"] - report["warm_cpu"] for report in reports),
+    }

@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -15,6 +16,7 @@ from operators.contracts.monitoring import MESSAGES
 __all__ = ["Stopwatch", "cpu_seconds", "peak_mb"]
 
 _LOOK_SECONDS = 0.001
+_LOOK_COUNT_SECONDS = 0.01
 
 
 class Stopwatch:
@@ -27,6 +29,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._began: float | None = None
         self._cpu_before = 0.0
+        self._warm: dict[str, float] = {}
 
     def ready(self) -> None:
         """Begin to count CPU."""
@@ -47,6 +50,26 @@ class Stopwatch:
 
         threading.Thread(target=watch, daemon=True).start()
 
+    def warm_at_a_quarter(self, counted: Callable[[], float], whole: float) -> None:
+        """Call ``done`` as long as it matters, which a thread does; see there."""
+
+        def watch() -> None:
+            while not self._warm:
+                time.sleep(_LOOK_COUNT_SECONDS)
+                self.done(counted(), whole)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def done(self, count: float, whole: float) -> None:
+        """Note when a quarter of the whole is done: from then on everything is warm."""
+        if not self._warm and count >= whole / 4:
+            cpu = cpu_seconds() - self._cpu_before
+            self._warm = {
+                "warm_at": time.monotonic(),
+                "warm_cpu": cpu,
+                "warm_part": 1 - count / whole,
+            }
+
     def report(self) -> dict[str, float]:
         """Return when it began and ended, CPU seconds since it was ready and in all, and memory."""
         ended, cpu = time.monotonic(), cpu_seconds()
@@ -57,6 +80,7 @@ class Stopwatch:
             "cpu": cpu - self._cpu_before,
             "cpu_whole": cpu,
             "peak_mb": peak_mb(),
+            **self._warm,
         }
 
 

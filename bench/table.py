@@ -26,7 +26,7 @@ def show(figures: Figures, say: Console) -> None:
 def _cases(figures: Figures, topic: str) -> Table:
     unit = "points" if topic.startswith("otlp") else "messages"
     unit = "lines" if topic.endswith(" lines") else unit
-    columns = (
+    columns: tuple[str, ...] = (
         "",
         f"{unit}/s",
         "of the floor",
@@ -35,9 +35,16 @@ def _cases(figures: Figures, topic: str) -> Table:
         "peak MB",
         "turns",
     )
+    tells_warm = topic.endswith(" lines")
+    if tells_warm:
+        columns = (*columns, f"warm: {unit}/s", "CPU s a million")
     table = _table(topic, columns)
     for case, runs in figures.runs.items():
         if case.topic == topic:
+            warm = (
+                figures.median_of_some(case, lambda run: run.warm_rate),
+                figures.median_of_some(case, lambda run: run.warm_cpu_a_million),
+            )
             table.add_row(
                 case.way,
                 _number(figures.median(case, lambda run: run.rate)),
@@ -46,6 +53,7 @@ def _cases(figures: Figures, topic: str) -> Table:
                 _number(figures.cpu_of_the_floor(case)),
                 _number(figures.median(case, lambda run: run.peak_mb)),
                 str(len(runs)),
+                *map(_number, warm if tells_warm else ()),
             )
     return table
 

@@ -143,7 +143,7 @@ class Outputs:
 
     def _sink(self) -> Callable[[], Sink[pl.DataFrame]]:
         settings, flow = self._settings, self._flow
-        return lambda: Sink(KafkaDestination(settings.kafka), dead_letter(settings, flow))
+        return lambda: Sink(KafkaDestination(settings.kafka).connect(), dead_letter(settings, flow))
 
     def _batches(self, topic: str, form: BatchForm = ROLLUP_BATCHES) -> Callable[[], Sink[Sharded]]:
         settings, flow = self._settings, self._flow
@@ -153,7 +153,7 @@ class Outputs:
             return batch_messages(items, form, topic, groups)
 
         def connect() -> Sink[Sharded]:
-            destination = KafkaDestination(settings.kafka, compressed=True)
+            destination = KafkaDestination(settings.kafka, compressed=True).connect()
             return Sink(destination, dead_letter(settings, flow), gather=gather)
 
         return connect

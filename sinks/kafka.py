@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 import polars as pl
@@ -61,6 +61,11 @@ class KafkaDestination(Destination):
             settings, {"compression.type": "none"} if compressed else None
         )
         self._remainder = Remainder()
+
+    def connect(self) -> Self:
+        """Begin to connect, without waiting for it: then the first write does not wait for that."""
+        self._delivery.connect()
+        return self
 
     def write(self, frame: pl.DataFrame) -> pl.DataFrame | None:
         """Produce a MESSAGES frame, and wait for all delivery reports."""

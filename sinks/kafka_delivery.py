@@ -58,6 +58,14 @@ class KafkaDelivery:
         self._partitions: dict[str, int] = {}
         self._producer: Producer | None = None
 
+    def connect(self) -> None:
+        """Begin to connect, without waiting for it.
+
+        A new producer's first message waits half a second: librdkafka asks for the number that idempotence
+        needs, and asks again after so long, since no broker is connected yet.
+        """
+        self._client()
+
     def send(self, messages: Iterable[Outgoing]) -> list[KafkaError | None]:
         """Produce all messages, and return for each None, or why it was not delivered."""
         outgoing = list(messages)

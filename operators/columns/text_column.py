@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, copy, signed, word_at
 from operators.columns.messages import PADDING
-from operators.columns.utf8 import first_not_utf8
+from operators.columns.utf8 import REPLACEMENT, after_replaced, first_not_utf8
 
 __all__ = [
     "WITHIN", "TextColumn", "compact", "filled_texts", "text_column", "text_column_of", "texts_at",
@@ -28,6 +28,7 @@ __all__ = [
 _AS_VIEWS: Final = pl.CompatLevel.newest()
 WITHIN: Final = 12
 """Bytes of a text at most, that stands in its view."""
+_REPLACEMENT: Final = tuple(REPLACEMENT)
 _FAR: Final = 2**31
 """A view has 32 bits to say where a text begins."""
 
@@ -108,20 +109,18 @@ def texts_of(
     content = np.empty(int(offsets[-1]) + PADDING, np.uint8)
     broken = np.zeros(len(starts), np.bool_)
     _gather(buffer, starts, ends, content, offsets, broken)
-    begin, end = offsets[:-1], offsets[1:]
-    if not broken.any() and len(content) < _FAR:
-        return texts_at(content, begin, end), broken
+    if broken.any():
+        read, bounds = content, offsets
+        # A byte becomes three at most.
+        room = len(read) + (len(REPLACEMENT) - 1) * int(sizes[broken].sum())
+        content, offsets = np.empty(room, np.uint8), np.zeros(len(bounds), np.int64)
+        _repair(read, bounds, broken, content, offsets)
+    if len(content) < _FAR:
+        return texts_at(content, offsets[:-1], offsets[1:]), broken
     array = pa.Array.from_buffers(
-        pa.large_binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(content)]
+        pa.large_string(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(content)]
     )
-    if not broken.any():
-        return pl.Series(array.cast(pa.large_string())), broken
-    rows = np.flatnonzero(broken)
-    replaced = [
-        content[begin[row] : end[row]].tobytes().decode(errors="replace") for row in rows.tolist()
-    ]
-    whole = pl.Series(array).set(pl.Series(broken), b"").cast(pl.String)
-    return whole.scatter(rows, pl.Series(replaced, dtype=pl.String)), broken
+    return pl.Series(array), broken
 
 
 def filled_texts(buffer: NDArray[np.uint8], bounds: NDArray[np.int64]) -> TextColumn:
@@ -218,3 +217,29 @@ def _gather(
             copy(content.ctypes.data + offsets[row], buffer.ctypes.data + starts[row], size)
             begin = buffer.ctypes.data + starts[row]
             broken[row] = first_not_utf8(begin, begin + size) >= 0
+
+
+@compiled
+def _repair(
+    content: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+    broken: NDArray[np.bool_],
+    out: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+) -> None:
+    filled = 0
+    target = out.ctypes.data
+    for row in range(len(broken)):
+        at, end = content.ctypes.data + bounds[row], content.ctypes.data + bounds[row + 1]
+        while at < end:
+            bad = first_not_utf8(at, end) if broken[row] else -1
+            stop = bad if bad >= 0 else end
+            copy(target + filled, at, stop - at)
+            filled += stop - at
+            at = stop
+            if bad >= 0:
+                for byte in _REPLACEMENT:
+                    out[filled] = byte
+                    filled += 1
+                at = after_replaced(at, end)
+        offsets[row + 1] = filled

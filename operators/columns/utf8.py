@@ -1,6 +1,6 @@
 """Whether bytes are UTF-8: the well-formed sequences of table 3-7 of the Unicode standard.
 
-Both functions take addresses, as ``operators.columns.memory`` has them.
+The functions take addresses, as ``operators.columns.memory`` has them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import numpy as np
 from operators.columns.compiling import inlined, uncounted
 from operators.columns.memory import byte_at, word_at
 
-__all__ = ["after_character", "first_not_utf8"]
+__all__ = ["REPLACEMENT", "after_character", "after_replaced", "first_not_utf8"]
 
 _HIGHS: Final = np.uint64(0x8080808080808080)
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
+"""What stands for bytes that are no character."""
 
 
 @uncounted
@@ -23,8 +25,34 @@ def after_character(at: int, end: int) -> int:
 
     Overlong forms, surrogates, what is past U+10FFFF and what is cut off are not.
     """
-    lead = byte_at(at)
-    low, high = 0x80, 0xBF  # of the byte after the lead
+    more, low, high = _after_lead(byte_at(at))
+    if not more or end - at <= more or not low <= byte_at(at + 1) <= high:
+        return -1
+    for place in range(at + 2, at + 1 + more):
+        if not 0x80 <= byte_at(place) <= 0xBF:
+            return -1
+    return at + 1 + more
+
+
+@uncounted
+def after_replaced(at: int, end: int) -> int:
+    """Return up to where one replacement stands for the bytes at ``at``, which are no character.
+
+    It stands for as many bytes as a character begins with, else for one, as Unicode recommends and Python does.
+    """
+    more, low, high = _after_lead(byte_at(at))
+    place = at + 1
+    while place < end and place - at <= more and low <= byte_at(place) <= high:
+        low, high = 0x80, 0xBF
+        place += 1
+    return place
+
+
+@inlined
+def _after_lead(lead: int) -> tuple[int, int, int]:
+    """Return how many bytes follow the first one of a character, none if it is no such; and from what to what
+    the one after it may be."""
+    low, high = 0x80, 0xBF
     if 0xC2 <= lead <= 0xDF:
         more = 1
     elif 0xE0 <= lead <= 0xEF:
@@ -36,13 +64,8 @@ def after_character(at: int, end: int) -> int:
         low = 0x90 if lead == 0xF0 else 0x80
         high = 0x8F if lead == 0xF4 else 0xBF
     else:
-        return -1
-    if end - at <= more or not low <= byte_at(at + 1) <= high:
-        return -1
-    for place in range(at + 2, at + 1 + more):
-        if not 0x80 <= byte_at(place) <= 0xBF:
-            return -1
-    return at + 1 + more
+        more = 0
+    return more, low, high
 
 
 @inlined

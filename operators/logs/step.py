@@ -250,12 +250,9 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         if templates is None:
             templates = self._templates[key] = Templates(self._settings.shapes)
         unknown = [row for row in part.rows() if (tenant, service, row[0]) not in self._of_shape]
-        before = (
-            {template for each, (_, template) in self._of_shape.items() if each[:2] == key}
-            if unknown
-            else set()
-        )
         changed = {change.shape for change in templates.add(text for _, text in unknown)}
+        made = {(*key, template_id(templates.of(text))) for _, text in unknown}
+        new |= made - self._named.keys()
         rows: list[tuple[Any, ...]] = []
         for text in changed - {text for _, text in unknown}:
             shape = self._by_text[tenant, service, text]
@@ -266,8 +263,6 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         for shape, text in unknown:
             template = self._put(tenant, service, shape, text)
             rows.append((*key, shape, 0, template, templates.of(text)))
-            if template not in before:
-                new.add((tenant, service, template))
         return rows
 
     def _with_templates(self, records: pl.DataFrame) -> pl.DataFrame:

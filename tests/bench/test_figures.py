@@ -8,6 +8,7 @@ from bench.cases import Case, Scale, plan, with_sources
 from bench.figures import Figures
 from bench.goals import FURTHER, GOALS, bytes_a_series
 from bench.load import Load
+from bench.log_load import LogLoad
 from bench.run import Measured
 
 LOAD = Load(8_000, 2_000)
@@ -17,7 +18,7 @@ MILLION = Load(1_000_000, 16)
 def run(load: Load, seconds: float, cpu: float = 1.0, peak_mb: float = 100.0) -> Measured:
     return Measured(
         load.points, seconds, whole=seconds + 3, ready=2, first=3, cpu=cpu, cpu_whole=cpu + 2,
-        peak_mb=peak_mb,
+        peak_mb=peak_mb, warm_points=load.points / 2, warm_seconds=seconds / 4, warm_cpu=cpu / 4,
     )  # fmt: skip
 
 
@@ -64,6 +65,19 @@ def test_the_best_of_one_and_two_workers_counts():
     assert best.measured(found) == 4_000_000
     assert best.met(4_000_000)
     assert not best.met(3_999_999)
+
+
+def test_a_goal_of_logs_is_about_what_came_once_all_was_warm():
+    load = LogLoad(2_000_000)
+    found = Figures()
+    for way, seconds in (("logs: read", 1), ("logs: flow", 16), ("logs: flow -w 2", 10)):
+        found.add(Case(way, load), run(load, seconds, cpu=8))
+    assert goal("Logs, OTLP, warm").measured(found) == 400_000
+    assert goal("Logs, OTLP, from cold").measured(found) == 125_000
+    assert goal("Logs, text, warm").measured(found) is None
+    plain = found.to_json()["cases"][Case("logs: flow", load).label]
+    assert plain["warm_points_per_second"] == 250_000
+    assert plain["warm_cpu_seconds_per_million"] == 2
 
 
 def test_memory_a_series_is_what_peak_memory_grew_by():

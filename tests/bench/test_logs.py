@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.logs import ENCODINGS, bodies, measure
+from bench.logs import ENCODINGS, bodies, measure, measure_bad_polls, measure_decoding
 
 
 def test_bodies_are_mixed_and_the_same_each_time() -> None:
@@ -18,3 +18,15 @@ def test_bodies_are_mixed_and_the_same_each_time() -> None:
 def test_each_step_of_each_encoding_is_measured(encoding: str) -> None:
     figures = measure(encoding, 1000, 1)
     assert set(figures) == {"cold", "warm", "decode, parse, scrub, mask", "group, count", "encode"}
+
+
+def test_decoding_alone_and_the_scan_of_otlp_are_measured() -> None:
+    figures = measure_decoding("otlp_proto", 1000, 1)
+    assert 0 < figures["scan"] < figures["decoding"]
+    assert set(measure_decoding("text", 1000, 1)) == {"decoding"}
+
+
+def test_messages_that_are_refused_cost_less_than_good_ones() -> None:
+    figures = measure_bad_polls("otlp_proto", 1)
+    assert set(figures) == {"cut", "Latin-1", "noise"}
+    assert all(0 < each < 1 for each in figures.values())

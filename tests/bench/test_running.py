@@ -62,7 +62,7 @@ def test_text_of_a_series_is_always_in_the_same_partition(kafka):
 def test_the_floor_and_the_flow_are_measured_and_compared(kafka, tmp_path):
     file = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "--only", "otlp_proto .*: (floor|flow|flow with recovery)$",
+        [sys.executable, "-m", "bench", "--only", "otlp_proto .*: (floor|flow|flow with recovery|logs: flow)$",
          "--series", "800", "--points", "40000", "--runs", "2", "--json", str(file)],
         cwd=ROOT,
         env={"PATH": "", "HOME": str(Path.home()), "HEADRACE__KAFKA__BOOTSTRAP_SERVERS": kafka},
@@ -79,6 +79,7 @@ def test_the_floor_and_the_flow_are_measured_and_compared(kafka, tmp_path):
         assert run["ready"] < run["first"]
     assert cases["otlp_proto 800 series 40k: floor"]["of_the_floor"] == 1
     assert flow["cpu_of_the_floor"] > 1, "the flow does what the floor does, and more"
+    assert cases["otlp_proto 20k lines: logs: flow"]["points"] == 20_000
     store = cases["otlp_proto 800 series 40k: flow with recovery"]["runs"][0]["store"]
     assert store["epochs"] >= 1
     assert store["largest_bytes"] > 800 * 8, "it holds at least a number for each series"

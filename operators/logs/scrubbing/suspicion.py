@@ -45,6 +45,8 @@ _DIGIT: Final = 1
 _UPPER: Final = 2
 _LOWER: Final = 4
 _LOOK: Final = 8  # something may be found that ends or begins at such a byte
+_OF_DOMAIN: Final = 16  # letters, digits and hyphens
+_OF_NAME: Final = 32  # what the name in an address of mail may end with
 _ALNUM: Final = _DIGIT | _UPPER | _LOWER
 
 
@@ -55,6 +57,10 @@ def _classes() -> NDArray[np.uint8]:
     table[ord("a") : ord("z") + 1] = _LOWER
     for char in " +@=:-_.ABJz":
         table[ord(char)] |= _LOOK
+    table[(table & _ALNUM) != 0] |= _OF_DOMAIN | _OF_NAME
+    table[ord("-")] |= _OF_DOMAIN
+    for char in "._%+-":
+        table[ord(char)] |= _OF_NAME
     return table
 
 
@@ -226,8 +232,11 @@ def _of_number(buffer: NDArray[np.uint8], start: int, at: int, size: int, end: i
         letter = buffer[after + 1] if byte == 45 and after + 1 < end else byte
         if _CLASS[letter] & _UPPER:
             found |= _ES
-    if (buffer[at] == 49 or buffer[at] == 50) and _spaced(buffer, at, end, 15, True) >= 0:
-        found |= _FR
+    if buffer[at] == 49 or buffer[at] == 50:
+        # What ends sooner goes on with a blank, or a letter of Corsica.
+        if size >= 15 or byte == 32 or byte == 65 or byte == 66:
+            if _spaced(buffer, at, end, 15, True) >= 0:
+                found |= _FR
     if at - 2 >= start and size >= 2:
         second = at - 1 - (before == 32 and at - 3 >= start)
         if _CLASS[buffer[second]] & _UPPER and _CLASS[buffer[second - 1]] & _UPPER:
@@ -250,6 +259,17 @@ def _of_number(buffer: NDArray[np.uint8], start: int, at: int, size: int, end: i
             if seen == 11:
                 found |= _IBAN
     return found
+
+
+@uncounted
+def _is_of_email(buffer: NDArray[np.uint8], start: int, at: int, end: int) -> bool:
+    """Say whether the ``@`` at ``at`` may be that of an address: a name before it, and a domain with a dot."""
+    if at == start or not _CLASS[buffer[at - 1]] & _OF_NAME:
+        return False
+    place = at + 1
+    while place < end and _CLASS[buffer[place]] & _OF_DOMAIN:
+        place += 1
+    return bool(place > at + 1 and place < end and buffer[place] == 46)
 
 
 @uncounted
@@ -300,7 +320,8 @@ def _look(buffer: NDArray[np.uint8], start: int, end: int) -> int:
                 if at + 2 < end and buffer[at + 1] == 47 and buffer[at + 2] == 47:
                     scheme = True
         elif byte == 64:
-            found |= _EMAIL
+            if _is_of_email(buffer, start, at, end):
+                found |= _EMAIL
             if scheme:
                 found |= _URL_PASSWORD
         elif byte == 43:

@@ -212,16 +212,22 @@ def _weight(word: str, value: bool) -> float:
 def take_in(templates: Iterable[str]) -> dict[str, str]:
     """Return which templates are taken in, by which: their several words stand where it has ``*``."""
     texts = sorted(set(templates))
+    able: dict[str, list[str]] = {}  # the words of those that may take others in
+    for text in texts:
+        if _STAR not in text:
+            continue
+        words = split(text).words
+        constant = [word for word in words if word != _STAR]
+        if _CONSTANT <= len(constant) < len(words):
+            able[text] = constant
+    # Most texts of a service without end have no star, and words that are in no such template.
+    wanted = {word for constant in able.values() for word in constant}
     by_word: dict[str, list[str]] = defaultdict(list)
     for text in texts:
-        for word in set(split(text).words):
-            if word != _STAR:
-                by_word[word].append(text)
+        for word in wanted.intersection(split(text).words):
+            by_word[word].append(text)
     takers: dict[str, tuple[int, str]] = {}
-    for text in texts:
-        constant = [word for word in split(text).words if word != _STAR]
-        if len(constant) < _CONSTANT or len(constant) == len(split(text).words):
-            continue
+    for text, constant in able.items():
         pattern = None
         for other in min((by_word[word] for word in constant), key=len):
             if other == text or _constants(other) <= len(constant):

@@ -15,6 +15,12 @@ _texts = st.sampled_from(["", "a", "abcd", "abcde", "é" * 6, "a" * 12, "a" * 13
     st.characters(exclude_categories=["Cs"]), max_size=20
 )  # fmt: skip
 _columns = st.lists(_texts | st.none(), max_size=12)
+# Characters, parts of them, and what begins like one.
+_bytes = st.lists(
+    st.sampled_from(b"a\x7f\x80\x8f\x90\x9f\xa0\xbf\xc1\xc2\xe0\xe1\xed\xf0\xf1\xf4\xf5").map(lambda byte: bytes([byte]))
+    | st.sampled_from(["é", "日", "🌊"]).map(str.encode),
+    max_size=12,
+).map(b"".join)  # fmt: skip
 
 
 def read(column: TextColumn) -> list[str]:
@@ -38,8 +44,9 @@ def test_a_column_is_the_same_as_bytes_and_back(texts, begin, end):
         assert read(compact(found)) == expected
 
 
-@given(st.lists(st.binary(max_size=8) | st.just("é".encode()), max_size=8))
+@given(st.lists(_bytes, max_size=8))
 @example([b"\xff", b"a" * 20, b"\xc3", "é".encode()])
+@example([b"a\xe2\x82", b"\xacb\xf0\x9f\x92", b"\xed\xa0\x80", b"\xf0\x80\x80\x80" * 9])
 def test_what_is_not_utf_8_is_replaced_and_told(values):
     bounds = np.cumsum([0, *map(len, values)])
     buffer = np.frombuffer(b"".join(values) + bytes(16), np.uint8)

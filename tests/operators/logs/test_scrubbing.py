@@ -139,6 +139,8 @@ def test_what_is_none_stays(scrubber, text):
     | st.text("0123456789 -.:ABCZabz@+=_/", max_size=40)
 )  # fmt: skip
 @example("2 55 08 14 168 025 38")
+@example("1850578006084 36")
+@example('"@x.org" <a-@b-.co>')
 def test_the_scan_suspects_all_that_the_patterns_find(text):
     (bits,) = suspected(*text_column(pl.Series([text]))).tolist()
     for bit, (name, kind) in enumerate(KINDS.items()):
@@ -146,6 +148,18 @@ def test_the_scan_suspects_all_that_the_patterns_find(text):
             value = next((value for value in match.groupdict().values() if value), match[0])
             if kind.confirm is None or kind.confirm(value):
                 assert bits >> bit & 1, (name, match)
+
+
+def test_what_only_looks_like_an_address_of_mail_costs_no_expression():
+    # Members of JSON that is cut, Java's objects, annotations and mentions have an "@", and are many.
+    texts = [
+        '{"@timestamp":17.5',
+        "java.lang.Object@1a2b3c: x.y",
+        "@Override",
+        "to @user.name",
+        "5 @ 2.1",
+    ]
+    assert suspected(*text_column(pl.Series(texts))).tolist() == [0] * len(texts)
 
 
 def test_what_was_equal_has_equal_hashes_with_a_key_and_others_with_another():

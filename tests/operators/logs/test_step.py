@@ -241,6 +241,33 @@ def test_a_template_of_errors_that_was_never_seen_is_told():
     assert [each["annotations"]["summary"] for each in chain.events] == [": it broke at 5"]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.sampled_from("abcdefghijklmnopqrst"), st.sampled_from(["read", "sent"])),
+            min_size=1, max_size=8,
+        ),
+        min_size=1, max_size=6,
+    )
+)  # fmt: skip
+def test_a_template_is_new_if_no_shape_had_it_when_the_batch_came(batches):
+    chain = Chain(shards=1)
+    of_shape: dict[int, int] = {}
+    for number, batch in enumerate(batches):
+        if number == 3:
+            chain.restart()
+        told = len(chain.events)
+        # Lines that differ in a word become one template after some time.
+        chain.feed([f"ERROR part={word * 5} was {done} by the store" for word, done in batch])
+        templates = chain.grouped[-1].templates
+        firsts = set(templates.filter(old=0)["new"].to_list()) - set(of_shape.values())
+        of_shape |= dict(zip(templates["shape"], templates["new"], strict=True))
+        labels = [event["labels"] for event in chain.events[told:]]
+        new = [each["template"] for each in labels if each["alertname"] == "NewErrorTemplate"]
+        assert sorted(new) == sorted(f"{template:x}" for template in firsts)
+
+
 def test_counts_of_a_series_never_overlap():
     chain = Chain(shards=1)
     for _ in range(3):
