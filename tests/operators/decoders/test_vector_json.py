@@ -61,7 +61,10 @@ def reference(
         kind = CUMULATIVE_HISTOGRAM if absolute else DELTA_HISTOGRAM
         if "counter" in metric:
             value, kind = metric["counter"]["value"], CUMULATIVE if absolute else DELTA
-            points.append(Point(index, ts, float(value), name, kind, labels))
+            if value < 0 and not absolute:
+                skipped["negative_delta"] += 1
+            else:
+                points.append(Point(index, ts, float(value), name, kind, labels))
         elif "gauge" in metric:
             value, kind = metric["gauge"]["value"], GAUGE if absolute else DELTA
             if value is None:
