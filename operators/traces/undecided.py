@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled, fold
 from operators.columns.hash_index import HashIndex
 from operators.contracts.monitoring import TRACES_CROWDED_OUT
-from operators.series.labels import hashes
 from operators.traces.calls import unique
 from operators.traces.crowding import Crowd, GaveWay
 from operators.traces.kept import BatchPart, spans_of
@@ -313,7 +312,7 @@ class Undecided:
             rows, operations, trace, once, self._table.wanted, len(traces), self._rules.errors,
             self._rules.slow, self._window, self._age,
         )  # fmt: skip
-        groups = self._groups(operations[roots])
+        groups = self._table.root[operations[roots]]
         if self._usual is not None:
             fates[self._usual.slow(slots, groups, durations) & (fates != _ERROR)] = _SLOW
         rest = np.flatnonzero(fates == 0)
@@ -337,15 +336,6 @@ class Undecided:
             frame = _at_least(frame, least[sent])
             found.candidates = _placed(frame, slots[mine], groups[mine], randomness[mine])
         self._remember(traces, slots, fate, groups, randomness)
-        return found
-
-    def _groups(self, operations: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """Return a number for the operation of each root, the same in all processes."""
-        some, inverse = np.unique(operations, return_inverse=True)
-        names = self._table.frame[pl.Series(some)].select(
-            pl.concat_str("tenant", "service", "name", separator="\0")
-        )
-        found: NDArray[np.uint64] = hashes(names.to_series())[inverse]
         return found
 
     def _frame(self, chunks: Sequence[_Chunk], reasons: NDArray[Any]) -> pl.DataFrame:
