@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 KEPT: Final = 1
 SENT: Final = 2  # to the shard of its root operation, which decides
 DROPPED: Final = 3
-_REASONS: Final = ("", "error", "slow", "wanted", "rest")
+_REASONS: Final = pl.Series(["", "error", "slow", "wanted", "rest"])
 _ERROR, _SLOW, _WANTED, _REST = 1, 2, 3, 4
 _FAILED: Final = 2
 _QUIET: Final = 60_000_000_000
@@ -343,9 +343,7 @@ class Undecided:
         return self._framed(parts, reasons)
 
     def _framed(self, parts: Sequence[BatchPart], reasons: NDArray[Any]) -> pl.DataFrame:
-        frame = spans_of(parts, self._table)
-        words = pl.Series(_REASONS, dtype=pl.String).gather(pl.Series(reasons.astype(np.uint32)))
-        return frame.with_columns(reason=words)
+        return spans_of(parts, self._table, _REASONS[pl.Series(reasons)])
 
     def _forget(self, decided: int) -> None:
         """Forget what was decided so long ago that nothing is read again of it."""
