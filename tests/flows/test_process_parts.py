@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -251,3 +253,34 @@ print(pa.table({"a": [1, 2]}).to_pandas()["a"].sum(), njit(lambda a: a @ a)(np.a
 def test_a_start_leaves_out_large_packages_and_whoever_wants_them_still_gets_them():
     done = subprocess.run([sys.executable, "-c", LEAN], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["[]", "3 25.0"], done.stderr
+
+
+HEAPS = """
+import ctypes, sys, threading
+if sys.argv[1] == "shared":
+    import flows
+import numpy
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+all_there, done = threading.Barrier(5), threading.Event()
+def allocate():
+    libc.malloc(100_000)
+    all_there.wait()
+    done.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+all_there.wait()
+told = libc.fopen(sys.argv[2].encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(told))
+libc.fclose(ctypes.c_void_p(told))
+done.set()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has heaps of threads")
+@pytest.mark.parametrize(("how", "fewest", "most"), [("apart", 2, 99), ("shared", 1, 1)])
+def test_threads_share_one_heap(tmp_path: Path, how: str, fewest: int, most: int) -> None:
+    told = tmp_path / "heaps.xml"
+    subprocess.run([sys.executable, "-c", HEAPS, how, str(told)], check=True)
+    assert fewest <= told.read_text().count("<heap ") <= most
