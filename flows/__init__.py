@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from flows.one_heap import share_one_heap
+from flows.heap import share_one_heap
 
 if TYPE_CHECKING:
     from flows.settings import Settings

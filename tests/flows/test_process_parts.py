@@ -284,3 +284,28 @@ def test_threads_share_one_heap(tmp_path: Path, how: str, fewest: int, most: int
     told = tmp_path / "heaps.xml"
     subprocess.run([sys.executable, "-c", HEAPS, how, str(told)], check=True)
     assert fewest <= told.read_text().count("<heap ") <= most
+
+
+FAULTS = """
+import ctypes, resource, sys
+if sys.argv[1] == "kept":
+    import flows
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+def fill():
+    place = ctypes.c_void_p(libc.malloc(40_000_000))
+    libc.memset(place, 1, 40_000_000)
+    libc.free(place)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep it")
+@pytest.mark.parametrize(("how", "fewest", "most"), [("returned", 9000, 99_000), ("kept", 0, 900)])
+def test_memory_that_was_freed_is_used_again(how: str, fewest: int, most: int) -> None:
+    command = [sys.executable, "-c", FAULTS, how]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert fewest <= int(done.stdout) <= most
