@@ -386,11 +386,13 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         """Count what ended in windows, and the calls between services that became known by it."""
         if not due:
             return
-        duplicates = sum(window.compute(self._table) for window in due)
+        duplicates = 0
+        for window in due:
+            spans = window.compute(self._table)
+            duplicates += spans.twice
+            self._metrics.calls(spans.rows, spans.operations, window.start)
         SPANS_LEFT_OUT.labels("duplicate").inc(duplicates)
         self._shown = max(self._shown, due[-1].start + self._settings.window)
-        for window in due:
-            self._metrics.calls(window.rows, window.operations, window.start)
         first, hold = due[0].start, self._settings.hold
         links = self._links.of([w for w in self._windows if w.start >= first - hold])
         partner = partners(links.all, hold)
