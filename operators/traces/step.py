@@ -476,10 +476,13 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
 
 def _by_shard(frame: pl.DataFrame | None, shards: int, *, tenants: bool) -> dict[int, pl.DataFrame]:
     """Part candidates by the shard of their root operation, or of their tenant."""
-    if frame is None:
+    if frame is None or not frame.height:
         return {}
-    of = pl.Series(hashes(frame["tenant"])) if tenants else frame["group"]
-    parts = frame.with_columns(shard=of % shards).partition_by(
+    of = hashes(frame["tenant"]) if tenants else frame["group"].to_numpy()
+    numbers = of % np.uint64(shards)
+    if (numbers == numbers[0]).all():  # as of one tenant
+        return {int(numbers[0]): frame}
+    parts = frame.hstack([pl.Series("shard", numbers)]).partition_by(
         "shard", as_dict=True, include_key=False, maintain_order=True
     )
     return {int(shard): part for (shard,), part in parts.items()}

@@ -394,9 +394,8 @@ def _placed(
     groups: NDArray[np.uint64],
     randomness: NDArray[np.int64],
 ) -> pl.DataFrame:
-    return frame.with_columns(
-        slot=pl.Series(slots), group=pl.Series(groups), randomness=pl.Series(randomness)
-    )
+    more = {"slot": slots, "group": groups, "randomness": randomness}
+    return frame.hstack([pl.Series(name, column) for name, column in more.items()])
 
 
 def _compacted(chunk: _Chunk) -> _Chunk:
