@@ -147,7 +147,6 @@ def _counted(
         np.zeros(count + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.int64),
     )  # fmt: skip
     codes = np.empty(size, np.int32)
-    least, most = _CODES, 0
     room = np.zeros(count + 1, np.int64)  # where the buckets of each group may begin
     for number in range(size):
         group, duration = groups[number], durations[number]
@@ -156,22 +155,10 @@ def _counted(
         found.least[group] = min(found.least[group], duration)
         found.most[group] = max(found.most[group], duration)
         room[group + 1] += 1
-        code = _code(duration, unit, bounds, steps)
-        codes[number] = code
-        least, most = min(least, code), max(most, code)
+        codes[number] = _code(duration, unit, bounds, steps)
     for group in range(count):
         room[group + 1] += room[group]
-    # Spans in the order of their buckets, by counting: so each group gets its buckets in order.
-    place = np.zeros(max(most - least, 0) + 2, np.int32)
-    for number in range(size):
-        place[codes[number] - least + 1] += 1
-    for code in range(1, len(place)):
-        place[code] += place[code - 1]
-    ordered = np.empty(size, np.int32)
-    for number in range(size):
-        code = codes[number] - least
-        ordered[place[code]] = number
-        place[code] += 1
+    ordered = _in_order(codes)  # so each group meets its buckets in their order
     bucket, weight = np.empty(size, np.int32), np.empty(size, np.int64)
     ends = room[:-1].copy()
     for turn in range(size):
@@ -193,6 +180,25 @@ def _counted(
         found.count, found.sum, found.least, found.most, found.offsets,
         found.bucket[:used].copy(), found.weight[:used].copy(),
     )  # fmt: skip
+
+
+@compiled
+def _in_order(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the numbers of the elements in the order of their codes, by counting."""
+    least, most = _CODES, 0
+    for code in codes:
+        least, most = min(least, code), max(most, code)
+    place = np.zeros(max(most - least, 0) + 2, np.int32)
+    for code in codes:
+        place[code - least + 1] += 1
+    for code in range(1, len(place)):
+        place[code] += place[code - 1]
+    ordered = np.empty(len(codes), np.int32)
+    for number in range(len(codes)):
+        code = codes[number] - least
+        ordered[place[code]] = number
+        place[code] += 1
+    return ordered
 
 
 def buckets_of(
