@@ -238,9 +238,8 @@ class Names:
             self._fresh = []
             if self._texts.height < _LARGE or self._texts.n_chunks() > _CHUNKS:
                 self._texts = self._texts.rechunk()
-        # Column by column: a frame would have threads wait for each other for next to nothing.
-        rows = pl.Series(owners)
-        return {column.name: column[rows] for column in self._texts.iter_columns()}
+        found = self._texts[owners]
+        return {column.name: column for column in found}
 
     def forget(self, before: int, now: int) -> Renumbered | None:
         """Forget the identities last seen before ``before``, and series that have none left.
