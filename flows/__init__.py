@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from flows.heap import share_one_heap
+
 if TYPE_CHECKING:
     from flows.settings import Settings
+
+# Before NumPy and others are imported: they begin threads, and a heap that is there is used.
+share_one_heap()
 
 __all__ = ["FLOWS", "STATELESS", "with_input"]
 

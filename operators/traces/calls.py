@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.columns.compiling import compiled, fold
+from operators.columns.compiling import compiled, fold, inlined
 from operators.contracts.distributions import exponential_bounds
 from operators.traces.rows import ONE
 
@@ -21,7 +21,10 @@ _SCALE: Final = 7
 _FIRST: Final = -4000  # below 2**-30 s, the bucket of a nanosecond
 _LAST: Final = 6000
 _BOUNDS: Final = exponential_bounds(_SCALE, np.arange(_FIRST, _LAST + 1))
+_STEPS: Final = np.floor(np.log2(1 + np.arange(256) / 256) * 128).astype(np.int64)
+"""The bucket, of the 128 from a power of two to the next, in which each of 256 even parts begins."""
 _CODES: Final = 1 << 14
+"""More than there are buckets."""
 MILLISECOND: Final = 1e6
 SECOND: Final = 1e9
 """Nanoseconds of the units in which durations are told."""
@@ -91,26 +94,6 @@ def unique(
     return chosen[:count]
 
 
-@compiled
-def _codes(
-    durations: NDArray[np.int64], unit: float, bounds: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Return the bucket of each duration: 0 of none, else its index in ``bounds`` and one."""
-    codes = np.zeros(len(durations), np.int64)
-    for number in range(len(durations)):
-        if durations[number] <= 0:
-            continue
-        value = durations[number] / unit
-        # The logarithm tells it but for rounding.
-        code = np.int64(np.floor(np.log2(value) * 128.0)) - _FIRST
-        while bounds[code] >= value:
-            code -= 1
-        while bounds[code + 1] < value:
-            code += 1
-        codes[number] = code + 1
-    return codes
-
-
 def durations_of(
     groups: NDArray[np.integer[Any]],
     count: int,
@@ -126,55 +109,96 @@ def durations_of(
         weights: how many each stands for, in parts of ``ONE``.
         unit: nanoseconds of the unit that buckets are of.
     """
-    codes = _codes(durations, unit, _BOUNDS)
-    keys = groups.astype(np.int64) * _CODES + codes
-    if (weights == ONE).all():
-        keys.sort()
-        ordered = weights
-    else:
-        order = np.argsort(keys, kind="stable")
-        keys, ordered = keys[order], weights[order]
-    return _accumulate(
-        np.ascontiguousarray(groups, np.int64), count, durations, weights, keys, ordered
+    return _counted(
+        np.ascontiguousarray(groups, np.int32), count, durations, weights, unit, _BOUNDS, _STEPS
     )
 
 
+@inlined
+def _code(duration: int, unit: float, bounds: NDArray[np.float64], steps: NDArray[np.int64]) -> int:
+    """Return the bucket of a duration: 0 of none, else its index in ``bounds`` and one."""
+    if duration <= 0:
+        return 0
+    value = duration / unit
+    bits = np.float64(value).view(np.int64)
+    code = ((bits >> 52) - 1023) * 128 + steps[bits >> 44 & 255] - _FIRST
+    # That is the bucket of a number a little below. The bounds alone decide.
+    while bounds[code + 1] < value:
+        code += 1
+    while bounds[code] >= value:
+        code -= 1
+    return code + 1  # type: ignore[no-any-return]
+
+
 @compiled
-def _accumulate(
-    groups: NDArray[np.int64],
+def _counted(
+    groups: NDArray[np.int32],
     count: int,
     durations: NDArray[np.int64],
     weights: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    ordered: NDArray[np.int64],
+    unit: float,
+    bounds: NDArray[np.float64],
+    steps: NDArray[np.int64],
 ) -> Durations:
+    size = len(groups)
     found = Durations(
         np.zeros(count, np.int64), np.zeros(count, np.int64),
         np.full(count, np.iinfo(np.int64).max, np.int64), np.zeros(count, np.int64),
-        np.zeros(count + 1, np.int64), np.empty(len(keys), np.int32), np.empty(len(keys), np.int64),
+        np.zeros(count + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.int64),
     )  # fmt: skip
-    for number in range(len(groups)):
+    codes = np.empty(size, np.int32)
+    room = np.zeros(count + 1, np.int64)  # where the buckets of each group may begin
+    for number in range(size):
         group, duration = groups[number], durations[number]
         found.count[group] += weights[number]
         found.sum[group] += weights[number] * duration
         found.least[group] = min(found.least[group], duration)
         found.most[group] = max(found.most[group], duration)
-    used = 0
-    before = np.int64(-1)
-    for number in range(len(keys)):
-        if keys[number] != before:
-            before = keys[number]
-            found.bucket[used] = before % _CODES
-            found.weight[used] = 0
-            found.offsets[before // _CODES + 1] += 1
-            used += 1
-        found.weight[used - 1] += ordered[number]
+        room[group + 1] += 1
+        codes[number] = _code(duration, unit, bounds, steps)
     for group in range(count):
-        found.offsets[group + 1] += found.offsets[group]
+        room[group + 1] += room[group]
+    ordered = _in_order(codes)  # so each group meets its buckets in their order
+    bucket, weight = np.empty(size, np.int32), np.empty(size, np.int64)
+    ends = room[:-1].copy()
+    for turn in range(size):
+        number = ordered[turn]
+        group = groups[number]
+        end = ends[group]
+        if end > room[group] and bucket[end - 1] == codes[number]:
+            weight[end - 1] += weights[number]
+            continue
+        bucket[end], weight[end] = codes[number], weights[number]
+        ends[group] += 1
+    used = 0
+    for group in range(count):
+        for at in range(room[group], ends[group]):
+            found.bucket[used], found.weight[used] = bucket[at], weight[at]
+            used += 1
+        found.offsets[group + 1] = used
     return Durations(
         found.count, found.sum, found.least, found.most, found.offsets,
         found.bucket[:used].copy(), found.weight[:used].copy(),
     )  # fmt: skip
+
+
+@compiled
+def _in_order(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the numbers of the elements in the order of their codes, by counting."""
+    least, most = _CODES, 0
+    for code in codes:
+        least, most = min(least, code), max(most, code)
+    place = np.zeros(max(most - least, 0) + 2, np.int32)
+    for code in codes:
+        place[code - least + 1] += 1
+    for code in range(1, len(place)):
+        place[code] += place[code - 1]
+    ordered = np.empty(len(codes), np.int32)
+    for number in range(len(codes)):
+        code = codes[number] - least
+        ordered[place[code]] = number
+        place[code] += 1
+    return ordered
 
 
 def buckets_of(

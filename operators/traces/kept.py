@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,30 +18,33 @@ from operators.traces.table import OperationTable
 
 __all__ = ["BatchPart", "gather", "hexadecimal", "spans_of"]
 
-_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+_DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def hexadecimal(*numbers: NDArray[np.uint64]) -> pl.Series:
-    """Return numbers of 64 bits, side by side, as hexadecimal digits."""
+    """Return numbers of 64 bits, side by side, as hexadecimal digits; empty where all are 0."""
     size, width = len(numbers[0]), 16 * len(numbers)
-    text = np.empty((size, width), np.uint8)
-    for place, each in enumerate(numbers):
-        _write_digits(each, text, 16 * place)
-    bounds = np.arange(size + 1, dtype=np.int64) * width
-    array = pa.Array.from_buffers(
-        pa.large_string(), size, [None, pa.py_buffer(bounds), pa.py_buffer(text)]
-    )
-    return pl.Series(array)
+    text = np.empty(size * width + PADDING, np.uint8)
+    bounds = np.zeros(size + 1, np.int64)
+    _write_digits(np.stack(numbers), text, bounds)
+    return _series(pa.large_string(), bounds, text)
 
 
 @compiled
-def _write_digits(numbers: NDArray[np.uint64], text: NDArray[np.uint8], first: int) -> None:
-    """Write each number into its row, from column ``first`` on."""
-    for row in range(len(numbers)):
-        number = numbers[row]
-        for place in range(15, -1, -1):
-            text[row, first + place] = _DIGITS[number & np.uint64(15)]
-            number >>= np.uint64(4)
+def _write_digits(
+    numbers: NDArray[np.uint64], text: NDArray[np.uint8], bounds: NDArray[np.int64]
+) -> None:
+    """Write the numbers of each column one after the other, and where they end."""
+    end = 0
+    for row in range(numbers.shape[1]):
+        if numbers[:, row].any():
+            for part in range(len(numbers)):
+                number = numbers[part, row]
+                for place in range(end + 15, end - 1, -1):
+                    text[place] = _DIGITS[number & np.uint64(15)]
+                    number >>= np.uint64(4)
+                end += 16
+        bounds[row + 1] = end
 
 
 @compiled
@@ -64,10 +67,13 @@ def _bytes(addresses: NDArray[np.int64], sizes: NDArray[np.int32]) -> pl.Series:
     bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
     target = np.empty(int(bounds[-1]) + PADDING, np.uint8)
     gather(0, addresses, lengths, bounds, target)
-    array = pa.Array.from_buffers(
-        pa.large_binary(), len(addresses), [None, pa.py_buffer(bounds), pa.py_buffer(target)]
-    )
-    return pl.Series(array)
+    return _series(pa.large_binary(), bounds, target)
+
+
+def _series(kind: pa.DataType, bounds: NDArray[np.int64], content: NDArray[np.uint8]) -> pl.Series:
+    """Return a column of texts or bytes, which lie between bounds."""
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(content)]
+    return pl.Series(pa.Array.from_buffers(kind, len(bounds) - 1, buffers))
 
 
 class BatchPart(NamedTuple):
@@ -84,37 +90,36 @@ class BatchPart(NamedTuple):
     operations: NDArray[np.int32]
 
 
-def spans_of(parts: Sequence[BatchPart], table: OperationTable) -> pl.DataFrame:
-    """Return a SPANS frame of rows, whose thresholds are those that they came with, and no reasons."""
+def spans_of(parts: Sequence[BatchPart], table: OperationTable, reasons: pl.Series) -> pl.DataFrame:
+    """Return a SPANS frame of rows, whose thresholds are those that they came with.
+
+    Args:
+        parts: some rows of each batch.
+        table: of their operations.
+        reasons: why each is kept.
+    """
     rows = joined([part.rows for part in parts])
-    operations = joined([part.operations for part in parts])
+    operations = pl.Series(joined([part.operations for part in parts]))
     base = np.repeat(
         np.array([part.content.ctypes.data for part in parts], np.int64),
         [len(part.rows) for part in parts],
     )
     resource, scope = _origins(rows, base)
-    named = table.frame.select("tenant", "service", "name")[pl.Series(operations)]
-    parent = hexadecimal(np.ascontiguousarray(rows["parent"]))
-    return pl.DataFrame(
-        {
-            "tenant": named["tenant"],
-            "trace_id": hexadecimal(rows["trace_high"], rows["trace_low"]),
-            "span_id": hexadecimal(rows["span"]),
-            "parent_span_id": parent.set(pl.Series(rows["parent"] == 0), ""),
-            "service": named["service"],
-            "operation": named["name"],
-            "kind": rows["kind"],
-            "status": rows["status"],
-            "begun": rows["begun"],
-            "ended": rows["ended"],
-            "threshold": np.maximum(rows["threshold"], 0),
-            "reason": pl.repeat("", len(rows), dtype=pl.String, eager=True),
-            "span": _bytes(base + rows["start"], rows["size"]),
-            "resource": resource,
-            "scope": scope,
-        },
-        schema=SPANS,
+    columns = (
+        table.frame["tenant"][operations],
+        hexadecimal(rows["trace_high"], rows["trace_low"]),
+        hexadecimal(rows["span"]),
+        hexadecimal(rows["parent"]),
+        table.frame["service"][operations],
+        table.frame["name"][operations],
+        *(pl.Series(rows[name]) for name in ("kind", "status", "begun", "ended")),
+        pl.Series(np.maximum(rows["threshold"], 0)),
+        reasons,
+        _bytes(base + rows["start"], rows["size"]),
+        resource,
+        scope,
     )
+    return pl.DataFrame([each.alias(name) for name, each in zip(SPANS, columns, strict=True)])
 
 
 def _origins(rows: NDArray[Any], base: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
@@ -133,4 +138,4 @@ def _origins(rows: NDArray[Any], base: NDArray[np.int64]) -> tuple[pl.Series, pl
     resources = _bytes(resource[heads], rows["resource_size"][heads])
     scopes = _bytes(scope[heads], rows["scope_size"][heads])
     index = pl.Series(np.cumsum(new) - 1)
-    return resources.gather(index), scopes.gather(index)
+    return resources[index], scopes[index]

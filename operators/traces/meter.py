@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -33,6 +33,8 @@ from operators.traces.calls import Durations, buckets_of
 from operators.traces.rows import ONE
 
 __all__ = ["Meter", "MeterName", "MeterReadings"]
+
+_NO_SERIES: Final = empty(SERIES)
 
 
 class MeterName(NamedTuple):
@@ -140,7 +142,7 @@ class Meter:
 
     def _name(self) -> pl.DataFrame:
         if not self._unnamed:
-            return empty(SERIES)
+            return _NO_SERIES
         named, self._unnamed = self._unnamed, []
         streams = pl.DataFrame(
             {

@@ -9,7 +9,7 @@ import orjson
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled
-from operators.columns.hash_index import HashIndex
+from operators.columns.hash_index import numbered
 from operators.contracts.frames import DELTA, DELTA_HISTOGRAM
 from operators.traces.calls import MILLISECOND, SECOND, durations_of
 from operators.traces.edges import Edges
@@ -184,5 +184,6 @@ def _counted(
 
 def _grouped(keys: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the number of each key's group, and the key of each group."""
-    group, found = HashIndex().number(keys.astype(np.int64).view(np.uint64))
-    return group, found.view(np.int64)
+    keys = keys.astype(np.int64)
+    group, first = numbered(keys.view(np.uint64))
+    return group, keys[first]

@@ -28,6 +28,7 @@ from operators.traces.names import templated
 
 __all__ = ["Operations"]
 
+_NO_OPERATIONS: Final = empty(OPERATIONS)
 _MOST: Final = 1_000_000
 _MANY: Final = 1_000
 """So many names of a service that differ in ids alone are told of."""
@@ -107,7 +108,7 @@ class Operations:
         found = self._index.find(raw)
         unknown = np.flatnonzero(found < 0)
         if not len(unknown):
-            return self._ids[found], empty(OPERATIONS)
+            return self._ids[found], _NO_OPERATIONS
         fresh, first = np.unique(raw[unknown], return_index=True)
         rows = unknown[first]
         names = [self._tenant] * len(rows)

@@ -122,9 +122,14 @@ class SamplingLogic(KeyedLogic[Candidates, "Kept | Late"]):
         }
 
     def _put(self, spans: pl.DataFrame) -> None:
-        if spans.height:
-            for (slot,), part in spans.partition_by("slot", as_dict=True).items():
-                self._pending.setdefault(int(slot), []).append(part)
+        if not spans.height:
+            return
+        slots = spans["slot"].to_numpy()
+        if (slots == slots[0]).all():
+            self._pending.setdefault(int(slots[0]), []).append(spans)
+            return
+        for (slot,), part in spans.partition_by("slot", as_dict=True).items():
+            self._pending.setdefault(int(slot), []).append(part)
 
     def _decide(self, shard: int) -> list[Kept | Late]:
         of_each = [

@@ -383,11 +383,13 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         """Count what ended in windows, and the calls between services that became known by it."""
         if not due:
             return
-        duplicates = sum(window.compute(self._table) for window in due)
+        duplicates = 0
+        for window in due:
+            spans = window.compute(self._table)
+            duplicates += spans.twice
+            self._metrics.calls(spans.rows, spans.operations, window.start)
         SPANS_LEFT_OUT.labels("duplicate").inc(duplicates)
         self._shown = max(self._shown, due[-1].start + self._settings.window)
-        for window in due:
-            self._metrics.calls(window.rows, window.operations, window.start)
         first, hold = due[0].start, self._settings.hold
         links = self._links.of([w for w in self._windows if w.start >= first - hold])
         partner = partners(links.all, hold)
@@ -471,10 +473,13 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
 
 def _by_shard(frame: pl.DataFrame | None, shards: int, *, tenants: bool) -> dict[int, pl.DataFrame]:
     """Part candidates by the shard of their root operation, or of their tenant."""
-    if frame is None:
+    if frame is None or not frame.height:
         return {}
-    of = pl.Series(hashes(frame["tenant"])) if tenants else frame["group"]
-    parts = frame.with_columns(shard=of % shards).partition_by(
+    of = hashes(frame["tenant"]) if tenants else frame["group"].to_numpy()
+    numbers = of % np.uint64(shards)
+    if (numbers == numbers[0]).all():  # as of one tenant
+        return {int(numbers[0]): frame}
+    parts = frame.hstack([pl.Series("shard", numbers)]).partition_by(
         "shard", as_dict=True, include_key=False, maintain_order=True
     )
     return {int(shard): part for (shard,), part in parts.items()}

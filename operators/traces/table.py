@@ -30,6 +30,8 @@ class OperationTable:
     Attributes:
         frame: OPERATIONS, a row each.
         salt: of each, a hash of its tenant, the same in all processes.
+        root: of each, a hash of its tenant, service and name, the same in all processes: of a trace that
+            begins with it that is the root operation.
         tenant, service: of each, the number of its tenant, and that of its service in its tenant.
         status: of each, OTLP's number.
         peer, user: of each, the number of whom it calls by its attributes, -1 without, and of those
@@ -47,7 +49,8 @@ class OperationTable:
         self.tenant, self.service, self.series, self.group, self.peer, self.user = (
             np.empty(0, np.int32) for _ in range(6)
         )
-        self.wanted, self.salt = np.empty(0, np.bool_), np.empty(0, np.uint64)
+        self.wanted = np.empty(0, np.bool_)
+        self.salt, self.root = np.empty(0, np.uint64), np.empty(0, np.uint64)
         self.status, self.connection = np.empty(0, np.uint8), np.empty(0, np.uint8)
         self.tenants: dict[str, int] = {}
         self.services: dict[tuple[str, str], int] = {}
@@ -98,6 +101,8 @@ class OperationTable:
         self.user = np.concatenate([self.user, np.array(users, np.int32)])
         self.connection = np.concatenate([self.connection, np.array(kinds, np.uint8)])
         self.salt = np.concatenate([self.salt, hashes(new["tenant"])])
+        names = new.select(root=pl.concat_str("tenant", "service", "name", separator="\0"))
+        self.root = np.concatenate([self.root, hashes(names["root"])])
         self.wanted = np.concatenate([self.wanted, new["wanted"].to_numpy()])
         self.status = np.concatenate([self.status, new["status"].to_numpy()])
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled, fold
 from operators.columns.hash_index import HashIndex
 from operators.contracts.monitoring import TRACES_CROWDED_OUT
-from operators.series.labels import hashes
 from operators.traces.calls import unique
 from operators.traces.crowding import Crowd, GaveWay
 from operators.traces.kept import BatchPart, spans_of
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 KEPT: Final = 1
 SENT: Final = 2  # to the shard of its root operation, which decides
 DROPPED: Final = 3
-_REASONS: Final = ("", "error", "slow", "wanted", "rest")
+_REASONS: Final = pl.Series(["", "error", "slow", "wanted", "rest"])
 _ERROR, _SLOW, _WANTED, _REST = 1, 2, 3, 4
 _FAILED: Final = 2
 _QUIET: Final = 60_000_000_000
@@ -313,7 +312,7 @@ class Undecided:
             rows, operations, trace, once, self._table.wanted, len(traces), self._rules.errors,
             self._rules.slow, self._window, self._age,
         )  # fmt: skip
-        groups = self._groups(operations[roots])
+        groups = self._table.root[operations[roots]]
         if self._usual is not None:
             fates[self._usual.slow(slots, groups, durations) & (fates != _ERROR)] = _SLOW
         rest = np.flatnonzero(fates == 0)
@@ -339,23 +338,12 @@ class Undecided:
         self._remember(traces, slots, fate, groups, randomness)
         return found
 
-    def _groups(self, operations: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """Return a number for the operation of each root, the same in all processes."""
-        some, inverse = np.unique(operations, return_inverse=True)
-        names = self._table.frame[pl.Series(some)].select(
-            pl.concat_str("tenant", "service", "name", separator="\0")
-        )
-        found: NDArray[np.uint64] = hashes(names.to_series())[inverse]
-        return found
-
     def _frame(self, chunks: Sequence[_Chunk], reasons: NDArray[Any]) -> pl.DataFrame:
         parts = [BatchPart(chunk.rows, chunk.content, chunk.operations) for chunk in chunks]
         return self._framed(parts, reasons)
 
     def _framed(self, parts: Sequence[BatchPart], reasons: NDArray[Any]) -> pl.DataFrame:
-        frame = spans_of(parts, self._table)
-        words = pl.Series(_REASONS, dtype=pl.String).gather(pl.Series(reasons.astype(np.uint32)))
-        return frame.with_columns(reason=words)
+        return spans_of(parts, self._table, _REASONS[pl.Series(reasons)])
 
     def _forget(self, decided: int) -> None:
         """Forget what was decided so long ago that nothing is read again of it."""
@@ -406,9 +394,8 @@ def _placed(
     groups: NDArray[np.uint64],
     randomness: NDArray[np.int64],
 ) -> pl.DataFrame:
-    return frame.with_columns(
-        slot=pl.Series(slots), group=pl.Series(groups), randomness=pl.Series(randomness)
-    )
+    more = {"slot": slots, "group": groups, "randomness": randomness}
+    return frame.hstack([pl.Series(name, column) for name, column in more.items()])
 
 
 def _compacted(chunk: _Chunk) -> _Chunk:

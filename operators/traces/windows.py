@@ -11,59 +11,67 @@ from numpy.typing import NDArray
 
 from operators.traces.calls import unique
 from operators.traces.edges import LINK, links_of
-from operators.traces.rows import NO_ROWS, chosen, joined
+from operators.traces.rows import chosen, joined
 from operators.traces.table import OperationTable
 
-__all__ = ["Links", "LinksOfWindows", "SpanWindow", "Windows"]
+__all__ = ["CountedSpans", "Links", "LinksOfWindows", "SpanWindow", "Windows"]
+
+
+class CountedSpans(NamedTuple):
+    """What ended in a window, each span once.
+
+    ``operations`` are the numbers of the operations of ``rows``; ``twice`` is how many spans had come before.
+    """
+
+    rows: NDArray[Any]
+    operations: NDArray[np.int32]
+    twice: int
 
 
 class SpanWindow:
     """The spans that ended in one window.
 
+    They stay in the pieces in which they came, which those that are undecided are in, too. Put together they
+    are only while they are counted.
+
     Attributes:
         start: where it begins.
-        rows: each span once.
-        operations: of each, the number of its operation.
         links: those that made or received a call.
         answered: of each link, whether the call that it made was received.
         settled: whether all that could be told of it was.
+        changed: whether spans came since it was last computed.
     """
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.rows = NO_ROWS
-        self.operations = np.empty(0, np.int32)
         self.links = np.empty(0, LINK)
         self.answered = np.empty(0, np.bool_)
         self.settled = False
-        self._more: list[NDArray[Any]] = []
+        self.changed = False
+        self._parts: list[NDArray[Any]] = []
 
     def add(self, rows: NDArray[Any]) -> None:
         """Take in spans; some may be there already."""
-        self._more.append(rows)
+        self._parts.append(rows)
+        self.changed = True
 
-    @property
-    def changed(self) -> bool:
-        """Whether spans came since it was last computed."""
-        return bool(self._more)
-
-    def compute(self, table: OperationTable) -> int:
-        """Bring in what came; return how many spans were there already."""
-        rows = joined([self.rows, *self._more]) if len(self.rows) else joined(self._more)
-        self._more = []
+    def compute(self, table: OperationTable) -> CountedSpans:
+        """Find the links; return all spans."""
+        rows = joined(self._parts)
         operations = table.find(rows["operation"])
         once = unique(rows, operations, table.tenant)
         twice = len(rows) - len(once)
         if twice:
             rows, operations = chosen(rows, once), operations[once]
-        self.rows, self.operations = rows, operations
+            self._parts = [rows]
+        self.changed = False
         self.links = links_of(rows, operations, self.start, table)
         self.answered = np.zeros(len(self.links), np.bool_)
         self.settled = False
-        return twice
+        return CountedSpans(rows, operations, twice)
 
     def __len__(self) -> int:
-        return len(self.rows) + sum(map(len, self._more))
+        return sum(map(len, self._parts))
 
 
 class Links:

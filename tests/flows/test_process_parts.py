@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -269,3 +271,59 @@ def test_a_flow_imports_neither_other_signals_nor_what_a_compiled_loop_needs():
         [sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines() == ["[]", "False"], done.stderr
+
+
+HEAPS = """
+import ctypes, sys, threading
+if sys.argv[1] == "shared":
+    import flows
+import numpy
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+all_there, done = threading.Barrier(5), threading.Event()
+def allocate():
+    libc.malloc(100_000)
+    all_there.wait()
+    done.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+all_there.wait()
+told = libc.fopen(sys.argv[2].encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(told))
+libc.fclose(ctypes.c_void_p(told))
+done.set()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has heaps of threads")
+@pytest.mark.parametrize(("how", "fewest", "most"), [("apart", 2, 99), ("shared", 1, 1)])
+def test_threads_share_one_heap(tmp_path: Path, how: str, fewest: int, most: int) -> None:
+    told = tmp_path / "heaps.xml"
+    subprocess.run([sys.executable, "-c", HEAPS, how, str(told)], check=True)
+    assert fewest <= told.read_text().count("<heap ") <= most
+
+
+FAULTS = """
+import ctypes, resource, sys
+if sys.argv[1] == "kept":
+    import flows
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+def fill():
+    place = ctypes.c_void_p(libc.malloc(20_000_000))
+    libc.memset(place, 1, 20_000_000)
+    libc.free(place)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep it")
+@pytest.mark.parametrize(("how", "fewest", "most"), [("returned", 4500, 99_000), ("kept", 0, 450)])
+def test_memory_that_was_freed_is_used_again(how: str, fewest: int, most: int) -> None:
+    command = [sys.executable, "-c", FAULTS, how]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert fewest <= int(done.stdout) <= most

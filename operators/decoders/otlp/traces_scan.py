@@ -39,6 +39,7 @@ _PRIME: Final = np.uint64(0x9E3779B97F4A7C15)
 _CODE: Final = 3
 _LARGEST_KIND: Final = 5
 _LARGEST_STATUS: Final = 2
+_LOWEST_BYTE: Final = np.uint64(255)
 _LOWEST_56: Final = (1 << 56) - 1
 _DIGITS: Final = 14
 
@@ -117,7 +118,7 @@ def _member(at: int, end: int, first: int, second: int) -> int:
 
 
 @uncounted
-def _attribute(at: int, end: int, identifying: np.ndarray) -> tuple[Word, int]:
+def _attribute(at: int, end: int, identifying: np.ndarray, likely: np.ndarray) -> tuple[Word, int]:
     """Return what a pair adds to the identity, 0 if it does not, and a position."""
     key, key_end, value, value_end = at, at, at, at
     while at < end:
@@ -141,6 +142,8 @@ def _attribute(at: int, end: int, identifying: np.ndarray) -> tuple[Word, int]:
             if at < 0:
                 return np.uint64(0), at
     hashed = hash_bytes(key, key_end, KEY_SEED)
+    if not likely[hashed & _LOWEST_BYTE]:
+        return np.uint64(0), at
     for number in range(len(identifying)):
         if identifying[number] == hashed:
             return fold(hash_bytes(value, value_end, _VALUE_SEED) ^ hashed, _PRIME), at
@@ -149,7 +152,13 @@ def _attribute(at: int, end: int, identifying: np.ndarray) -> tuple[Word, int]:
 
 @uncounted
 def _span(
-    base: int, at: int, end: int, rows: np.ndarray, number: int, identifying: np.ndarray
+    base: int,
+    at: int,
+    end: int,
+    rows: np.ndarray,
+    number: int,
+    identifying: np.ndarray,
+    likely: np.ndarray,
 ) -> int:
     """Read a span into its row; return a position, negative if it is none."""
     row = rows[number]
@@ -202,7 +211,7 @@ def _span(
             if at < 0:
                 return at
             if field == 9:
-                more, place = _attribute(start, at, identifying)
+                more, place = _attribute(start, at, identifying, likely)
                 if place < 0:
                     return place
                 attributes = attributes + more  # in any order
@@ -271,6 +280,10 @@ def scan_traces(
         status: by message; negative for the reason why one of its spans is none. A message with
             such a span has none.
     """
+    # Most attributes identify nothing, which the last byte of a key's hash tells.
+    likely = np.zeros(256, np.bool_)
+    for number in range(len(identifying)):
+        likely[identifying[number] & _LOWEST_BYTE] = True
     row = 0
     first = 0
     before = np.int64(-1)
@@ -283,7 +296,7 @@ def scan_traces(
             before, first = message, row
         if status[message] < 0:
             continue
-        read = _span(base, base + entry.start, base + entry.end, rows, row, identifying)
+        read = _span(base, base + entry.start, base + entry.end, rows, row, identifying, likely)
         if read < 0:
             status[message] = read
             row = first
