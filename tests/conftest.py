@@ -37,7 +37,8 @@ from tests.backends.rclone import RcloneServer
 from tests.backends.topics import make_topics
 
 # Loops are compiled on their first call, which takes longer than Hypothesis allows an example.
-settings.register_profile("headrace", deadline=None)
+# Sixty examples, and others in each run: what one run does not draw the next one may.
+settings.register_profile("headrace", deadline=None, max_examples=60)
 settings.load_profile("headrace")
 
 S = TypeVar("S", bound=Server)

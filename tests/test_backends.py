@@ -117,7 +117,7 @@ def produce(address: str, topic: str, values: list[bytes]) -> None:
     assert producer.flush(10) == 0
 
 
-def consume(address: str, topic: str, count: int, seconds: float = 15) -> list[Message]:
+def consume(address: str, topic: str, count: int, seconds: float = 90) -> list[Message]:
     """Read `count` records of a topic from its beginning."""
     consumer = Consumer(
         {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest"}

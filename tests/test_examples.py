@@ -35,7 +35,7 @@ def test_alerts_can_be_followed_and_what_comes_again_is_told_once(
     changes = [event(A), event(A), over, event(A), over, event(A, since=START + 2 * MINUTE)]
     for change in [*changes, event(B)]:
         producer.produce(name, encode_event(change), change["fingerprint"])
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     process = subprocess.Popen(
         [sys.executable, str(EXAMPLES / "follow_alerts.py"), kafka, name],
         stdout=subprocess.PIPE,

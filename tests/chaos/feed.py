@@ -105,7 +105,7 @@ class Feed(threading.Thread):
         wanted = [NewPartitions(self._topic, number + 1)]
         admin = admin_client(self._brokers)
         admin.create_partitions(wanted)[self._topic].result(30)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while (
             number not in self._producer.list_topics(self._topic, 5).topics[self._topic].partitions
         ):

@@ -68,7 +68,7 @@ class Collector:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def wait_for(self, name: str, route: str = "", least: float = 0.0) -> float:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 90
         while self.values.get((name, route), -1.0) < least:
             assert time.monotonic() < deadline, f"{name} {route}: {self.values}"
             time.sleep(0.05)

@@ -35,7 +35,7 @@ def publish(kafka: str, topic: str, *heartbeats: Any) -> None:
     for each in heartbeats:
         key = f"{each['flow']}@{each['host']}:{each['pid']}"
         producer.produce(topic, orjson.dumps(each), key.encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def last_heartbeats(kafka: str, topic: str) -> dict[str, Any]:

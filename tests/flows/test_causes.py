@@ -29,7 +29,7 @@ def told_by_traces(new_flow):
         some = calls[first : first + 200]
         at = max(call.ended for call in some) // 1_000_000 + 1000
         producer.produce(flow.topic, otlp(some), timestamp=at)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     flow.make_topics()
     assert flow._launch("traces", until="end", since="earliest").wait(150) == 0, flow.log_tail()
     assert values_of(flow.kafka, flow.topics["causes"])
@@ -90,7 +90,7 @@ def test_rankings_are_known_at_the_start_though_the_oldest_are_deleted(kafka, to
         told = {"schema": "headrace.causes/v1", "tenant": "default", "service": "web", "why": "time",
                 "until": START + number, "worse": 3.0 - number, "causes": [cause]}  # fmt: skip
         producer.produce(name, b"{" if behind == "not JSON" else orjson.dumps(told))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     admin = AdminClient({"bootstrap.servers": kafka})
     (deleted,) = admin.delete_records([TopicPartition(name, 0, 1)]).values()
     assert deleted.result(30).low_watermark == 1

@@ -22,7 +22,7 @@ def partitions(kafka: str, topics: list[str]) -> dict[str, int]:
     """The number of partitions of each topic. The controller makes a topic, and the broker that
     answers here may hear of it a moment later."""
     admin = AdminClient({"bootstrap.servers": kafka})
-    patience = time.monotonic() + 20
+    patience = time.monotonic() + 120
     while True:
         try:
             found = admin.describe_topics(TopicCollection(topics))

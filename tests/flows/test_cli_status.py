@@ -260,7 +260,7 @@ def test_watch_shows_what_changes_until_ctrl_c(headrace: CommandLine) -> None:
     put(headrace, now(messages=2222, interval=60.0))
     counts = [orjson.loads(watching.stdout.readline()) for _ in range(3)]
     watching.send_signal(signal.SIGINT)
-    _, error = watching.communicate(timeout=20)
+    _, error = watching.communicate(timeout=60)
     assert (watching.returncode, error) == (130, "")
     assert first["flows"][0]["processes"][0]["messages"] == 1111
     assert counts[-1]["flows"][0]["processes"][0]["messages"] == 2222

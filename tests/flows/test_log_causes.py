@@ -77,7 +77,7 @@ def told(new_flow, topic):
             some = sent[first : first + 200]
             ends = [one.ended for one in some] if sent is calls else [one[0] for one in some]
             producer.produce(name, make(some), timestamp=max(ends) // 1_000_000 + 1000)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     flow.make_topics()
     spans = flow._launch("traces", until="end", since="earliest")
     live = flow._launch("logs", until="forever", since="earliest")

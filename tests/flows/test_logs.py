@@ -57,7 +57,7 @@ def run(kafka: str, elasticsearch: str, tmp_path: Path) -> Callable[..., dict[st
                 producer.produce(f"{name}-{encoding}", value, timestamp=1_767_225_603_000)
         for topic in topics.values():
             producer.list_topics(topic, 30)
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
         settings = {
             "kafka": {"bootstrap_servers": kafka, "group": name},
             "inputs": [

@@ -17,8 +17,8 @@ from tests.flows.metrics_flow import MetricsFlow
 from tests.flows.telemetry import SECOND, feed
 
 PARTITIONS = 4
-LOAD = Load(series=8_000, seconds=int(os.environ.get("HEADRACE_TEST_SECONDS", "50")))
-"""400,000 points; HEADRACE_TEST_SECONDS=250 makes it 2,000,000."""
+LOAD = Load(series=8_000, seconds=int(os.environ.get("HEADRACE_TEST_SECONDS", "30")))
+"""240,000 points; HEADRACE_TEST_SECONDS=250 makes it 2,000,000."""
 
 LENGTHS = {"10s": 10 * SECOND, "1m": 60 * SECOND}
 

@@ -48,7 +48,7 @@ class Webhook:
             for b in self.bodies
         ]
 
-    def wait_for(self, number: int, within: float = 40.0) -> None:
+    def wait_for(self, number: int, within: float = 90.0) -> None:
         deadline = time.monotonic() + within
         while len(self.bodies) < number:
             assert time.monotonic() < deadline, f"told {len(self.bodies)} of {number}"
@@ -100,7 +100,7 @@ class Notifier:
             payload = item if isinstance(item, bytes) else encode_event(item)
             key = b"" if isinstance(item, bytes) else item["fingerprint"]
             self._producer.produce(self.alerts, payload, key)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(120) == 0
 
     def start(self, *arguments: str, until: str = "forever") -> subprocess.Popen[str]:
         settings = {**self.settings, "run": {"until": until}}
@@ -195,7 +195,7 @@ def test_a_flow_that_is_killed_tells_nothing_twice_and_loses_nothing(
         time.sleep(2)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     first, *others = webhook.told()
     assert first == ("firing", [("A", "firing")])
     assert sorted(others) == [("firing", [("B", "firing")]), ("resolved", [("A", "resolved")])]
@@ -212,7 +212,7 @@ def test_a_receiver_that_is_down_delays_no_other(notifier: Notifier, webhook: We
         webhook.wait_for(2)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert webhook.told() == [("firing", [("A", "firing")]), ("resolved", [("A", "resolved")])]
     assert "ops/webhook[0]: 127.0.0.1:" in notifier.log.read_text()
 

@@ -95,7 +95,7 @@ def test_killed_at_any_moment_each_alert_is_told_to_fire_once_and_to_be_over_onc
         time.sleep(2)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert set(told()) == expected
     assert {name: number for name, number in told().items() if number > 1} == {}
     doubles = sum(number - 1 for number in receiver.seen.values())

@@ -23,7 +23,7 @@ def at(shard: int, *names: str) -> Places:
 
 def ready(settings: Kafka, name: str) -> None:
     """Wait until the brokers have a leader for a topic that was made a moment ago."""
-    client, deadline = consumer(settings, "ready"), time.monotonic() + 30
+    client, deadline = consumer(settings, "ready"), time.monotonic() + 120
     while True:
         try:
             client.get_watermark_offsets(TopicPartition(name, 0), timeout=5)

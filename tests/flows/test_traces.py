@@ -25,7 +25,7 @@ def write(flow, messages, partitions, chance):
             producer.produce(
                 flow.topic, otlp(calls), partition=chance.randrange(partitions), timestamp=at
             )
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def rollups(flow):
@@ -74,7 +74,7 @@ def test_a_killed_flow_tells_the_same_as_one_that_ran_through(new_flow):
     write(flow, [*messages[middle:], messages[-1]], partitions, chance)
     producer = Producer({"bootstrap.servers": flow.kafka})
     producer.produce(flow.topic, b"\x0a\xff")
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     again = flow._launch("traces", "-w", "2", *flow.recovery(), until="end", since="earliest")
     assert again.wait(150) == 0, flow.log_tail()
 

@@ -60,7 +60,7 @@ class Bench:
         producer = Producer({"bootstrap.servers": self.kafka})
         for value in values:
             producer.produce(self.topic, value, partition=0)
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
 
     def carriers(self, *, until_end: bool = False) -> Carriers:
         intakes = [
@@ -118,7 +118,7 @@ class Run:
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     yield
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while [t for t in threading.enumerate() if t.name.startswith("carry-")]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -61,7 +61,7 @@ def told(to: str, name: str = "Slow") -> Notification:
     return notification(alert({"alertname": name}), to=to)
 
 
-def reports(delivery: ChannelDelivery, number: int, within: float = 5.0) -> list[DeliveryReport]:
+def reports(delivery: ChannelDelivery, number: int, within: float = 60.0) -> list[DeliveryReport]:
     found: list[DeliveryReport] = []
     deadline = time.monotonic() + within
     while len(found) < number and time.monotonic() < deadline:

@@ -55,10 +55,10 @@ class Read:
             assert len(item.values) == len(item.partitions) == len(item.offsets)
         return True
 
-    def to_the_end(self, seconds: float = 30) -> Read:
+    def to_the_end(self, seconds: float = 120) -> Read:
         return self.until(lambda: False, seconds, ends=True)
 
-    def until(self, done: Callable[[], bool], seconds: float = 30, *, ends: bool = False) -> Read:
+    def until(self, done: Callable[[], bool], seconds: float = 120, *, ends: bool = False) -> Read:
         deadline = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < deadline, f"only {self.values()} and {self.marks} came"
@@ -88,7 +88,7 @@ def produce(bootstrap: str, topic: str, *values: str, partition: int = 0) -> Non
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
     for value in values:
         producer.produce(topic, value.encode(), partition=partition)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def numbers(begin: int, end: int) -> list[str]:

@@ -32,7 +32,7 @@ def make_anew(kafka: str, name: str, partitions: int = 1) -> None:
     """Delete a topic, and make another of the same name."""
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.delete_topics([name])[name].result(30)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             return make_topics(kafka, [name], partitions)
@@ -66,7 +66,7 @@ def test_a_partition_that_ends_with_the_mark_of_a_transaction_becomes_idle(
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(name, b"b")
-    producer.flush(30)
+    producer.flush(120)
     getattr(producer, f"{outcome}_transaction")(30)
     read = reading(name, until_end=False)
     read.until(lambda: idle(read, f"{name}/0"))
