@@ -45,6 +45,11 @@ from operators.logs.templates.of_service import Templates
 __all__ = ["GroupingLogic", "GroupingSettings", "grouping"]
 
 _VERSION: Final = 1
+_REST: Final = "(all else)"
+"""Template of the lines of a service that has shown as many shapes as are compared. So one that logs noise
+fills neither the state nor the alerts."""
+_REST_SHAPE: Final = 0
+"""Stands for the shapes of these lines."""
 _SAMPLE: Final = 4000
 _NEVER: Final = 2**62
 _ALERT_OF: Final[dict[Change, str]] = {
@@ -251,6 +256,10 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
             templates = self._templates[key] = Templates(self._settings.shapes)
         unknown = [row for row in part.rows() if (tenant, service, row[0]) not in self._of_shape]
         changed = {change.shape for change in templates.add(text for _, text in unknown)}
+        compared = [row for row in unknown if row[1] in templates]
+        if len(compared) < len(unknown) and (*key, _REST_SHAPE) not in self._of_shape:
+            compared.append((_REST_SHAPE, _REST))
+        unknown = compared
         made = {(*key, template_id(templates.of(text))) for _, text in unknown}
         new |= made - self._named.keys()
         rows: list[tuple[Any, ...]] = []
@@ -271,16 +280,26 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         if (rows >= 0).all():
             return replaced(records, template=self._ids[rows])
         codes, first = numbered(mixed)
-        keys = zip(
-            *(records[name][first].to_list() for name in ("tenant", "service", "shape")),
-            strict=True,
+        columns = (records[name][first].to_list() for name in ("tenant", "service", "shape"))
+        keys = list(zip(*columns, strict=True))
+        found = [self._of_shape.get(key) for key in keys]
+        ids = np.array(
+            [
+                self._rest_of(key) if known is None else known[1]
+                for key, known in zip(keys, found, strict=True)
+            ],
+            np.int64,
         )
-        found = [self._of_shape.get(key, ("", 0))[1] for key in keys]
-        ids = np.array(found, np.int64)
-        fresh = (self._index.find(mixed[first]) < 0) & (ids != 0)
+        learned = np.array([known is not None for known in found], np.bool_)
+        fresh = (self._index.find(mixed[first]) < 0) & learned
         self._index.number(mixed[first[fresh]])
         self._ids = np.concatenate([self._ids, ids[fresh]])
         return replaced(records, template=ids[codes])
+
+    def _rest_of(self, key: tuple[str, str, int]) -> int:
+        """Return the template of shapes that were not compared, 0 where all are."""
+        tenant, service, _ = key
+        return self._of_shape.get((tenant, service, _REST_SHAPE), ("", 0))[1]
 
     def _new_templates(
         self, records: pl.DataFrame, new: set[tuple[str, str, int]]

@@ -26,8 +26,8 @@ class Templates:
     """The templates of one service, a function of the set of masked texts that it was given.
 
     Args:
-        limit: number of texts that are compared. What comes beyond it is a template of its own,
-            and not remembered: which ones those are depends on the order in which they came.
+        limit: number of texts that are compared. What comes beyond it is not remembered: which texts
+            those are depends on the order in which they came.
         state: what ``snapshot`` gave.
 
     Raises:
@@ -52,6 +52,10 @@ class Templates:
     def __len__(self) -> int:
         """Return the number of masked texts that are compared."""
         return sum(map(len, self._texts.values()))
+
+    def __contains__(self, text: str) -> bool:
+        """Say whether a masked text is among those that are compared."""
+        return text in self._merged
 
     @property
     def full(self) -> bool:

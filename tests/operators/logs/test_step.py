@@ -1,5 +1,6 @@
 """From polls to groups: templates, exceptions and counts, whatever the shards, batches and restarts."""
 
+import itertools
 import json
 from collections import Counter
 
@@ -25,6 +26,7 @@ from operators.logs.decoding import EncodedLogs, LogDecoding
 from operators.logs.exceptions.groups import ExceptionGroup, ExceptionGroups, older_release
 from operators.logs.exceptions.stack_traces import VERSION
 from operators.logs.step import GroupingLogic
+from operators.logs.templates.merging import template_id
 from tests.operators.logs.test_exceptions import JAVA, PYTHON
 from tests.operators.logs.test_scrubbing import SECRETS
 
@@ -266,6 +268,34 @@ def test_a_template_is_new_if_no_shape_had_it_when_the_batch_came(batches):
         labels = [event["labels"] for event in chain.events[told:]]
         new = [each["template"] for each in labels if each["alertname"] == "NewErrorTemplate"]
         assert sorted(new) == sorted(f"{template:x}" for template in firsts)
+
+
+def test_noise_beyond_the_shapes_that_are_compared_is_of_one_template_and_one_event():
+    words = ["".join(pair) for pair in itertools.permutations("abcdefg", 3)]
+    noise = [f"ERROR {' '.join(words[at : at + 3 + at % 5])}" for at in range(200)]
+    chain = Chain(config=Logs(shapes=3))
+    chain.feed([f"ERROR {'step ' * number}" for number in range(1, 4)])
+    first = [event["labels"]["alertname"] for event in chain.events]
+    assert first == ["NewErrorTemplate"] * 3
+    sizes = []
+    for begin in range(0, 200, 50):
+        chain.feed(noise[begin : begin + 50])
+        (logic,) = chain.logics.values()
+        sizes.append(
+            len(orjson.dumps([logic.snapshot()[part] for part in ("templates", "shapes")]))
+        )
+        chain.restart()
+    # What is compared goes on, after the noise and restarts, too.
+    chain.feed(["ERROR step "])
+    assert [event["labels"]["alertname"] for event in chain.events[3:]] == ["NewErrorTemplate"]
+    assert len(set(sizes)) == 1
+    templates = chain.records["template"].to_list()
+    assert len(set(templates[:3])) == 3
+    assert set(templates[3:-1]) == {template_id("(all else)")}
+    assert templates[-1] == templates[0]
+    assert set(chain.templates().values()) >= {"(all else)"}
+    counted = sum(sum(each.counts["count"]) for each in chain.grouped)
+    assert counted == len(noise) + 4
 
 
 def test_counts_of_a_series_never_overlap():
