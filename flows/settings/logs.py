@@ -59,7 +59,7 @@ class Logs(Section):
     line_timeout: PositiveDuration = "5s"  # type: ignore[assignment]
     """Lines of a trace that come later after the one before, by Kafka's time, are not joined to it."""
     shapes: int = Field(default=10_000, ge=1)
-    """Shapes of a service that are compared; beyond them each is a template of its own."""
+    """Shapes of a service that are compared; lines beyond them share one template, ``(all else)``."""
     exceptions: int = Field(default=1_000, ge=1)
     """Groups of exceptions that a service may have."""
     own_code: tuple[str, ...] = ()
