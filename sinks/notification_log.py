@@ -17,8 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from operators.kafka.clients import KafkaSettings, bounds, consumer
 from operators.notifying.dedup import LogEntry
-from operators.notifying.journal import Told
-from operators.notifying.notification import GroupId
+from operators.notifying.journal import Told, last_told
 
 __all__ = ["read_told", "told_of"]
 
@@ -43,12 +42,8 @@ def read_told(settings: KafkaSettings, topic: str, since: int) -> list[Told]:
     client = consumer(settings, "headrace.notification-log")
     try:
         # The topic may be long, and there are no more of these than groups.
-        last: dict[tuple[GroupId, str], Told] = {}
-        for told in _read(client, topic, max(0, since // 1_000_000 - _MARGIN)):
-            which = (told.group, told.integration)
-            before = last[which].over if which in last else {}
-            last[which] = told._replace(over={**before, **told.over})
-        return list(last.values())
+        told = _read(client, topic, max(0, since // 1_000_000 - _MARGIN))
+        return list(last_told(told).values())
     except KafkaException as error:
         _log.warning("%s: %s: what was told last may be told again", topic, error.args[0])
         return []

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled, copy, signed, word_at
-from operators.columns.messages import PADDING
+from operators.columns.messages import PADDING, Messages
 from operators.columns.utf8 import REPLACEMENT, after_replaced, first_not_utf8
 
 __all__ = [
@@ -54,10 +54,8 @@ def text_column(texts: pl.Series) -> TextColumn:
 
 def text_column_of(words: Sequence[str]) -> TextColumn:
     """Return words as a column, without a compiled loop: a module may do so when it is imported."""
-    content = [word.encode() for word in words]
-    bounds = np.cumsum([0, *map(len, content)], dtype=np.int64)
-    buffer = np.frombuffer(bytearray(b"".join(content) + bytes(PADDING)), np.uint8)
-    return filled_texts(buffer, bounds)
+    messages = Messages.of([word.encode() for word in words])
+    return TextColumn(messages.buffer, messages.bounds[:-1], messages.bounds[1:])
 
 
 def views_of(texts: pl.Series) -> tuple[pa.Array, NDArray[np.uint64]]:

@@ -282,24 +282,17 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         codes, first = numbered(mixed)
         columns = (records[name][first].to_list() for name in ("tenant", "service", "shape"))
         keys = list(zip(*columns, strict=True))
-        found = [self._of_shape.get(key) for key in keys]
-        ids = np.array(
-            [
-                self._rest_of(key) if known is None else known[1]
-                for key, known in zip(keys, found, strict=True)
-            ],
-            np.int64,
-        )
-        learned = np.array([known is not None for known in found], np.bool_)
+        ids = np.array([self._template_of(*key) for key in keys], np.int64)
+        learned = np.array([key in self._of_shape for key in keys], np.bool_)
         fresh = (self._index.find(mixed[first]) < 0) & learned
         self._index.number(mixed[first[fresh]])
         self._ids = np.concatenate([self._ids, ids[fresh]])
         return replaced(records, template=ids[codes])
 
-    def _rest_of(self, key: tuple[str, str, int]) -> int:
-        """Return the template of shapes that were not compared, 0 where all are."""
-        tenant, service, _ = key
-        return self._of_shape.get((tenant, service, _REST_SHAPE), ("", 0))[1]
+    def _template_of(self, tenant: str, service: str, shape: int) -> int:
+        """Return the template of a shape; of one that was not compared that of the rest, 0 if there is none."""
+        known = self._of_shape.get((tenant, service, shape))
+        return (known or self._of_shape.get((tenant, service, _REST_SHAPE), ("", 0)))[1]
 
     def _new_templates(
         self, records: pl.DataFrame, new: set[tuple[str, str, int]]

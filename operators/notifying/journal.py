@@ -26,6 +26,7 @@ __all__ = [
     "Noise",
     "Record",
     "Told",
+    "last_told",
     "messages_of",
     "notification_id",
     "record_key",
@@ -69,6 +70,20 @@ class Told(NamedTuple):
     integration: str
     entry: LogEntry
     over: Mapping[str, int]
+
+
+def last_told(told: Iterable[Told]) -> dict[tuple[GroupId, str], Told]:
+    """Return of each group and integration the last entry, with all that was over by then.
+
+    Args:
+        told: in the order in which it was told.
+    """
+    last: dict[tuple[GroupId, str], Told] = {}
+    for one in told:
+        which = (one.group, one.integration)
+        before = last[which].over if which in last else {}
+        last[which] = one._replace(over={**before, **one.over})
+    return last
 
 
 def record_key(record: Record) -> bytes:

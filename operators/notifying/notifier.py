@@ -40,13 +40,13 @@ from operators.notifying.causes import Explain
 from operators.notifying.chronicle import Chronicle
 from operators.notifying.command import Command
 from operators.notifying.correlation import Correlation
-from operators.notifying.dedup import LogEntry, Reason
+from operators.notifying.dedup import Reason
 from operators.notifying.flapping import FlapState
 from operators.notifying.group import Group, GroupState
 from operators.notifying.grouping import Integration, Route, Routing, group_key, group_labels
 from operators.notifying.holds import Holds
 from operators.notifying.incidents import IncidentChange, Incidents, IncidentState
-from operators.notifying.journal import Noise, Told, notification_id
+from operators.notifying.journal import Noise, Told, last_told, notification_id
 from operators.notifying.members import context_of, only_roots
 from operators.notifying.notification import Courier, DeliveryReport, GroupId, Notification
 from operators.notifying.obeying import Asked, asked_for, obey
@@ -148,12 +148,8 @@ class Notifier:
         self._over: set[GroupId] = set()
         self._maintenance = clock.now() + MAINTENANCE_INTERVAL
         self._arrivals = Arrivals()
-        self._told: dict[tuple[GroupId, str], LogEntry] = {}
-        over: dict[tuple[GroupId, str], dict[str, int]] = {}
-        for one in told:
-            which = (one.group, one.integration)
-            self._told[which] = one.entry
-            over.setdefault(which, {}).update(one.over)
+        last = last_told(told)
+        self._told = {which: one.entry for which, one in last.items()}
         believed = {name for entry in self._told.values() for name in entry.believed}
         self.chronicle = Chronicle()
         self.obeyed: dict[str, str] = {}
@@ -161,7 +157,7 @@ class Notifier:
         """What people asked for last; all of it is on the topic of commands."""
         if resume is not None:
             self._resume(resume)
-        self._arrivals.recall(over.values(), believed)
+        self._arrivals.recall((one.over for one in last.values()), believed)
 
     @property
     def groups(self) -> Mapping[GroupId, Group]:
