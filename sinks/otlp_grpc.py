@@ -157,7 +157,7 @@ def _pause(metadata: Any) -> float | None:
             for detail in Status.FromString(content).details:
                 info = RetryInfo()
                 if detail.Unpack(info):
-                    return info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+                    return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
         except DecodeError:
             return None
     return None

@@ -62,7 +62,9 @@ class OTLPOverHTTP:
                 headers=headers,
             )
         except httpx.HTTPError as error:
-            raise Unavailable(f"{self._place}: {cause(error)}") from None
+            no_http = isinstance(error, httpx.RemoteProtocolError)
+            way_out = "; if gRPC answers there, set sinks.otlp.protocol: grpc" if no_http else ""
+            raise Unavailable(f"{self._place}: {cause(error)}{way_out}") from None
         if answer.status_code < 300:
             return answer.content
         said = f"{self._place}: {answer.status_code} {' '.join(answer.text.split())[:_SHOWN]}"

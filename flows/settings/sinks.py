@@ -102,6 +102,9 @@ class ElasticsearchSection(WithSecretFiles):
         return self
 
 
+_HOST_AND_PORT = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/@?#:\[\]]+)(:[0-9]{1,5})?/?"
+
+
 class OTLPSection(Section):
     """What takes OTLP, over HTTP or gRPC: kept spans go there."""
 
@@ -140,7 +143,7 @@ class OTLPSection(Section):
             return self
         if find_spec("grpc") is None or find_spec("google.rpc") is None:
             raise ValueError("protocol grpc needs grpcio: pip install 'headrace[otlp-grpc]'")
-        if not re.fullmatch(r"https?://[^/@?#]+/?", self.endpoint):
+        if not re.fullmatch(_HOST_AND_PORT, self.endpoint):
             raise ValueError(
                 "endpoint: of gRPC it has a host and a port and nothing else, as http://jaeger:4317"
             )

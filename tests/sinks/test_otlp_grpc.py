@@ -284,6 +284,8 @@ def test_a_backend_is_asked_whether_it_takes_spans(
     other = httpserver.url_for("").rstrip("/")
     with pytest.raises(Unavailable, match=rf"otlp: {other}: .*; .*set sinks.otlp.protocol: http"):
         sink(other).reach()
+    with pytest.raises(Unavailable, match="if gRPC answers there, set"):
+        OTLP(OTLPSection(endpoint=backend.url)).reach()
 
 
 def test_both_sides_show_certificates(tmp_path: Path) -> None:
@@ -339,6 +341,7 @@ def test_a_tenant_that_is_no_text_of_metadata_is_refused(backend: GrpcBackend) -
             {"endpoint": "http://jaeger:4317/v1/traces"},
             "endpoint: of gRPC it has a host and a port",
         ),
+        ({"endpoint": f"http://me:{SECRET}@jaeger:4317"}, "endpoint: of gRPC it has a host"),
         ({"headers": {"k": f"{SECRET}\n"}}, "headers.k: gRPC takes printable ASCII only"),
         ({"headers": {"k-bin": "x"}}, '"k-bin" can\'t be a name'),
         ({"tenant_header": "a b"}, '"a b" can\'t be a name'),
