@@ -176,12 +176,12 @@ class JaegerCallsHarness(Harness):
         self.proxy = Proxy(url).__enter__()
         self.away = ExitStack()
         self.settings = ElasticsearchSettings(
-            hosts=(self.proxy.url,), username="headrace", password=SECRET
+            hosts=(self.proxy.url,), username="headrace", password=SECRET, timeout="1m"
         )
         self.prefix = f"{uuid.uuid4().hex[:12]}-"
         index = f"{url}/{self.prefix}jaeger-dependencies-2026-11-24"
         mapping = {"mappings": {"dynamic": "strict"}}
-        httpx.put(index, json=mapping, timeout=30).raise_for_status()
+        httpx.put(index, json=mapping, timeout=60).raise_for_status()
 
     @property
     def place(self) -> str:
@@ -208,8 +208,10 @@ class JaegerCallsHarness(Harness):
 
     def found(self) -> Counter[int]:
         index = f"{self.url}/{self.prefix}jaeger-dependencies-2026-11-23"
-        httpx.post(f"{index}/_refresh")
-        answer = httpx.post(f"{index}/_search", json={"query": {"exists": {"field": "timestamp"}}})
+        httpx.post(f"{index}/_refresh", timeout=60)
+        answer = httpx.post(
+            f"{index}/_search", json={"query": {"exists": {"field": "timestamp"}}}, timeout=60
+        )
         (hit,) = answer.json()["hits"]["hits"]
         links = hit["_source"]["dependencies"]
         return Counter({int(link["parent"]): link["callCount"] for link in links})

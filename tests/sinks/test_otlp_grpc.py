@@ -92,7 +92,7 @@ def _no_secret_is_said(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def sink(url: str, **settings: Any) -> OTLP:
-    return OTLP(OTLPSection(protocol="grpc", endpoint=url, **settings))
+    return OTLP(OTLPSection(protocol="grpc", endpoint=url, **({"timeout": "1m"} | settings)))
 
 
 def spans(count: int) -> pl.DataFrame:
