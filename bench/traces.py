@@ -217,7 +217,12 @@ def measure(
 
 
 def _beside(
-    values: Sequence[bytes], spans: int, sampling: dict[str, Any] | None, turns: int, *, as_json: bool
+    values: Sequence[bytes],
+    spans: int,
+    sampling: dict[str, Any] | None,
+    turns: int,
+    *,
+    as_json: bool,
 ) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
@@ -239,7 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--spans", type=int, default=600_000)
     parser.add_argument("--no-sampling", action="store_true")
     parser.add_argument("--collector", action="store_true")
-    parser.add_argument("--by-id", action="store_true", help="a message for each trace and resource")
+    parser.add_argument(
+        "--by-id", action="store_true", help="a message for each trace and resource"
+    )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)

@@ -17,6 +17,7 @@ _DATABASE: Final = CONNECTIONS.index("database")
 _MESSAGING: Final = CONNECTIONS.index("messaging_system")
 _VIRTUAL: Final = CONNECTIONS.index("virtual_node")
 
+
 class Edges(NamedTuple):
     """Calls from one service to another: one element a call in every array.
 

@@ -138,11 +138,11 @@ class Links:
             self._slots, self._used, self._entered = np.full(size, _NOBODY), 0, alive
         firsts = np.array([place.first for place in self._places], np.int64)
         starts = np.array([place.start for place in self._places], np.int64)
-        used, servers, clients, later = _meet(
-            self._room, self._met, self._slots, self._entered, look, end, firsts, starts,
-            self._hold, self._again, first,
+        self._used += _enter(self._room, self._slots, self._entered, end)
+        servers, clients, later = _meet(
+            self._room, self._met, self._slots, look, end, firsts, starts, self._hold, self._again,
+            first,
         )  # fmt: skip
-        self._used += used
         self._entered, self._again = end, False
         return Met(_taken(self._room, servers), _taken(self._room, clients), later)
 
@@ -252,11 +252,26 @@ def _slot(trace: Word, span: Word) -> Word:
 
 
 @compiled
+def _enter(links: np.ndarray, slots: NDArray[np.int32], first: int, end: int) -> int:
+    """Put the numbers of those who make calls, but those of databases, into slots; return how many."""
+    mask = np.uint64(len(slots) - 1)
+    used = 0
+    for number in range(first, end):
+        link = links[number]
+        if (link.kind == CLIENT or link.kind == PRODUCER) and link.connection != _DATABASE:
+            slot = _slot(link.trace, link.span) & mask
+            while slots[slot] >= 0:
+                slot = (slot + np.uint64(1)) & mask
+            slots[slot] = number
+            used += 1
+    return used
+
+
+@compiled
 def _meet(
     links: np.ndarray,
     met: NDArray[np.bool_],
     slots: NDArray[np.int32],
-    enter: int,
     look: int,
     end: int,
     firsts: NDArray[np.int64],
@@ -264,7 +279,7 @@ def _meet(
     hold: int,
     again: bool,
     first: int,
-) -> tuple[int, NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
     """Find who made each call that was received.
 
     That are a server or consumer, and a client or producer of the same trace and tenant that is its parent,
@@ -274,7 +289,7 @@ def _meet(
 
     Args:
         links, met: of all windows.
-        slots: of clients, by trace and span; those from ``enter`` on are not there yet.
+        slots: of those who make calls, by trace and span.
         look: receivers from there on may meet somebody now.
         end: of the links.
         firsts, starts: the first link and the start of each window.
@@ -282,18 +297,9 @@ def _meet(
         first: calls whose windows both begin before are left out.
 
     Returns:
-        How many slots were taken, the receivers, those whom they met, and the later of their windows.
+        The receivers, those whom they met, and the later of their windows.
     """
     mask = np.uint64(len(slots) - 1)
-    used = 0
-    for number in range(enter, end):
-        link = links[number]
-        if (link.kind == CLIENT or link.kind == PRODUCER) and link.connection != _DATABASE:
-            slot = _slot(link.trace, link.span) & mask
-            while slots[slot] >= 0:
-                slot = (slot + np.uint64(1)) & mask
-            slots[slot] = number
-            used += 1
     servers, clients = np.empty(end - look, np.int32), np.empty(end - look, np.int32)
     later = np.empty(end - look, np.int64)
     count = 0
@@ -330,4 +336,4 @@ def _meet(
         if start >= first:
             servers[count], clients[count], later[count] = number, found, start
             count += 1
-    return used, servers[:count].copy(), clients[:count].copy(), later[:count].copy()
+    return servers[:count].copy(), clients[:count].copy(), later[:count].copy()

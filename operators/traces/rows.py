@@ -102,9 +102,7 @@ class SpanContent(NamedTuple):
 @uncounted
 def trace_key(high: Word, low: Word, salt: Word) -> Word:
     """Return a number for a trace; ``salt`` is the hash of its tenant, so those of tenants differ."""
-    return fold(
-        low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB) ^ salt
-    )
+    return fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB) ^ salt)
 
 
 @uncounted

@@ -148,12 +148,12 @@ def test_links_meet_as_a_search_through_all_windows_has_it(
         everything = {client for _, client, _ in search(held, -100)}
         for start, calls in due.items():
             unmet[start] = {call.number for call in calls if call.calls}
-        for start in unmet:
-            unmet[start] -= everything
+        for start, alone in unmet.items():
+            alone.difference_update(everything)
             of = links.of(start)
             callers = (of.links["kind"] == CLIENT) | (of.links["kind"] == PRODUCER)
             callers &= of.links["connection"] == 0
-            assert set(of.links["duration"][callers & ~of.met].tolist()) == unmet[start]
+            assert set(of.links["duration"][callers & ~of.met].tolist()) == alone
         if drops:  # the search goes on to look at all
             links.drop(now - 3 * HOLD)
             unmet = {start: some for start, some in unmet.items() if start >= now - 3 * HOLD}
