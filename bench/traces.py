@@ -139,7 +139,7 @@ class Steps:
         ]
         self.windows = [
             WindowLogic(settings.rollups_of_traces, settings.traces.shards, SystemClock(), None)
-            for _ in range(settings.rollups.shards)
+            for _ in range(settings.rollups_of_traces.shards)
         ]
 
     def take(self, polled: Polled) -> None:
