@@ -47,7 +47,7 @@ def called(met: Met, table: OperationTable) -> Edges:
         clients["failed"] | servers["failed"],
         clients["duration"],
         servers["duration"],
-        servers["weight"],
+        np.ascontiguousarray(servers["weight"]),
     )
 
 
@@ -63,10 +63,10 @@ def _to_peers(found: LinksOfWindow, which: NDArray[np.bool_], table: OperationTa
         table.service[mine],
         table.peer[mine],
         some["connection"],
-        some["failed"],
+        np.ascontiguousarray(some["failed"]),
         some["duration"],
         some["duration"],
-        some["weight"],
+        np.ascontiguousarray(some["weight"]),
     )
 
 
@@ -90,8 +90,8 @@ def from_outside(found: LinksOfWindow, table: OperationTable) -> Edges:
         table.user[mine],
         table.service[mine],
         np.full(len(some), _VIRTUAL, np.uint8),
-        some["failed"],
+        np.ascontiguousarray(some["failed"]),
         np.full(len(some), -1, np.int64),
         some["duration"],
-        some["weight"],
+        np.ascontiguousarray(some["weight"]),
     )
