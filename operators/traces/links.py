@@ -148,7 +148,14 @@ class Links:
 
     def drop(self, before: int) -> None:
         """Forget windows that begin before a time."""
+        if not self._places:
+            return
         self._places = [place for place in self._places if place.start >= before]
+        if not self._places:  # what comes next lies where others lay
+            self._forget_slots()
+
+    def _forget_slots(self) -> None:
+        self._slots[:], self._used, self._entered = _NOBODY, 0, 0
 
     def _of(self, places: Sequence[_Place]) -> LinksOfWindow:
         if not places:
@@ -187,7 +194,7 @@ class Links:
         met[:held] = self._met[first:end]
         self._room, self._met = room, met
         self._places = [_Place(p.start, p.first - first, p.end - first) for p in self._places]
-        self._slots[:], self._used, self._entered = _NOBODY, 0, 0
+        self._forget_slots()
 
     def _lay_out(self, windows: Sequence[LinkWindow], sizes: Sequence[int]) -> None:
         """Put windows among those that are there. What met before is told again."""
@@ -207,7 +214,7 @@ class Links:
             _copy(self._room, first, room[before.first : before.end])
             self._met[first : place.end] = met[before.first : before.end]
             self._places.append(place)
-        self._slots[:], self._used, self._entered = _NOBODY, 0, 0
+        self._forget_slots()
         self._again = True
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+import operators.traces.links
 from operators.contracts.frames import OPERATIONS
 from operators.traces.links import Links, LinkWindow
 from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, TRACE_ROW
@@ -51,7 +53,7 @@ CALLS = st.builds(
 ROUNDS = st.lists(
     st.tuples(
         st.dictionaries(st.integers(-HOLD, 3), st.lists(CALLS, max_size=6), min_size=1, max_size=3),
-        st.booleans(),
+        st.sampled_from(("goes on", "drops", "pauses")),
     ),
     max_size=10,
 )
@@ -109,14 +111,20 @@ def search(held: dict[int, list[Call]], first: int) -> Iterator[tuple[int, int, 
 
 @given(ROUNDS)
 def test_links_meet_as_a_search_through_all_windows_has_it(
-    rounds: list[tuple[dict[int, list[Call]], bool]],
+    rounds: list[tuple[dict[int, list[Call]], str]],
 ) -> None:
+    with patch.object(operators.traces.links, "_FEWEST", 2):  # so the table grows
+        search_again(rounds)
+
+
+def search_again(rounds: list[tuple[dict[int, list[Call]], str]]) -> None:
+    """Give the windows of each round to links, and compare."""
     links = Links(HOLD, table())
     held: dict[int, list[Call]] = {}
     unmet: dict[int, set[int]] = {}  # callers by window: one who met somebody once has met
     number = 0
     now = 10
-    for changes, drops in rounds:
+    for changes, then in rounds:
         due: dict[int, list[Call]] = {}
         for offset, calls in sorted(changes.items()):
             numbered = [
@@ -126,7 +134,7 @@ def test_links_meet_as_a_search_through_all_windows_has_it(
             number += len(calls)
             due[now + offset] = held.get(now + offset, []) + numbered
         held |= due
-        now = max(held)
+        now = max(now, *held)
         added = links.add([window(start, calls) for start, calls in sorted(due.items())])
         expected = [
             (start, call.number)
@@ -154,6 +162,8 @@ def test_links_meet_as_a_search_through_all_windows_has_it(
             callers = (of.links["kind"] == CLIENT) | (of.links["kind"] == PRODUCER)
             callers &= of.links["connection"] == 0
             assert set(of.links["duration"][callers & ~of.met].tolist()) == alone
-        if drops:  # the search goes on to look at all
+        if then == "pauses":
+            now += 10 * HOLD
+        if then != "goes on":  # the search goes on to look at all
             links.drop(now - 3 * HOLD)
             unmet = {start: some for start, some in unmet.items() if start >= now - 3 * HOLD}
