@@ -90,10 +90,11 @@ def _played(normal: ObservedWindow, near: ObservedWindow) -> tuple[pl.DataFrame,
     # Minutes may have parts of the undisturbed period, too.
     old_spans = normal.spans.join(spans, on="trace", how="anti")
     old_events = normal.events.filter(pl.col("ts") > 0).join(events, on="trace", how="anti")
-    if old_spans.height and old_events.height and spans.height and events.height:
-        begins = np.concatenate([spans["begun"].to_numpy(), events["ts"].to_numpy()]).min()
-        ends = np.concatenate([old_spans["ended"].to_numpy(), old_events["ts"].to_numpy()]).max()
-        moved = int(begins) - int(ends)
+    # Either may have no log lines, or no spans.
+    begins = [*spans["begun"].sort().head(1), *events["ts"].sort().head(1)]
+    ends = [*old_spans["ended"].sort().tail(1), *old_events["ts"].sort().tail(1)]
+    if begins and ends:
+        moved = min(begins) - max(ends)
         old_spans = old_spans.with_columns(pl.col("begun", "ended") + moved)
         old_events = old_events.with_columns(pl.col("ts") + moved)
     return pl.concat([old_spans, spans]), pl.concat([old_events, events]).sort("ts")

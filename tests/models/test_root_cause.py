@@ -93,6 +93,45 @@ def test_the_service_behind_each_fault_is_the_first(folder):
     assert (found["live"]["days"], found["live"]["tuned"]) == (["2023-01-29"], "all")
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_logs_traces_are_ranked_whenever_the_undisturbed_period_was(folder, gone):
+    for name in ("normal", "faults"):
+        path = folder / f"{name}_logs.parquet"
+        if gone:
+            path.unlink()
+        else:
+            pl.read_parquet(path).clear().write_parquet(path)
+    # It may as well be from after the faults.
+    path, later = folder / "normal_traces.parquet", 7 * 24 * 3600 * SECOND
+    moved = (pl.col(f"{name}TimeUnixNano").cast(pl.Int64) + later for name in ("Start", "End"))
+    pl.read_parquet(path).with_columns(*moved).cast(pl.String).write_parquet(path)
+    answer = CliRunner().invoke(app, ["rootcause", "--data", str(folder), "--json"])
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    slow = [each for each in found["each"] if each["type"] == "slow"]
+    assert [(each["rank"], each["live"]["rank"]) for each in slow] == [(1, 1), (1, 1)]
+    assert found["lines"] == {"before": 0, "since": 0}
+    told = CliRunner().invoke(app, ["rootcause", "--data", str(folder)]).stdout
+    assert "no log lines before nor since the faults: ranked by traces alone" in told
+
+
+def test_a_fault_since_which_there_are_no_spans_is_told_and_does_not_count(folder):
+    injected = json.loads((folder / "faults.json").read_bytes())
+    for entry in injected["13"][1:]:
+        entry["inject_time"] = entry["inject_time"].replace("2023-01-29", "2023-01-31")
+    (folder / "faults.json").write_text(json.dumps(injected))
+    found = json.loads(
+        CliRunner().invoke(app, ["rootcause", "--data", str(folder), "--json"]).stdout
+    )
+    assert (found["faults"], len(found["unseen"])) == (1, 3)
+    assert found["top_1"] == 1
+    told = CliRunner().invoke(app, ["rootcause", "--data", str(folder)]).stdout
+    assert f"not counted, without spans since: {found['unseen'][0]}, " in told
+    (folder / "faults.json").write_text(json.dumps({"13": injected["13"][1:]}))
+    answer = CliRunner().invoke(app, ["rootcause", "--data", str(folder)])
+    assert (answer.exit_code, answer.stdout.splitlines()[-1]) == (0, "no fault to judge")
+
+
 def test_what_changed_is_named(folder):
     first, second, *_ = faults(folder)
     of_logs = rank(first.before, first.after).row(0, named=True)
