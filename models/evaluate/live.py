@@ -162,9 +162,12 @@ def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         A row of each operation and kind of a service, and of each pair of a caller and one called
-        (``edge``): ``service``, ``operation``, ``kind``, ``count``, ``total`` (milliseconds), ``failed``.
+        (``edge``): ``service``, ``operation``, ``kind``, ``count``, ``total`` (milliseconds), ``failed``, ``way``.
     """
-    parents = spans.select("trace", parent="span", caller="service").unique(("trace", "parent"))
+    took = (pl.col("ended") - pl.col("begun")) / 1e6
+    parents = spans.select("trace", parent="span", caller="service", waited=took).unique(
+        ("trace", "parent")
+    )
     related = spans.join(parents, on=("trace", "parent"), how="left").with_columns(
         received=(pl.col("caller") != pl.col("service")).fill_null(True)
     )
@@ -177,11 +180,7 @@ def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("SPAN_KIND_CLIENT"))
         .otherwise(pl.lit("SPAN_KIND_INTERNAL"))
     )
-    numbers = (
-        pl.len().cast(pl.Float64).alias("count"),
-        ((pl.col("ended") - pl.col("begun")) / 1e6).sum().alias("total"),
-        pl.lit(0.0).alias("failed"),
-    )
+    count, failed = pl.len().cast(pl.Float64).alias("count"), pl.lit(0.0).alias("failed")
     of_spans = (
         related.join(waits, on=("trace", "span"), how="left")
         .group_by(
@@ -190,9 +189,9 @@ def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
             operation="operation",
             kind=kind,
         )
-        .agg(*numbers)
+        .agg(count, total=took.sum(), failed=failed, way=pl.lit(0.0))
     )
     of_edges = over.group_by(
         edge=pl.lit(True), service="caller", operation="service", kind=pl.lit("")
-    ).agg(*numbers)
+    ).agg(count, total=pl.col("waited").sum(), failed=failed, way=(pl.col("waited") - took).sum())
     return pl.concat([of_spans, of_edges]).sort("edge", "service", "operation", "kind")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.call_causes import TIME, CallTotals
+from models.call_causes import TIME, CallTotals, own_changes, whose_ways
 from models.evaluate.__main__ import app
 from models.evaluate.live import calls_of
 from models.evaluate.nezha import faults, text_of
@@ -155,15 +157,55 @@ def test_sums_of_calls_are_those_of_the_flow():
         schema=SPANS, orient="row",
     )  # fmt: skip
     assert set(calls_of(spans).rows()) == {
-        (False, "web", "GET /", "SPAN_KIND_SERVER", 2, 130, 0),
-        (False, "web", "render", "SPAN_KIND_INTERNAL", 1, 90, 0),
-        (False, "web", "call", "SPAN_KIND_CLIENT", 1, 60, 0),
-        (False, "pay", "charge", "SPAN_KIND_SERVER", 1, 40, 0),
-        (True, "web", "pay", "", 1, 40, 0),
+        (False, "web", "GET /", "SPAN_KIND_SERVER", 2, 130, 0, 0),
+        (False, "web", "render", "SPAN_KIND_INTERNAL", 1, 90, 0, 0),
+        (False, "web", "call", "SPAN_KIND_CLIENT", 1, 60, 0, 0),
+        (False, "pay", "charge", "SPAN_KIND_SERVER", 1, 40, 0, 0),
+        (True, "web", "pay", "", 1, 60, 0, 20),
     }
     totals = CallTotals.of(calls_of(spans).rows())
     assert (totals.own("web", TIME), totals.own("pay", TIME)) == ((130 - 60) / 2, 40)
     assert totals.reach("web") == ["web", "pay"]
+
+
+def star(ways):
+    """Return the totals of calls that spend so many milliseconds on the way."""
+    rows = [(False, called, "op", "SPAN_KIND_SERVER", 10.0, 50.0, 0.0, 0.0) for _, called in ways]
+    rows += [(True, *pair, "", 10.0, 10 * (5 + way), 0.0, 10 * way) for pair, way in ways.items()]
+    return CallTotals.of(rows)
+
+
+PAIRS = [("web", "cart"), ("web", "pay"), ("web", "ads"), ("cart", "pay"), ("pay", "bank")]
+
+
+@given(
+    far=st.sampled_from(["web", "cart", "pay", "ads", "bank"]),
+    delay=st.floats(30, 3000),
+    usual=st.lists(st.floats(0.1, 50), min_size=5, max_size=5),
+    restless=st.lists(st.floats(-0.9, 0.9), min_size=5, max_size=5),
+)
+def test_a_service_far_from_all_others_is_blamed_for_the_way_to_each_of_them(
+    far, delay, usual, restless
+):
+    before = dict(zip(PAIRS, usual, strict=True))
+    changed = {
+        pair: more + (delay if far in pair else 0)
+        for pair, more in zip(PAIRS, restless, strict=True)
+    }
+    whose = whose_ways(changed)
+    assert {pair: name for pair, name in whose.items() if far in pair} == {
+        pair: far for pair in PAIRS if far in pair
+    }
+    now = {pair: before[pair] + changed[pair] for pair in PAIRS}
+    web = {"web": star(before), "now": star(now)}
+    for totals in web.values():
+        totals.received["web"]["GET"] = [10.0, 5000.0, 0.0, 0.0]
+    first = own_changes(web["web"], web["now"], "web", TIME)[0]
+    assert (first.service, first.way) == (far, True)
+    # Each call of web makes one of each pair, all one after the other.
+    assert first.added == pytest.approx(
+        sum(changed[pair] for pair in PAIRS if whose[pair] == far), abs=1e-6
+    )
 
 
 def test_a_folder_of_another_form_is_one_line(tmp_path):
