@@ -103,11 +103,13 @@ def rootcause(
         typer.echo("no fault to judge")
         return
     said = {
-        "all": "tuned on the day of these faults",
+        "all": "tuned on the days of these faults",
         "none": "frozen: nothing was tuned on the days of these faults",
-        "some": "tuned on one of the days of these faults",
+        "some": "tuned on some of the days of these faults",
     }[live["tuned"]]
-    typer.echo(f"live: {', '.join(live['days'])}: {said} (tuned on {live['tuned_on']})")
+    typer.echo(
+        f"live: {', '.join(live['days'])}: {said} (tuned on {' and '.join(live['tuned_on'])})"
+    )
 
 
 def _evaluate(

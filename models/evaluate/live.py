@@ -38,8 +38,9 @@ from operators.traces.rankings import ranking_messages
 
 __all__ = ["TUNED_ON", "calls_of", "named_by_alert"]
 
-TUNED_ON: Final = "2023-01-29"
-"""The day of TrainTicket, in Nezha's data, on which what changes are measured by was chosen."""
+TUNED_ON: Final = ("2022-08-22", "2023-01-29")
+"""Days of Nezha's data on which rules were chosen: of OnlineBoutique whose it is what calls spend on the way, of
+TrainTicket what changes are measured by."""
 _WINDOW: Final = 10_000_000_000
 _SECOND: Final = 1_000_000_000
 _TOPIC: Final = "lines"

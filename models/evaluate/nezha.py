@@ -205,7 +205,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         )
     kinds = [each["type"] for each in found]
     days = sorted({each["at"][:10] for each in found})
-    tuned = [day for day in days if day == TUNED_ON]
+    tuned = [day for day in days if day in TUNED_ON]
     return {
         "faults": len(ranks),
         **_shares(ranks, kinds),
