@@ -49,6 +49,10 @@ class OwnChange(NamedTuple):
     way: bool = False
 
 
+_Ways = dict[str, list[tuple[str, tuple[float, float, float]]]]
+"""By caller: whose a way is, the milliseconds that are usual on it, those that were spent, and calls."""
+
+
 @dataclass(slots=True)
 class CallTotals:
     """The calls that were seen in a span of time.
@@ -66,6 +70,7 @@ class CallTotals:
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0.0] * 4))
     )
     called: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0] * 4))
+    ways: tuple[CallTotals, _Ways] | None = None  # against which other totals, and what came of it
     _counts: dict[str, float] = field(default_factory=dict)
     _owns: dict[tuple[str, int], float] = field(default_factory=dict)
 
@@ -164,7 +169,7 @@ def own_changes(before: CallTotals, now: CallTotals, service: str, number: int) 
         old, new = before.own(name, number), now.own(name, number)
         changes.append(OwnChange(name, old, new, (new - old) * now.count(name) / calls))
     if number == TIME:
-        changes += _on_the_way(before, now, set(reach), calls)
+        changes += _on_the_way(before, now, reach, calls)
 
     def weight(change: OwnChange) -> float:
         if number == FAILURES or change.added <= 0:
@@ -200,16 +205,10 @@ def whose_ways(changed: Mapping[tuple[str, str], float]) -> dict[tuple[str, str]
     return found
 
 
-def _on_the_way(
-    before: CallTotals, now: CallTotals, reach: set[str], calls: float
-) -> list[OwnChange]:
-    """Return what is spent on the way, by whose it is.
-
-    Args:
-        before, now: what is compared.
-        reach: whose calls count.
-        calls: of the service that was asked about, now.
-    """
+def _ways(before: CallTotals, now: CallTotals) -> _Ways:
+    """Return what is spent on each way, and whose it is; worked out once for two totals."""
+    if now.ways is not None and now.ways[0] is before:
+        return now.ways[1]
     ways = {
         (caller, called): (old, new)
         for caller, others in now.calls.items()
@@ -219,13 +218,32 @@ def _on_the_way(
         if called in before.received and called in before.calls.get(caller, {})
         if (old := before.calls[caller][called])[0] >= _FEW
     }
-    changed = {pair: new[_WAY] / new[0] - old[_WAY] / old[0] for pair, (old, new) in ways.items()}
+    whose = whose_ways(
+        {pair: new[_WAY] / new[0] - old[_WAY] / old[0] for pair, (old, new) in ways.items()}
+    )
+    found: _Ways = defaultdict(list)
+    for (caller, called), (old, new) in ways.items():
+        usual = old[_WAY] / old[0] * new[0]
+        found[caller].append((whose[caller, called], (usual, new[_WAY], new[0])))
+    now.ways = before, found
+    return found
+
+
+def _on_the_way(
+    before: CallTotals, now: CallTotals, reach: Iterable[str], calls: float
+) -> list[OwnChange]:
+    """Return what is spent on the way, by whose it is.
+
+    Args:
+        before, now: what is compared.
+        reach: whose calls count.
+        calls: of the service that was asked about, now.
+    """
+    ways = _ways(before, now)
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * 3)
-    for (caller, called), name in whose_ways(changed).items():
-        if caller in reach:
-            old, new = ways[caller, called]
-            usual = old[_WAY] / old[0] * new[0]
-            _add(sums[name], (usual, new[_WAY], new[0]))
+    for caller in reach:
+        for name, numbers in ways.get(caller, ()):
+            _add(sums[name], numbers)
     return [
         OwnChange(name, usual / count, spent / count, (spent - usual) / calls, way=True)
         for name, (usual, spent, count) in sums.items()
