@@ -261,4 +261,7 @@ def weights(thresholds: NDArray[np.int64]) -> NDArray[np.int64]:
     if not (thresholds > 0).any():
         return np.full(len(thresholds), ONE, np.int64)
     kept = _ALL - np.maximum(thresholds, 0).astype(np.float64)
-    return np.rint(ONE * np.minimum(_ALL / np.maximum(kept, 1.0), _MOST)).astype(np.int64)
+    found: NDArray[np.int64] = np.rint(
+        ONE * np.minimum(_ALL / np.maximum(kept, 1.0), _MOST)
+    ).astype(np.int64)
+    return found
