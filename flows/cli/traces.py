@@ -30,7 +30,7 @@ def graph(
 
     The flow traces counts calls between services, to databases, queues and third parties. **map** is
     what the notifier takes as `correlation.service_map_file`; **node-graph**, nodes and edges with the
-    fields of Grafana's panel of that name.
+    fields of Grafana's panel of that name. Both are of one tenant.
 
     Examples:
 
