@@ -99,8 +99,9 @@ def _fill(
 
 
 @uncounted
-def _hash(low: Word, span: Word) -> Word:
-    return fold(low ^ np.uint64(0xA0761D6478BD642F), span ^ np.uint64(0x9E3779B97F4A7C15))
+def _hash(high: Word, low: Word, span: Word) -> Word:
+    trace = fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB))
+    return fold(trace, span ^ np.uint64(0x9E3779B97F4A7C15))
 
 
 @compiled
@@ -119,7 +120,7 @@ def partners(links: np.ndarray, hold: int) -> NDArray[np.int64]:
     for number in range(len(links)):
         link = links[number]
         if (link.kind == CLIENT or link.kind == PRODUCER) and link.connection != _DATABASE:
-            slot = _hash(link.trace_low, link.span) & mask
+            slot = _hash(link.trace_high, link.trace_low, link.span) & mask
             while table[slot] >= 0:
                 slot = (slot + np.uint64(1)) & mask
             table[slot] = number
@@ -131,7 +132,7 @@ def partners(links: np.ndarray, hold: int) -> NDArray[np.int64]:
         for span in (link.parent, link.span):
             if span == np.uint64(0):
                 continue
-            slot = _hash(link.trace_low, span) & mask
+            slot = _hash(link.trace_high, link.trace_low, span) & mask
             while table[slot] >= 0:
                 other = links[table[slot]]
                 if (

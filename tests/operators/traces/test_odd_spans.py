@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from operators.traces.metrics import CALLS, DURATION
 from operators.traces.rows import ONE, weights
 from tests.operators.traces.driver import TENANTS, Driver
-from tests.operators.traces.shop import BEGIN, SECOND, SERVER, Call, shop, told
-from tests.operators.traces.test_step import batches
+from tests.operators.traces.shop import BEGIN, CLIENT, SECOND, SERVER, Call, shop, told
+from tests.operators.traces.test_step import assert_told, batches
 
 HOLD = 30 * SECOND
 
@@ -123,3 +123,14 @@ def test_a_span_that_was_too_late_is_not_mistaken_for_that_of_another_tenant() -
     driver.crash()
     driver.end()
     assert rollup(driver, CALLS, 60 * SECOND)["increase"] == 2
+
+
+def test_traces_that_differ_in_the_first_half_of_their_id_alone_are_apart() -> None:
+    calls = []
+    for trace in range(1, 3001):
+        calls += [
+            Call(trace << 64 | 5, 1, 0, "web", "GET", SERVER, BEGIN, BEGIN + SECOND),
+            Call(trace << 64 | 5, 2, 1, "web", "call", CLIENT, BEGIN, BEGIN + SECOND),
+            Call(trace << 64 | 5, 3, 2, "pay", "charge", SERVER, BEGIN, BEGIN + SECOND),
+        ]
+    assert_told(counted(*calls), calls)
