@@ -272,11 +272,11 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         refused = chosen(rows, late)
         self._windows.add(chosen(rows, ~late), ended_in[~late])
         starts = ended_in[late]
-        for start in np.unique(starts).tolist():
+        again = starts > first - 4 * (self._settings.hold + length)  # they may be read again
+        for start in np.unique(starts[again]).tolist():
             keys = self._keys(chosen(refused, starts == start))
-            if start > first - 4 * (self._settings.hold + length):  # it may be read again
-                known = self._refused.get(start, keys[:0])
-                self._refused[start] = np.union1d(known, keys)
+            known = self._refused.get(start, keys[:0])
+            self._refused[start] = np.union1d(known, keys)
         SPANS_LEFT_OUT.labels("late").inc(len(refused))
         return out if batch.known else [*out, Late(self._late(refused))]
 
