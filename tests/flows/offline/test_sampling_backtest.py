@@ -113,3 +113,18 @@ def test_the_command_tells_cost_and_coverage(kept, tmp_path, monkeypatch):
         answer = run(*wrong)
         assert answer.exit_code != 0
         assert says in answer.output + str(answer.exception)
+
+
+def test_tenants_with_the_same_traces_are_judged_each_alone(kept):
+    settings, spans = kept
+    other = spans.with_columns(tenant=pl.lit("other"))
+    _, alone = replayed(settings, spans)
+    seen, both = replayed(settings, pl.concat([spans, other.filter(pl.col("status") != 2)]))
+    assert seen.height == spans.height + (spans["status"] != 2).sum()
+    assert (
+        both.filter(tenant="default").select(KEYS).sort(KEYS).equals(alone.select(KEYS).sort(KEYS))
+    )
+    # What the other lacks, as traces that failed, is not kept for it because of the first.
+    reasons = both.filter(tenant="other")["reason"]
+    assert "error" not in reasons
+    assert "rest" in reasons
