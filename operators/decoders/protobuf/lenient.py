@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
-__all__ = ["read_message"]
+__all__ = ["is_message", "read_message"]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _DEEPEST: Final = 90
@@ -41,6 +41,15 @@ def read_message(kind: Any, content: bytes) -> Any:
         return kind.FromString(_mended(kind.DESCRIPTOR, content))
     except (DecodeError, IndexError, RecursionError, ValueError):
         return kind()
+
+
+def is_message(kind: Any, content: bytes) -> bool:
+    """Say whether protobuf's parser takes a message as it is."""
+    try:
+        kind.FromString(content)
+    except DecodeError:
+        return False
+    return True
 
 
 def _mended(descriptor: Descriptor, content: bytes, depth: int = 0) -> bytes:
