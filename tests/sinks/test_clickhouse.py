@@ -109,7 +109,7 @@ def test_a_span_is_told_in_the_collectors_columns_and_ours(
     other = frame[:1].with_columns(
         span_id=pl.lit("ff" * 8), span=pl.lit(link.SerializeToString()), status=pl.lit(2, pl.UInt8)
     )
-    broken = frame[:1].with_columns(span_id=pl.lit("ee" * 8), span=pl.lit(b"\x2a\x02\xff\xfe"))
+    broken = frame[:1].with_columns(span_id=pl.lit("ee" * 8), span=pl.lit(b"\x2a\x05\xff"))
     whole = pl.concat([frame, other, broken]).cast(pl.Schema(SPANS))
     assert ClickHouseSpans(settings).write(whole) is None
     assert ClickHouseSpans(settings).write(whole[1:]) is None
