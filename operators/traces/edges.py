@@ -110,7 +110,8 @@ def partners(links: np.ndarray, hold: int) -> NDArray[np.int64]:
 
     Those are a server or consumer, and a client or producer of the same trace and tenant that is its
     parent, or has its id, as Zipkin's do; who calls a database, which tells nothing of itself, has no
-    partner. Their windows are ``hold`` apart at most.
+    partner. Their windows are ``hold`` apart at most. Where a client and a producer have one id the earlier
+    counts, then the client, whichever came first.
     """
     size = 1
     while size < 2 * len(links) + 2:
@@ -140,8 +141,9 @@ def partners(links: np.ndarray, hold: int) -> NDArray[np.int64]:
                     and other.trace_high == link.trace_high and other.tenant == link.tenant
                     and abs(other.start - link.start) <= hold
                 ):  # fmt: skip
-                    found[number] = table[slot]
-                    break
+                    best = links[found[number]]
+                    if found[number] < 0 or (other.start, other.kind) < (best.start, best.kind):
+                        found[number] = table[slot]
                 slot = (slot + np.uint64(1)) & mask
             if found[number] >= 0:
                 break

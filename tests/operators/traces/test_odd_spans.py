@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.traces.metrics import CALLS, DURATION
+from operators.traces.metrics import CALLS, DURATION, REQUESTS
 from operators.traces.rows import ONE, weights
 from tests.operators.traces.driver import TENANTS, Driver
-from tests.operators.traces.shop import BEGIN, CLIENT, SECOND, SERVER, Call, shop, told
+from tests.operators.traces.shop import BEGIN, CLIENT, PRODUCER, SECOND, SERVER, Call, shop, told
 from tests.operators.traces.test_step import assert_told, batches
 
 HOLD = 30 * SECOND
@@ -134,3 +134,21 @@ def test_traces_that_differ_in_the_first_half_of_their_id_alone_are_apart() -> N
             Call(trace << 64 | 5, 3, 2, "pay", "charge", SERVER, BEGIN, BEGIN + SECOND),
         ]
     assert_told(counted(*calls), calls)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+def test_of_a_client_and_a_producer_with_one_id_it_is_the_client_that_called(
+    order: tuple[int, ...],
+) -> None:
+    calls = [
+        Call(1, 5, 0, "web", "call", CLIENT, BEGIN, BEGIN + 10),
+        Call(1, 5, 0, "shop", "send", PRODUCER, BEGIN, BEGIN + 20),
+        Call(1, 6, 5, "pay", "charge", SERVER, BEGIN, BEGIN + 5),
+    ]
+    driver = Driver(traces=1)
+    driver.follow()
+    for at in order:
+        driver.send(0, [calls[at]], at=BEGIN + SECOND)
+    driver.end()
+    edges = [dict(labels) for metric, labels, _ in driver.told() if metric == REQUESTS]
+    assert edges == [{"client": "web", "server": "pay"}]
