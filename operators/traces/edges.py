@@ -108,8 +108,8 @@ def _hash(high: Word, low: Word, span: Word) -> Word:
 def partners(links: np.ndarray, hold: int) -> NDArray[np.int64]:
     """Return for each link that received a call the number of the one that made it, -1 elsewhere.
 
-    Those are a server or consumer, and a client or producer of the same trace and tenant that is its
-    parent, or has its id, as Zipkin's do; who calls a database, which tells nothing of itself, has no
+    Those are a server or consumer, and a client or producer of the same trace and tenant that has its
+    id, as Zipkin's do, or is its parent; who calls a database, which tells nothing of itself, has no
     partner. Their windows are ``hold`` apart at most. Where a client and a producer have one id the earlier
     counts, then the client, whichever came first.
     """
@@ -130,7 +130,8 @@ def partners(links: np.ndarray, hold: int) -> NDArray[np.int64]:
         link = links[number]
         if link.kind != SERVER and link.kind != CONSUMER:
             continue
-        for span in (link.parent, link.span):
+        # With Zipkin's ids the parent is the client of the call before, of which this server is not.
+        for span in (link.span, link.parent):
             if span == np.uint64(0):
                 continue
             slot = _hash(link.trace_high, link.trace_low, span) & mask
@@ -223,9 +224,9 @@ def unanswered(links: NDArray[Any], answered: NDArray[np.bool_], table: Operatio
     return _to_peers(links, ~answered & (links["connection"] != _DATABASE), table)
 
 
-def from_outside(links: NDArray[Any], table: OperationTable) -> Edges:
+def from_outside(links: NDArray[Any], partner: NDArray[np.int64], table: OperationTable) -> Edges:
     """Return an edge for each server whose call came from no span at all."""
-    some = chosen(links, (links["kind"] == SERVER) & (links["parent"] == 0))
+    some = chosen(links, (links["kind"] == SERVER) & (links["parent"] == 0) & (partner < 0))
     mine = some["operation"]
     return Edges(
         some["start"],

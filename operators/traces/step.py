@@ -406,7 +406,8 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         self._metrics.edges(called(links.all, partner, first, self._table), "")
         new = joined([window.links for window in due])
         self._metrics.edges(to_databases(new, self._table), "/databases")
-        self._metrics.edges(from_outside(new, self._table), "/outside")
+        called_by = links.parts_of(partner, due)
+        self._metrics.edges(from_outside(new, called_by, self._table), "/outside")
 
     def _settle(self, watermark: int) -> bool:
         """Tell of calls that nobody received, once nobody can any more."""

@@ -139,6 +139,16 @@ class LinksOfWindows:
     all: NDArray[Any]
     windows: Sequence[SpanWindow]
 
+    def parts_of(
+        self, values: NDArray[np.int64], windows: Sequence[SpanWindow]
+    ) -> NDArray[np.int64]:
+        """Return of values, one a link, those of some of the windows, one after the other."""
+        found, first = {}, 0
+        for window in self.windows:
+            found[window.start] = values[first : first + len(window.links)]
+            first += len(window.links)
+        return np.concatenate([found[window.start] for window in windows])
+
     def mark_answered(self, rows: NDArray[np.int64]) -> None:
         """Note that the calls of some were received."""
         answered = np.zeros(len(self.all), np.bool_)

@@ -152,3 +152,27 @@ def test_of_a_client_and_a_producer_with_one_id_it_is_the_client_that_called(
     driver.end()
     edges = [dict(labels) for metric, labels, _ in driver.told() if metric == REQUESTS]
     assert edges == [{"client": "web", "server": "pay"}]
+
+
+@pytest.mark.parametrize("root", [SERVER, CLIENT])
+def test_where_client_and_server_share_ids_each_service_calls_the_next(root: int) -> None:
+    """As Brave has them: a server has the id of its client, and the client's parent."""
+    spans = [("web", SERVER, 1, 0), ("web", CLIENT, 3, 1), ("shop", SERVER, 3, 1),
+             ("shop", CLIENT, 5, 3), ("pay", SERVER, 5, 3), ("pay", CLIENT, 7, 5), ("bank", SERVER, 7, 5)]  # fmt: skip
+    if root == CLIENT:  # nobody called the first
+        spans = [
+            (who, kind, id_, parent if parent > 1 else 0) for who, kind, id_, parent in spans[1:]
+        ]
+    calls = [
+        Call(1, id_, parent, who, "op", kind, BEGIN + at, BEGIN + 100 - at)
+        for at, (who, kind, id_, parent) in enumerate(spans)
+    ]
+    driver = counted(*calls)
+    assert_told(driver, calls)
+    edges = {
+        (dict(labels)["client"], dict(labels)["server"])
+        for metric, labels, _ in driver.told()
+        if metric == REQUESTS
+    }
+    outside = {("user", "web")} if root == SERVER else set()
+    assert edges == {("web", "shop"), ("shop", "pay"), ("pay", "bank")} | outside
