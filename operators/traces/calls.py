@@ -36,7 +36,6 @@ SECOND: Final = 1e9
 
 _FIRST_HALF: Final = np.uint64(0xA0761D6478BD642F)
 _SECOND_HALF: Final = np.uint64(0xE7037ED1A0B428DB)
-_SPAN_SEED: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Durations(NamedTuple):
@@ -79,8 +78,8 @@ def unique(
     for number in range(len(rows)):
         row = rows[number]
         # Of all that tells spans apart, since whoever sends them chooses their ids.
-        trace = fold(row.trace_low ^ _FIRST_HALF, row.trace_high ^ _SECOND_HALF)
-        slot = fold(trace ^ np.uint64(row.kind), row.span ^ _SPAN_SEED) & mask
+        low = row.trace_low ^ np.uint64(row.kind) ^ _FIRST_HALF
+        slot = fold(low, row.span ^ row.trace_high * _SECOND_HALF) & mask
         while table[slot] >= 0:
             other = rows[chosen[table[slot]]]
             if (
