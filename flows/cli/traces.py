@@ -102,7 +102,7 @@ def backtest_sampling(
 @traces.command("show")
 def show_trace(
     context: typer.Context,
-    trace: Annotated[str, typer.Argument(metavar="ID", help="32 hexadecimal digits.")],
+    trace: Annotated[str, typer.Argument(metavar="ID", help="32 hexadecimal digits, or 16.")],
     since: Annotated[str, typer.Option(help="How far back to look: 15m, 1h, 1d.")] = "1h",
     tenant: Annotated[
         str | None, typer.Option(help="Whose; needed if several have a trace of that id.")

@@ -46,8 +46,12 @@ def show_trace(
         CommandFailed: there is no such trace, or there are several.
     """
     wanted = trace.strip().lower()
+    if len(wanted) == _DIGITS // 2:  # as Zipkin and Jaeger write those of 64 bits
+        wanted = wanted.zfill(_DIGITS)
     if len(wanted) != _DIGITS or set(wanted) - set("0123456789abcdef"):
-        raise CommandFailed(f"{trace}: not the id of a trace: {_DIGITS} hexadecimal digits", USAGE)
+        raise CommandFailed(
+            f"{trace}: not the id of a trace: {_DIGITS} hexadecimal digits, or 16", USAGE
+        )
     topic = settings.topics.spans
     begin = max(int(time.time() * 1000) - since // 1_000_000, 0)
     frames = [

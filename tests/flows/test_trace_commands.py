@@ -68,6 +68,8 @@ def test_a_trace_is_of_one_tenant(command):
         told = command("trace", "show", TRACE, "--tenant", tenant).stdout
         assert ("tenant other" in told, "bank" in told) == (tenant == "other", tenant == "other")
     assert command("trace", "show", TRACE, "--tenant", "third").returncode == 1
+    assert command("trace", "show", TRACE[16:], "--tenant", "other").returncode == 0
+    assert command("trace", "show", TRACE[15:], "--tenant", "other").returncode == 2
 
 
 def test_a_trace_that_is_a_circle_very_deep_and_very_large_is_shown(command):
