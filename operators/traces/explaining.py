@@ -65,8 +65,8 @@ class CallsLogic(KeyedLogic[Closed | Passed, CallsSeen]):
     def on_batch(self, items: list[Closed | Passed]) -> list[CallsSeen]:
         """Return what there is of calls."""
         frames, passed = rollups_and_watermark(items)
-        seen = [calls_seen(frame) for frame in frames if frame["window"][0] == self._window]
-        frame = pl.concat(seen) if seen else pl.DataFrame(schema=CALLS_SEEN)
+        mine = [frame for frame in frames if frame["window"][0] == self._window]
+        frame = calls_seen(pl.concat(mine)) if mine else pl.DataFrame(schema=CALLS_SEEN)
         return [CallsSeen(frame, passed)] if frame.height or passed > UNKNOWN else []
 
     def snapshot(self) -> None:

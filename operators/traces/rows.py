@@ -13,7 +13,7 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "joined", "joined_chosen", "own", "spread", "starts_of", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
@@ -102,8 +102,14 @@ class SpanContent(NamedTuple):
 
 
 @uncounted
+def trace_key(high: Word, low: Word, salt: Word) -> Word:
+    """Return a number for a trace; ``salt`` is the hash of its tenant, so those of tenants differ."""
+    return fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB) ^ salt)
+
+
+@uncounted
 def _shard(high: Word, low: Word, shards: int) -> int:
-    mixed = fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB))
+    mixed = trace_key(high, low, np.uint64(0))
     return signed((mixed >> np.uint64(33)) % np.uint64(shards))  # type: ignore[no-any-return]
 
 

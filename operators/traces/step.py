@@ -46,21 +46,16 @@ from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, Mark, Watermark
 from operators.series.enrichment import Enricher
 from operators.series.labels import combined, hashes
-from operators.traces.edges import (
-    called,
-    from_outside,
-    partners,
-    to_databases,
-    unanswered,
-)
+from operators.traces.edges import called, from_outside, to_databases, unanswered
+from operators.traces.links import Links, LinkWindow
 from operators.traces.meter import Meter
 from operators.traces.metrics import SpanMetrics
-from operators.traces.rows import chosen, joined, starts_of
+from operators.traces.rows import chosen, starts_of
 from operators.traces.rules import KeepingRules
 from operators.traces.sampling import CANDIDATES, CROWDED, lost_frame
 from operators.traces.table import OperationTable
 from operators.traces.undecided import SpanDecision, Undecided
-from operators.traces.windows import Links, SpanWindow, Windows
+from operators.traces.windows import SpanWindow, Windows
 
 __all__ = ["TraceSettings", "TracingLogic", "traces"]
 
@@ -163,7 +158,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         )
         self._table = OperationTable()
         self._windows = Windows(settings.window)
-        self._links = Links()
+        self._links = Links(settings.hold, self._table)
         self._put_off: list[SpanBatch] = []
         self._replaying = state is not None
         self._told: int = state["told"] if state else UNKNOWN
@@ -392,22 +387,22 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         """Count what ended in windows, and the calls between services that became known by it."""
         if not due:
             return
+        counted = []
         duplicates = 0
         for window in due:
             spans = window.compute(self._table)
             duplicates += spans.twice
             self._metrics.calls(spans.rows, spans.operations, window.start)
+            counted.append(LinkWindow(window.start, spans.rows, spans.operations))
         SPANS_LEFT_OUT.labels("duplicate").inc(duplicates)
         self._shown = max(self._shown, due[-1].start + self._settings.window)
-        first, hold = due[0].start, self._settings.hold
-        links = self._links.of([w for w in self._windows if w.start >= first - hold])
-        partner = partners(links.all, hold)
-        links.mark_answered(partner[partner >= 0])
-        self._metrics.edges(called(links.all, partner, first, self._table), "")
-        new = joined([window.links for window in due])
+        new = self._links.add(counted)
+        met = self._links.meet(due[0].start)
+        self._metrics.edges(called(met, self._table), "")
         self._metrics.edges(to_databases(new, self._table), "/databases")
-        called_by = links.parts_of(partner, due)
-        self._metrics.edges(from_outside(new, called_by, self._table), "/outside")
+        for window in due:
+            alone = from_outside(self._links.of(window.start), self._table)
+            self._metrics.edges(alone, "/outside")
 
     def _settle(self, watermark: int) -> bool:
         """Tell of calls that nobody received, once nobody can any more."""
@@ -415,7 +410,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         settled = [w for w in self._windows if not w.settled and w.start <= reached]
         for window in settled:
             window.settled = True
-            alone = unanswered(window.links, window.answered, self._table)
+            alone = unanswered(self._links.of(window.start), self._table)
             self._metrics.edges(alone, "/unanswered")
         return bool(settled)
 
@@ -471,7 +466,10 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         if watermark == UNKNOWN:
             return
         settings = self._settings
-        self._windows.drop(watermark - 2 * settings.hold - 2 * settings.window)
+        self._windows.seal(watermark - settings.hold - settings.window)
+        forgotten = watermark - 2 * settings.hold - 2 * settings.window
+        self._windows.drop(forgotten)
+        self._links.drop(forgotten)
         oldest = watermark - 5 * (settings.hold + settings.window)
         self._refused = {start: keys for start, keys in self._refused.items() if start >= oldest}
         if watermark >= self._named_until:

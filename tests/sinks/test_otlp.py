@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import trustme
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +67,7 @@ def frame_of(*rows: dict[str, Any]) -> pl.DataFrame:
 class Backend:
     """A server that takes OTLP; ``answers`` are given first, each once; ``bad`` spans are refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[dict[str, str], ExportTraceServiceRequest]] = []
         self.answers: list[tuple[int, bytes, dict[str, str]]] = []
         self.bad: set[str] = set()
@@ -93,7 +96,10 @@ class Backend:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if trust is not None:
+            self._server.socket = trust.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if trust is None else "https"
+        self.url = f"{scheme}://localhost:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, request: ExportTraceServiceRequest) -> tuple[int, bytes, dict[str, str]]:
@@ -276,3 +282,46 @@ def test_a_backend_that_is_away_is_named_without_secrets() -> None:
     with pytest.raises(Unavailable, match=r"otlp: http://127\.0\.0\.1:1: ") as caught:
         made.write(frame_of(span_row(1)))
     assert "secret" not in str(caught.value)
+
+
+def test_both_sides_show_certificates(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    known = ca.issue_cert("headrace@shop.example")
+    trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trust.verify_mode = ssl.CERT_REQUIRED
+    ca.configure_trust(trust)
+    ca.issue_cert("localhost").configure_cert(trust)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    known.private_key_pem.write_to_path(tmp_path / "key.pem")
+    known.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    backend = Backend(trust)
+    certificates = {
+        "client_certificate": tmp_path / "certificate.pem",
+        "client_key": tmp_path / "key.pem",
+    }
+    made = sink(backend, ca_certs=tmp_path / "ca.pem", **certificates)
+    assert made.write(frame_of(span_row(1))) is None
+    assert backend.names() == ["GET 1"]
+    with pytest.raises(Unavailable, match=backend.url):
+        sink(backend, ca_certs=tmp_path / "ca.pem").write(frame_of(span_row(2)))
+    backend.close()
+
+
+def test_of_a_batch_whose_halves_fare_differently_each_span_has_one_fate(backend: Backend) -> None:
+    backend.bad = {"GET 1"}
+    made, frame = sink(backend), frame_of(*(span_row(n) for n in range(1, 5)))
+    # The whole, its first half, and the two of that half: then it has enough for now.
+    backend.answers = [
+        (400, b"", {}),
+        (400, b"", {}),
+        (400, b"", {}),
+        (200, b"", {}),
+        (503, b"", {}),
+    ]
+    with pytest.raises(Unavailable):
+        made.write(frame)
+    assert backend.names() == ["GET 2"]
+    refused = made.write(frame)
+    assert refused is not None
+    assert refused.height == 1
+    assert backend.names() == ["GET 2", "GET 3", "GET 4"]

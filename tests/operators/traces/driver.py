@@ -101,7 +101,7 @@ class Driver:
                 settings.rollups_of_traces, settings.traces.shards, SystemClock(), windowed.get(shard),
                 self._low_water,
             )
-            for shard in range(settings.rollups.shards)
+            for shard in range(settings.rollups_of_traces.shards)
         }  # fmt: skip
 
     @property
@@ -155,7 +155,7 @@ class Driver:
             self._to_windows(self._traces[item.shard].on_batch([item]))
 
     def _to_windows(self, items: Sequence[Any]) -> None:
-        shards = self.settings.rollups.shards
+        shards = self.settings.rollups_of_traces.shards
         for item in items:
             if isinstance(item, ShardBatch):
                 self._keep(self._windows[item.shard].on_batch([item]))
