@@ -1,7 +1,8 @@
 """Kept spans to whatever takes OTLP: Jaeger, an OpenTelemetry Collector, a vendor.
 
-A request holds spans as protobuf. What the backend can't take now it is sent again; what it refuses for
-good is halved until what it refuses stands alone. OTLP has no identity but the span's own: after a crash
+A request holds spans as protobuf, in the bytes that they came in. What the backend can't take now it is sent
+again; what it refuses for good is halved until what it refuses stands alone. That is tried once more with texts
+that are UTF-8: backends refuse a whole request for a byte that is none. OTLP has no identity but the span's own: after a crash
 some spans are sent twice, and the backend tells them by trace and span id. How a request gets there, over
 HTTP or gRPC, is said by ``otlp_http`` and ``otlp_grpc``.
 """
@@ -16,11 +17,15 @@ from typing import Final
 
 import polars as pl
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import SPAN_BATCHES
 from operators.contracts.frames import SPANS
 from operators.contracts.monitoring import SINK_REFUSED_UNNAMED
+from operators.decoders.protobuf.lenient import is_message, read_message
 from sinks.base import Destination, Remainder, Unavailable, address, joined, rejects
 from sinks.otlp_encoding import encode_spans
 from sinks.otlp_transport import OTLPRefusal, OTLPSettings, OTLPTransport
@@ -53,7 +58,9 @@ class OTLP(Destination):
             try:
                 self._note_partial(self._send(batch))
             except OTLPRefusal as error:
-                if batch.height == 1:
+                if batch.height == 1 and not (mended := _mended(batch)).equals(batch):
+                    waiting.appendleft(mended)
+                elif batch.height == 1:
                     refused.append(batch)
                     reasons.append(str(error))
                 else:
@@ -124,6 +131,20 @@ class OTLP(Destination):
                 "%s: left out %d spans, and does not say which: %s", self._place,
                 partial.rejected_spans, partial.error_message[:_SHOWN],
             )  # fmt: skip
+
+
+def _mended(batch: pl.DataFrame) -> pl.DataFrame:
+    """Return spans without what protobuf's parser refuses; those that it can't read at all as they are."""
+    kinds = {"span": Span, "resource": Resource, "scope": InstrumentationScope}
+    columns = []
+    for name, kind in kinds.items():
+        found = []
+        for content in batch[name].to_list():
+            read = read_message(kind, content)
+            same = not read.ByteSize() or is_message(kind, content)
+            found.append(content if same else read.SerializeToString())
+        columns.append(pl.Series(name, found, pl.Binary))
+    return batch.with_columns(columns)
 
 
 def _transport(settings: OTLPSettings) -> OTLPTransport:

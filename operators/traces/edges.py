@@ -82,7 +82,7 @@ def unanswered(found: LinksOfWindow, table: OperationTable) -> Edges:
 
 def from_outside(found: LinksOfWindow, table: OperationTable) -> Edges:
     """Return an edge for each server whose call came from no span at all."""
-    which = (found.links["kind"] == SERVER) & (found.links["parent"] == 0)
+    which = (found.links["kind"] == SERVER) & (found.links["parent"] == 0) & ~found.met
     some = chosen(found.links, which)
     mine = some["operation"]
     return Edges(

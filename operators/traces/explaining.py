@@ -34,7 +34,7 @@ from operators.traces.examples import Examples
 
 __all__ = ["CallsLogic", "ExplainingLogic", "calls_of", "explaining"]
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _PATIENCE: Final = 2.0
 """Seconds that an event waits for rollups of other shards."""
 _TOLD_AT_ONCE: Final = 6

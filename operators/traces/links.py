@@ -289,10 +289,11 @@ def _meet(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
     """Find who made each call that was received.
 
-    That are a server or consumer, and a client or producer of the same trace and tenant that is its parent,
-    or has its id, as Zipkin's do. Of several it is the one of the earliest window, so windows that come one
-    by one give what all at once do. Who calls a database, which tells nothing of itself, meets nobody. Their
-    windows are ``hold`` apart at most.
+    That are a server or consumer, and a client or producer of the same trace and tenant that has its id, as
+    Zipkin's do, or is its parent. Of several it is the one of the earliest window, so windows that come one
+    by one give what all at once do; in one window the one of its id, since with Zipkin's ids the parent is the
+    client of the call before; and a client before a producer of the same id. Who calls a database, which tells
+    nothing of itself, meets nobody. Their windows are ``hold`` apart at most.
 
     Args:
         links, met: of all windows.
@@ -317,9 +318,9 @@ def _meet(
             continue
         while window + 1 < len(firsts) and firsts[window + 1] <= number:
             window += 1
-        found, before = np.int32(-1), len(firsts)
+        found, before, of = np.int32(-1), len(firsts), 0
         for turn in range(2):
-            span = link.parent if turn == 0 else link.span
+            span = link.span if turn == 0 else link.parent
             if span == np.uint64(0):
                 continue
             slot = _slot(link.trace, span) & mask
@@ -332,10 +333,12 @@ def _meet(
                 theirs = len(firsts) - 1
                 while firsts[theirs] > other:
                     theirs -= 1
-                if abs(starts[theirs] - starts[window]) <= hold:
-                    if theirs < before:
-                        found, before = other, theirs
-                    break
+                if abs(starts[theirs] - starts[window]) > hold:
+                    continue
+                if theirs < before or (
+                    theirs == before and turn == of and client.kind < links[found].kind
+                ):
+                    found, before, of = other, theirs, turn
         if found < 0:
             continue
         met[number] = met[found] = True

@@ -267,11 +267,11 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         refused = chosen(rows, late)
         self._windows.add(chosen(rows, ~late), ended_in[~late])
         starts = ended_in[late]
-        for start in np.unique(starts).tolist():
-            keys = _keys(chosen(refused, starts == start))
-            if start > first - 4 * (self._settings.hold + length):  # it may be read again
-                known = self._refused.get(start, keys[:0])
-                self._refused[start] = np.union1d(known, keys)
+        again = starts > first - 4 * (self._settings.hold + length)  # they may be read again
+        for start in np.unique(starts[again]).tolist():
+            keys = self._keys(chosen(refused, starts == start))
+            known = self._refused.get(start, keys[:0])
+            self._refused[start] = np.union1d(known, keys)
         SPANS_LEFT_OUT.labels("late").inc(len(refused))
         return out if batch.known else [*out, Late(self._late(refused))]
 
@@ -279,7 +279,16 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         """Return what of a replay had not come too late before."""
         if not self._refused or not len(rows):
             return rows
-        return rows[~np.isin(_keys(rows), np.concatenate(list(self._refused.values())))]
+        return rows[~np.isin(self._keys(rows), np.concatenate(list(self._refused.values())))]
+
+    def _keys(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
+        """Return a number for each span, by which one that was refused is known again.
+
+        Tenants may have one trace id, and client and server one span id.
+        """
+        names = ("trace_high", "trace_low", "span", "ended", "kind")
+        numbers = [np.ascontiguousarray(rows[name]).astype(np.uint64) for name in names]
+        return combined(*numbers, self._table.salt[self._table.find(rows["operation"])])
 
     def _late(self, rows: NDArray[Any]) -> pl.DataFrame:
         found = self._table.frame[self._table.find(rows["operation"]).tolist()]
@@ -295,7 +304,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         ]
         return pl.DataFrame(
             {
-                "identity": _keys(rows),
+                "identity": self._keys(rows),
                 "tenant": found["tenant"],
                 "name": found["name"],
                 "labels": labels,
@@ -391,7 +400,9 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         met = self._links.meet(due[0].start)
         self._metrics.edges(called(met, self._table), "")
         self._metrics.edges(to_databases(new, self._table), "/databases")
-        self._metrics.edges(from_outside(new, self._table), "/outside")
+        for window in due:
+            alone = from_outside(self._links.of(window.start), self._table)
+            self._metrics.edges(alone, "/outside")
 
     def _settle(self, watermark: int) -> bool:
         """Tell of calls that nobody received, once nobody can any more."""
@@ -480,11 +491,3 @@ def _by_shard(frame: pl.DataFrame | None, shards: int, *, tenants: bool) -> dict
         "shard", as_dict=True, include_key=False, maintain_order=True
     )
     return {int(shard): part for (shard,), part in parts.items()}
-
-
-def _keys(rows: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return a number for each span, by which one that was refused is known again."""
-    numbers = [
-        np.ascontiguousarray(rows[name]) for name in ("trace_high", "trace_low", "span", "ended")
-    ]
-    return combined(*(each.view(np.uint64) for each in numbers))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import trustme
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -77,8 +78,11 @@ class Backend:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                request = ExportTraceServiceRequest.FromString(body)
-                status, answer, headers = backend.answer(request)
+                try:
+                    request = ExportTraceServiceRequest.FromString(body)
+                    status, answer, headers = backend.answer(request)
+                except DecodeError:
+                    status, answer, headers = 400, b"not protobuf", {}
                 if status == 200:
                     backend.requests.append((dict(self.headers) | {"path": self.path}, request))
                 self.send_response(status)
@@ -170,6 +174,25 @@ def test_what_is_sent_is_what_was_kept(rows: list[tuple[str, str, str, int]]) ->
     for number, (*_, threshold) in enumerate(rows, start=1):
         if threshold:
             assert told[number] == threshold
+
+
+def test_a_span_with_a_text_that_is_not_utf_8_is_sent_mended(backend: Backend) -> None:
+    rows = [span_row(n) for n in range(1, 9)]
+    rows[2]["span"] = rows[2]["span"].replace(b"GET 3", b"GET \xff")
+    rows[5]["resource"] = rows[5]["resource"].replace(b"shop", b"sh\xffp")
+    rows[6]["span"] = b"\x2a\x05\xff"  # no span at all
+    refused = sink(backend).write(frame_of(*rows))
+    assert refused is not None
+    assert refused.height == 1
+    assert sorted(backend.names()) == sorted(
+        ["GET \ufffd", *(f"GET {n}" for n in (1, 2, 4, 5, 6, 8))]
+    )
+    services = {
+        r.resource.attributes[0].value.string_value
+        for _, request in backend.requests
+        for r in request.resource_spans
+    }
+    assert "sh\ufffdp" in services
 
 
 def test_a_threshold_in_a_tracestate() -> None:

@@ -95,16 +95,16 @@ def search(held: dict[int, list[Call]], first: int) -> Iterator[tuple[int, int, 
             if receiver.kind not in {SERVER, CONSUMER}:
                 continue
             met = [
-                (theirs, by, place, caller.number)
+                (theirs, by, caller.kind, place, caller.number)
                 for theirs, callers in held.items()
                 if abs(theirs - start) <= HOLD
                 for place, caller in enumerate(callers)
-                for by, span in enumerate((receiver.parent, receiver.span))
+                for by, span in enumerate((receiver.span, receiver.parent))
                 if caller.calls and span and caller.span == span
                 and (caller.trace, caller.tenant) == (receiver.trace, receiver.tenant)
             ]  # fmt: skip
             if met:
-                theirs, _, _, number = min(met)
+                theirs, _, _, _, number = min(met)
                 if max(start, theirs) >= first:
                     yield receiver.number, number, max(start, theirs)
 
