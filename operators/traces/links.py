@@ -9,13 +9,13 @@ has met. If spans join a window that was looked at, all is looked at anew, and g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.columns.compiling import Word, compiled, fold, uncounted
+from operators.columns.compiling import Word, compiled, fold, inlined, uncounted
 from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, trace_key, weights
 from operators.traces.table import CONNECTIONS, OperationTable
 
@@ -102,9 +102,10 @@ class Links:
         self._entered = 0  # links that are in the table have lower numbers
         self._again = False
 
-    def of(self, start: int) -> LinksOfWindow:
-        """Return the links of a window."""
-        return self._of([place for place in self._places if place.start == start])
+    def of(self, starts: Iterable[int]) -> LinksOfWindow:
+        """Return the links of windows, in the order of time."""
+        wanted = set(starts)
+        return self._of([place for place in self._places if place.start in wanted])
 
     def add(self, windows: Sequence[LinkWindow]) -> LinksOfWindow:
         """Take in windows, which are in the order of time; those of the same start are replaced.
@@ -119,8 +120,7 @@ class Links:
             self._reserve(sum(sizes))
             for window, size in zip(windows, sizes, strict=True):
                 self._put(window, size)
-        starts = {window.start for window in windows}
-        return self._of([place for place in self._places if place.start in starts])
+        return self.of(window.start for window in windows)
 
     def meet(self, first: int) -> Met:
         """Return all calls that met in a window from ``first`` on, of which nothing was told before.
@@ -197,22 +197,29 @@ class Links:
         self._forget_slots()
 
     def _lay_out(self, windows: Sequence[LinkWindow], sizes: Sequence[int]) -> None:
-        """Put windows among those that are there. What met before is told again."""
+        """Put windows among those that are there. What met before is told again.
+
+        Only windows from the first of them on are moved: that are few, however many are held.
+        """
         new = {window.start: (window, size) for window, size in zip(windows, sizes, strict=True)}
-        places = {place.start: place for place in self._places}
-        room, met = self._room, self._met
-        held = sum(p.end - p.first for p in self._places if p.start not in new) + sum(sizes)
-        self._room, self._met = np.empty(2 * held, LINK), np.empty(2 * held, np.bool_)
-        self._places = []
-        for start in sorted({*new, *places}):
+        tail = {place.start: place for place in self._places if place.start >= windows[0].start}
+        moved = next(iter(tail.values())).first
+        links = _taken(self._room, np.arange(moved, self._places[-1].end))
+        met = self._met[moved : self._places[-1].end].copy()
+        self._places = [place for place in self._places if place.start < windows[0].start]
+        self._reserve(
+            sum(p.end - p.first for p in tail.values() if p.start not in new) + sum(sizes)
+        )
+        for start in sorted({*new, *tail}):
             if start in new:
                 self._put(*new[start])
                 continue
-            before = places[start]
+            before = tail[start]
             first = self._places[-1].end if self._places else 0
             place = _Place(start, first, first + before.end - before.first)
-            _copy(self._room, first, room[before.first : before.end])
-            self._met[first : place.end] = met[before.first : before.end]
+            part = slice(before.first - moved, before.end - moved)
+            _copy(self._room, first, links[part])
+            self._met[first : place.end] = met[part]
             self._places.append(place)
         self._forget_slots()
         self._again = True
@@ -274,6 +281,19 @@ def _enter(links: np.ndarray, slots: NDArray[np.int32], first: int, end: int) ->
     return used
 
 
+@inlined
+def _window(firsts: NDArray[np.int64], number: int) -> int:
+    """Return the window that a link lies in, the last of those whose first link is not after it."""
+    low, high = 0, len(firsts)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if firsts[middle] <= number:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 @compiled
 def _meet(
     links: np.ndarray,
@@ -330,9 +350,7 @@ def _meet(
                 client = links[other]
                 if client.span != span or client.trace != link.trace or other < firsts[0]:
                     continue
-                theirs = len(firsts) - 1
-                while firsts[theirs] > other:
-                    theirs -= 1
+                theirs = _window(firsts, other)
                 if abs(starts[theirs] - starts[window]) > hold:
                     continue
                 if theirs < before or (

@@ -81,7 +81,7 @@ class SpanMetrics:
         """Count edges.
 
         Args:
-            edges: all of a window that are of this part, each once.
+            edges: all of some windows that are of this part, each once.
             part: see ``Named``.
         """
         if not len(edges.start):

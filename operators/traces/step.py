@@ -400,19 +400,20 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         met = self._links.meet(due[0].start)
         self._metrics.edges(called(met, self._table), "")
         self._metrics.edges(to_databases(new, self._table), "/databases")
-        for window in due:
-            alone = from_outside(self._links.of(window.start), self._table)
-            self._metrics.edges(alone, "/outside")
+        now = self._links.of(window.start for window in due)
+        self._metrics.edges(from_outside(now, self._table), "/outside")
 
     def _settle(self, watermark: int) -> bool:
         """Tell of calls that nobody received, once nobody can any more."""
         reached = watermark - self._settings.window - 2 * self._settings.hold
         settled = [w for w in self._windows if not w.settled and w.start <= reached]
+        if not settled:
+            return False
         for window in settled:
             window.settled = True
-            alone = unanswered(self._links.of(window.start), self._table)
-            self._metrics.edges(alone, "/unanswered")
-        return bool(settled)
+        alone = self._links.of(window.start for window in settled)
+        self._metrics.edges(unanswered(alone, self._table), "/unanswered")
+        return True
 
     def _tell(self, watermark: int, *, replay: bool = False) -> list[Out]:
         meter = self._meter

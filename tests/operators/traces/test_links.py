@@ -158,7 +158,7 @@ def search_again(rounds: list[tuple[dict[int, list[Call]], str]]) -> None:
             unmet[start] = {call.number for call in calls if call.calls}
         for start, alone in unmet.items():
             alone.difference_update(everything)
-            of = links.of(start)
+            of = links.of([start])
             callers = (of.links["kind"] == CLIENT) | (of.links["kind"] == PRODUCER)
             callers &= of.links["connection"] == 0
             assert set(of.links["duration"][callers & ~of.met].tolist()) == alone
@@ -167,3 +167,11 @@ def search_again(rounds: list[tuple[dict[int, list[Call]], str]]) -> None:
         if then != "goes on":  # the search goes on to look at all
             links.drop(now - 3 * HOLD)
             unmet = {start: some for start, some in unmet.items() if start >= now - 3 * HOLD}
+
+
+def test_links_of_several_windows_are_those_of_each_in_the_order_of_time() -> None:
+    links = Links(HOLD, table())
+    links.add([window(start, [Call(0, CLIENT, start, 1, 0, start)]) for start in (1, 2, 3)])
+    assert links.of([3, 1])[0]["duration"].tolist() == [1, 3]
+    assert links.of([3, 1]).starts.tolist() == [1, 3]
+    assert not len(links.of([]).links)

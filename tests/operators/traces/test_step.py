@@ -3,10 +3,12 @@
 import random
 import uuid
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
 from operators.contracts.alert import decode_event
+from operators.traces.links import Links
 from tests.operators.traces.driver import Driver, by_metric
 from tests.operators.traces.shop import BEGIN, SECOND, WINDOW, Call, shop, told
 
@@ -132,3 +134,15 @@ def test_an_alert_names_the_service_whose_names_hold_ids():
         "alertname": "SpanNamesWithIds", "severity": "warning", "service": "web"
     }  # fmt: skip
     assert event["evidence"]["example"].startswith("GET /orders/")
+
+
+def test_windows_that_are_due_at_once_are_asked_for_their_links_at_once() -> None:
+    # After a pause thousands are due, and each would be looked for among all of them.
+    calls = [call for number in range(50) for call in shop(number, 1, 1000.0)]
+    with patch.object(Links, "of", autospec=True, side_effect=Links.of) as asked:
+        driver = Driver(traces=1)
+        driver.follow()
+        driver.send(0, calls)
+        driver.end()
+    assert asked.call_count <= 6  # when they are added, when they are met, when they are settled
+    assert_told(driver, calls)
