@@ -81,8 +81,13 @@ def unanswered(found: LinksOfWindow, table: OperationTable) -> Edges:
 
 
 def from_outside(found: LinksOfWindow, table: OperationTable) -> Edges:
-    """Return an edge for each server whose call came from no span at all."""
-    which = (found.links["kind"] == SERVER) & (found.links["parent"] == 0) & ~found.met
+    """Return an edge for each server whose call came from no span at all.
+
+    With ids that client and server share it may come of one that ended in a later window. It is told then
+    as well, whether the windows are told one by one or at once.
+    """
+    alone = ~found.met | found.after
+    which = (found.links["kind"] == SERVER) & (found.links["parent"] == 0) & alone
     some = chosen(found.links, which)
     mine = some["operation"]
     return Edges(

@@ -25,6 +25,9 @@ _FAILED: Final = 2
 _DATABASE: Final = CONNECTIONS.index("database")
 _FEWEST: Final = 1024
 _NOBODY: Final = np.int32(-1)
+_MET: Final = 1
+_AFTER: Final = 2
+"""That a link has met somebody, and that this was somebody of a later window."""
 
 LINK: Final = np.dtype(
     [
@@ -52,11 +55,20 @@ class LinkWindow(NamedTuple):
 
 
 class LinksOfWindow(NamedTuple):
-    """Links of some windows: of each the start of its window, and whether its call was met."""
+    """Links of some windows.
+
+    Attributes:
+        links: LINK.
+        starts: of each the start of its window.
+        met: whether its call was met.
+        after: of those who received one, whether who made it is of a later window. Nothing was known of
+            that when theirs was told.
+    """
 
     links: NDArray[Any]
     starts: NDArray[np.int64]
     met: NDArray[np.bool_]
+    after: NDArray[np.bool_]
 
 
 class Met(NamedTuple):
@@ -95,7 +107,7 @@ class Links:
         self._hold = hold
         self._table = table
         self._room = np.empty(0, LINK)
-        self._met = np.empty(0, np.bool_)
+        self._met = np.empty(0, np.uint8)
         self._places: list[_Place] = []
         self._slots = np.full(_FEWEST, _NOBODY)
         self._used = 0  # slots
@@ -158,14 +170,14 @@ class Links:
         self._slots[:], self._used, self._entered = _NOBODY, 0, 0
 
     def _of(self, places: Sequence[_Place]) -> LinksOfWindow:
-        if not places:
-            return LinksOfWindow(self._room[:0], np.empty(0, np.int64), self._met[:0])
         starts = np.repeat([p.start for p in places], [p.end - p.first for p in places])
-        if places[-1].end - places[0].first == len(starts):
-            part = slice(places[0].first, places[-1].end)
-            return LinksOfWindow(self._room[part], starts, self._met[part])
-        numbers = np.concatenate([np.arange(place.first, place.end) for place in places])
-        return LinksOfWindow(_taken(self._room, numbers), starts, self._met[numbers])
+        first, end = (places[0].first, places[-1].end) if places else (0, 0)
+        if end - first == len(starts):
+            links, met = self._room[first:end], self._met[first:end]
+        else:
+            numbers = np.concatenate([np.arange(place.first, place.end) for place in places])
+            links, met = _taken(self._room, numbers), self._met[numbers]
+        return LinksOfWindow(links, starts.astype(np.int64), met > 0, met == _AFTER)
 
     def _put(self, window: LinkWindow, size: int) -> None:
         first = self._places[-1].end if self._places else 0
@@ -175,7 +187,7 @@ class Links:
             window.rows, window.operations, table.salt, table.connection,
             weights(window.rows["threshold"]), self._room[first : place.end],
         )  # fmt: skip
-        self._met[first : place.end] = False
+        self._met[first : place.end] = 0
         self._places.append(place)
 
     def _reserve(self, more: int) -> None:
@@ -189,7 +201,7 @@ class Links:
         held, room, met = end - first, self._room, self._met
         # Memory that was used before costs nothing; new memory costs more than to copy.
         if held > first or held + more > len(room):
-            room, met = np.empty(2 * (held + more), LINK), np.empty(2 * (held + more), np.bool_)
+            room, met = np.empty(2 * (held + more), LINK), np.empty(2 * (held + more), np.uint8)
         _copy(room, 0, self._room[first:end])
         met[:held] = self._met[first:end]
         self._room, self._met = room, met
@@ -297,7 +309,7 @@ def _window(firsts: NDArray[np.int64], number: int) -> int:
 @compiled
 def _meet(
     links: np.ndarray,
-    met: NDArray[np.bool_],
+    met: NDArray[np.uint8],
     slots: NDArray[np.int32],
     look: int,
     end: int,
@@ -316,7 +328,8 @@ def _meet(
     nothing of itself, meets nobody. Their windows are ``hold`` apart at most.
 
     Args:
-        links, met: of all windows.
+        links: of all windows.
+        met: of each 0, ``_MET`` or ``_AFTER``.
         slots: of those who make calls, by trace and span.
         look: receivers from there on may meet somebody now.
         end: of the links.
@@ -334,7 +347,7 @@ def _meet(
     window = 0
     for number in range(look, end):
         link = links[number]
-        if (link.kind != SERVER and link.kind != CONSUMER) or (met[number] and not again):
+        if (link.kind != SERVER and link.kind != CONSUMER) or (met[number] > 0 and not again):
             continue
         while window + 1 < len(firsts) and firsts[window + 1] <= number:
             window += 1
@@ -359,7 +372,8 @@ def _meet(
                     found, before, of = other, theirs, turn
         if found < 0:
             continue
-        met[number] = met[found] = True
+        met[number] = _AFTER if before > window else _MET
+        met[found] = _MET
         start = max(starts[before], starts[window])
         if start >= first:
             servers[count], clients[count], later[count] = number, found, start

@@ -176,3 +176,27 @@ def test_where_client_and_server_share_ids_each_service_calls_the_next(root: int
     }
     outside = {("user", "web")} if root == SERVER else set()
     assert edges == {("web", "shop"), ("shop", "pay"), ("pay", "bank")} | outside
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_call_of_shared_ids_over_two_windows_is_told_alike_at_once_and_one_by_one(
+    at_once: bool,
+) -> None:
+    received = Call(1, 5, 0, "pay", "op", SERVER, BEGIN + 8 * SECOND, BEGIN + 9 * SECOND)
+    made = Call(1, 5, 0, "web", "op", CLIENT, BEGIN + 7 * SECOND, BEGIN + 11 * SECOND)
+    later = [
+        Call(2, at, 9, "web", "tick", 1, BEGIN, BEGIN + at * 10 * SECOND) for at in range(1, 5)
+    ]
+    driver = Driver()
+    driver.follow()
+    for call in (received, later[0], made, *later[1:]):
+        driver.send(0, [call], at=call.ended)
+        if not at_once:
+            driver.poll()
+    driver.end()
+    found = {
+        (dict(labels)["client"], dict(labels)["server"], (start - BEGIN) // SECOND): value
+        for (metric, labels, start), (_, value) in driver.told().items()
+        if metric == REQUESTS
+    }
+    assert found == {("user", "pay", 0): 1, ("web", "pay", 10): 1}
