@@ -319,12 +319,13 @@ def unavailable(settings: ElasticsearchSettings, error: ApiError | TransportErro
     if not isinstance(error, ApiError):
         return Unavailable(f"{place}: {cause(error)}")
     status = error.meta.status
-    reason = error.message
+    reason = error.message or ""  # an answer may have no body
     if isinstance(error.body, Mapping) and isinstance(error.body.get("error"), Mapping):
         reason = f"{error.body['error'].get('type')}: {error.body['error'].get('reason')}"
     after = error.meta.headers.get("retry-after") or ""
     return Unavailable(
-        f"{place}: {status} {' '.join(str(reason).split())[:500]}{_WAYS_OUT.get(status, '')}",
+        f"{place}: {status} {' '.join(str(reason).split())[:500]}".rstrip()
+        + _WAYS_OUT.get(status, ""),
         float(after) if after.isdecimal() else None,
     )
 

@@ -40,7 +40,14 @@ _REMEMBERED: Final = 4
 """Hours whose ledger need not be read again: the one under way, and those that late spans come for."""
 _TRIES: Final = 5
 _KEY: Final = ["series", "window_start"]
-_REFUSED: Final = (400, 413)
+_STATUS_TOO_LARGE: Final = 413
+_REFUSED: Final = (400, _STATUS_TOO_LARGE)
+_TOO_LARGE: Final = (
+    "; the calls of an hour are more than http.max_content_length of Elasticsearch allows: raise it, or the "
+    "last of rollups.windows, then redrive the dead letters"
+)
+_IN_A_LETTER: Final = 1_000
+"""Rows: one that is refused is one of many, since it is their hour that can't be written."""
 
 
 @dataclass(slots=True)
@@ -61,7 +68,7 @@ class _Hour:
 
 
 class JaegerCalls(Destination):
-    """Writes SERVICE_CALLS frames. The payload of what is refused is a batch of one row.
+    """Writes SERVICE_CALLS frames. The payload of what is refused is a batch of rows of one hour.
 
     Args:
         settings: of Elasticsearch.
@@ -84,6 +91,7 @@ class JaegerCalls(Destination):
         waiting = dict(by_hour(self._remainder.of(frame), self._hour))
         refused: list[pl.DataFrame] = []
         reasons: list[str] = []
+        payloads: list[bytes] = []
         for begin, rows in list(waiting.items()):
             try:
                 self._write_hour(begin, rows)
@@ -91,7 +99,15 @@ class JaegerCalls(Destination):
                 self._hours.pop(begin, None)
                 if isinstance(error, ApiError) and error.meta.status in _REFUSED:
                     refused.append(rows)
-                    reasons += [str(unavailable(self._settings, error))] * rows.height
+                    letters = [
+                        value
+                        for part in rows.iter_slices(_IN_A_LETTER)
+                        for value in encode_batches(part, SERVICE_CALL_BATCHES)
+                    ]
+                    reason = str(unavailable(self._settings, error))
+                    reason += _TOO_LARGE if error.meta.status == _STATUS_TOO_LARGE else ""
+                    reasons += [reason] * len(letters)
+                    payloads += letters
                     del waiting[begin]
                     continue
                 # What is refused must come again as well: only a write that ends can say so.
@@ -100,18 +116,12 @@ class JaegerCalls(Destination):
                     raise
                 raise unavailable(self._settings, error) from None
             del waiting[begin]
-        if not refused:
-            return None
-        payloads = [
-            value for part in refused for row in part.iter_slices(1)
-            for value in encode_batches(row, SERVICE_CALL_BATCHES)
-        ]  # fmt: skip
-        return rejects(self.name, reasons, payloads)
+        return rejects(self.name, reasons, payloads) if refused else None
 
     def restore(self, payloads: Sequence[bytes]) -> pl.DataFrame:
         """Return the SERVICE_CALLS frame of refused rows."""
         found = joined([decode_batch(payload, SERVICE_CALL_BATCHES) for payload in payloads])
-        if found is None or found.height != len(payloads):
+        if found is None or not found.height:
             raise ValueError(f"not a call that {self.name} refused")
         return found.select(SERVICE_CALLS.names())
 

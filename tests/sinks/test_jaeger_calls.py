@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections import Counter
@@ -11,6 +12,8 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from flows.settings import ElasticsearchSection as Settings
 from operators.contracts.frames import SERVICE_CALLS
@@ -180,3 +183,28 @@ def test_a_ledger_that_can_not_be_read_is_named(place: Place) -> None:
     httpx.delete(ledger, timeout=60).raise_for_status()
     place.sink().write(calls_of([(0, 1, 1, 4.0)]))
     assert place.calls() == {"c0>s0": 4}
+
+
+def test_of_an_hour_that_is_too_large_few_letters_say_what_to_do(httpserver: HTTPServer) -> None:
+    """As http.max_content_length has it: an answer without a body."""
+
+    def answer(request: Request) -> Response:
+        status = 413 if request.method in {"PUT", "POST"} and "_doc" in request.path else 404
+        if "_create" in request.path:
+            status = 413
+        return Response("", status, {"X-Elastic-Product": "Elasticsearch"})
+
+    httpserver.expect_request(re.compile(".*")).respond_with_handler(answer)
+    sink = JaegerCalls(Settings(hosts=(httpserver.url_for("").rstrip("/"),)), "", MINUTE)
+    frame = a_day(50).filter(pl.col("window_start") < MIDNIGHT + HOUR)
+    refused = sink.write(frame)
+    assert refused is not None
+    assert refused.height == 3  # of 3,000 rows
+    said = set(refused["reason"])
+    assert all(
+        "413; the calls of an hour are more than http.max_content_length" in one for one in said
+    )
+    restored = sink.restore(refused["payload"].to_list())
+    assert restored.sort("series", "window_start").equals(frame.sort("series", "window_start"))
+    with pytest.raises(ValueError, match=r"\w"):
+        sink.restore([b"{}"])
