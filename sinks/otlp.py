@@ -113,10 +113,18 @@ class OTLP(Destination):
         return found
 
     def _send(self, batch: pl.DataFrame) -> bytes:
-        """Send a batch, all of one tenant if they are told apart, and return the response."""
+        """Send a batch, all of one tenant if they are told apart, and return the response.
+
+        Raises:
+            OTLPRefusal: the backend refuses it, or the tenant's name can't be in a header.
+            Unavailable: the backend can't take it now.
+        """
         headers = {}
         if self._settings.tenant_header is not None:
-            headers[self._settings.tenant_header] = batch["tenant"][0]
+            name, tenant = self._settings.tenant_header, batch["tenant"][0]
+            if not (tenant.isascii() and tenant.isprintable()):
+                raise OTLPRefusal(f"{self._place}: {name} can't be {tenant!r}: not printable ASCII")
+            headers[name] = tenant
         return self._transport.send(encode_spans(batch), headers)
 
     def _note_partial(self, response: bytes) -> None:

@@ -21,7 +21,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sinks.base import Unavailable, address
-from sinks.otlp_transport import OTLPRefusal, OTLPSettings
+from sinks.otlp_transport import OTLPRefusal, OTLPSettings, tls
 
 __all__ = ["OTLPOverGRPC"]
 
@@ -83,9 +83,6 @@ class OTLPOverGRPC:
     def send(self, request: bytes, headers: dict[str, str]) -> bytes:
         """Send a request; see ``OTLPTransport``."""
         metadata = [*self._metadata, *((name.lower(), text) for name, text in headers.items())]
-        for name, text in headers.items():
-            if not (text.isascii() and text.isprintable()):
-                raise OTLPRefusal(f"{self._place}: {name} can't be {text!r}: not ASCII")
         if self._channel is None:
             self._open()
         try:
@@ -121,9 +118,10 @@ class OTLPOverGRPC:
 
     def _credentials(self) -> grpc.ChannelCredentials:
         settings = self._settings
+        roots = _system_roots(tls(settings))  # which says what is wrong with a file; gRPC does not
         try:
             return grpc.ssl_channel_credentials(
-                _read(settings.ca_certs) or _system_roots(),
+                _read(settings.ca_certs) or roots,
                 _read(settings.client_key),
                 _read(settings.client_certificate),
             )
@@ -167,7 +165,7 @@ def _read(path: Path | None) -> bytes | None:
     return path.read_bytes() if path is not None else None
 
 
-def _system_roots() -> bytes | None:
-    """Return the certificates that this machine trusts, as OTLP over HTTP does; None: those of gRPC."""
-    known = ssl.create_default_context().get_ca_certs(binary_form=True)
+def _system_roots(context: ssl.SSLContext) -> bytes | None:
+    """Return the certificates that OTLP over HTTP would trust; None: those of gRPC."""
+    known = context.get_ca_certs(binary_form=True)
     return "".join(map(ssl.DER_cert_to_PEM_cert, known)).encode() or None

@@ -6,14 +6,13 @@ Source: OpenTelemetry protocol, "OTLP/HTTP Response" and "Failures".
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Final
 
 import httpx
 from isal import igzip
 
 from sinks.base import Unavailable, address, cause
-from sinks.otlp_transport import OTLPRefusal, OTLPSettings
+from sinks.otlp_transport import OTLPRefusal, OTLPSettings, tls
 
 __all__ = ["OTLPOverHTTP"]
 
@@ -37,14 +36,14 @@ class OTLPOverHTTP:
         self._url = settings.endpoint.rstrip("/") + _PATH
         self._place = f"otlp: {address(settings.endpoint)}"
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the whole address
-        trust = ssl.create_default_context(
-            cafile=str(settings.ca_certs) if settings.ca_certs else None
-        )
-        if settings.client_certificate is not None and settings.client_key is not None:
-            trust.load_cert_chain(settings.client_certificate, settings.client_key)
-        self._client = httpx.Client(
+        self._settings = settings
+        self._client: httpx.Client | None = None
+
+    def _open(self) -> httpx.Client:
+        settings = self._settings
+        return httpx.Client(
             timeout=settings.timeout / 1e9,
-            verify=trust,
+            verify=tls(settings),
             headers={
                 "User-Agent": "Headrace",
                 "Content-Type": "application/x-protobuf",
@@ -55,6 +54,8 @@ class OTLPOverHTTP:
 
     def send(self, request: bytes, headers: dict[str, str]) -> bytes:
         """Send a request; see ``OTLPTransport``."""
+        if self._client is None:
+            self._client = self._open()
         try:
             answer = self._client.post(
                 self._url,
@@ -76,4 +77,6 @@ class OTLPOverHTTP:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -102,6 +104,12 @@ class ElasticsearchSection(WithSecretFiles):
         return self
 
 
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A name that HTTP can have."""
+_OF_OTLP = frozenset(
+    {"content-type", "content-encoding", "content-length", "transfer-encoding", "te", "connection"}
+)
+"""What the transport says itself."""
 _HOST_AND_PORT = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/@?#:\[\]]+)(:[0-9]{1,5})?/?"
 
 
@@ -131,6 +139,35 @@ class OTLPSection(Section):
     def _read_secret_files(cls, headers: Any) -> Any:
         return with_secret_files(headers) if isinstance(headers, dict) else headers
 
+    @field_validator("endpoint")
+    @classmethod
+    def _possible_port(cls, endpoint: str) -> str:
+        try:
+            port = urlsplit(endpoint).port
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise ValueError("a port is a number from 1 to 65535")
+        return endpoint
+
+    @model_validator(mode="after")
+    def _possible_headers(self) -> Self:
+        """What can't be a header fails here: a client would repeat it in its error, secrets too."""
+        names = [*self.headers, *([self.tenant_header] if self.tenant_header is not None else [])]
+        for name in names:
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f'headers: "{name}" can\'t be the name of a header')
+            if name.lower() in _OF_OTLP:
+                raise ValueError(f"headers: {name} is not yours to set: OTLP says what it is")
+        for name, value in self.headers.items():
+            text = value.get_secret_value()
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError(f"headers.{name}: it takes printable ASCII only")
+        for name, count in Counter(name.lower() for name in names).items():
+            if count > 1:
+                raise ValueError(f"headers: {name} is there twice; case makes no difference")
+        return self
+
     @model_validator(mode="after")
     def _whole_certificate(self) -> Self:
         if (self.client_certificate is None) != (self.client_key is None):
@@ -147,10 +184,6 @@ class OTLPSection(Section):
             raise ValueError(
                 "endpoint: of gRPC it has a host and a port and nothing else, as http://jaeger:4317"
             )
-        for name, value in self.headers.items():
-            text = value.get_secret_value()
-            if not (text.isascii() and text.isprintable()):
-                raise ValueError(f"headers.{name}: gRPC takes printable ASCII only")
         for name in (*self.headers, self.tenant_header or "x"):
             if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.lower().endswith("-bin"):
                 raise ValueError(f"headers: \"{name}\" can't be a name of gRPC's metadata")

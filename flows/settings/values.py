@@ -92,16 +92,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-def secret_in(path: str, key: str) -> str:
+def secret_in(path: Any, key: str) -> str:
     """Return what a file holds, without white space around it.
 
     Raises:
-        ValueError: it can't be read; the message begins with ``key``.
+        ValueError: it is no path, or can't be read; the message begins with ``key``.
     """
+    if not isinstance(path, str | Path):
+        raise ValueError(f"{key}: write the path of a file")  # noqa: TRY004 -- pydantic tells of it
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"{key}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{key}: {path} is not a text in UTF-8") from None
 
 
 def with_secret_files(
@@ -115,7 +119,7 @@ def with_secret_files(
     read = {}
     for name, value in values.items():
         key = str(name).removesuffix("_file")
-        if key == name or not is_secret(key):
+        if key == str(name) or not is_secret(key):
             read[name] = value
         elif key in values:
             raise ValueError(f"give either {key} or {name}")

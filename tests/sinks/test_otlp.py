@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from flows.settings.sinks import OTLPSection
 from operators.contracts.frames import SPANS
@@ -325,3 +325,60 @@ def test_of_a_batch_whose_halves_fare_differently_each_span_has_one_fate(backend
     assert refused is not None
     assert refused.height == 1
     assert backend.names() == ["GET 2", "GET 3", "GET 4"]
+
+
+def test_a_tenant_that_can_not_be_in_a_header_is_refused(backend: Backend) -> None:
+    frame = frame_of(span_row(1), span_row(2, tenant="käse"))
+    refused = sink(backend, tenant_header="X-Scope-OrgID").write(frame)
+    assert refused is not None
+    assert "X-Scope-OrgID can't be 'käse'" in refused["reason"].item()
+    assert backend.names() == ["GET 1"]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"headers": {"k": "secret\nsecret"}}, "headers.k: it takes printable ASCII only"),
+        ({"headers": {"k": "sécret"}}, "headers.k: it takes printable ASCII only"),
+        ({"headers": {"a b": "secret"}}, '"a b" can\'t be the name of a header'),
+        ({"headers": {"Ü": "secret"}}, '"Ü" can\'t be the name of a header'),
+        ({"headers": {"_file": __file__}}, '"" can\'t be the name of a header'),
+        ({"headers": {"Content-Type": "secret"}}, "Content-Type is not yours to set"),
+        ({"headers": {"K": "secret", "k": "secret"}}, "k is there twice"),
+        ({"headers": {"K": "secret"}, "tenant_header": "k"}, "k is there twice"),
+        ({"headers": {"k_file": ["secret"]}}, "k_file: write the path of a file"),
+        ({"endpoint": "http://jaeger:99999"}, "a port is a number from 1 to 65535"),
+        ({"endpoint": "http://jaeger:0"}, "a port is a number from 1 to 65535"),
+    ],
+)
+def test_settings_that_no_request_can_have_are_named_without_secrets(
+    protocol: str, settings: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        OTLPSection(**({"protocol": protocol, "endpoint": "http://jaeger:4317"} | settings))
+    said = "".join(error["msg"] for error in raised.value.errors())
+    assert fault in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("what", ["ca_certs", "client_certificate", "client_key"])
+def test_a_file_of_certificates_that_is_none_is_named(
+    protocol: str, what: str, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    own = authority.issue_cert("headrace@shop.example")
+    good = {name: tmp_path / name for name in ("ca_certs", "client_certificate", "client_key")}
+    authority.cert_pem.write_to_path(good["ca_certs"])
+    own.cert_chain_pems[0].write_to_path(good["client_certificate"])
+    own.private_key_pem.write_to_path(good["client_key"])
+    bad = tmp_path / "bad"
+    made = OTLP(
+        OTLPSection(protocol=protocol, endpoint="https://127.0.0.1:1", **(good | {what: bad}))  # type: ignore[arg-type]
+    )
+    with pytest.raises(Unavailable, match=f"otlp: .*{what}: {bad}: No such file or directory"):
+        made.reach()
+    bad.write_text("what no PEM begins with")
+    with pytest.raises(Unavailable, match=rf"otlp: .*{what}.*: .*{bad}.*in PEM"):
+        made.reach()
