@@ -204,7 +204,8 @@ class JaegerCallsHarness(Harness):
         return self.rows(numbers, MIDNIGHT)
 
     def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
-        return self.rows([1_000 + number], MIDNIGHT + DAY), "strict_dynamic_mapping_exception"
+        hour = MIDNIGHT + DAY + number * 3600 * SECOND  # what is refused is an hour
+        return self.rows([1_000 + number], hour), "strict_dynamic_mapping_exception"
 
     def found(self) -> Counter[int]:
         index = f"{self.url}/{self.prefix}jaeger-dependencies-2026-11-23"
