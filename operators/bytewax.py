@@ -8,7 +8,7 @@ before the last.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import bytewax.operators as op
@@ -17,6 +17,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
+from operators.contracts.clock import Clock, SystemClock
 from operators.contracts.engine import EndOfInput, KeyedLogic, Reader, Source, Writer
 
 __all__ = ["KeyedStream", "Stream", "keyed", "only", "op", "read", "write"]
@@ -86,17 +87,26 @@ class _Logic(StatefulBatchLogic[In, Out, Any]):
 
 
 class _Partition(StatefulSourcePartition[Item, Any]):
-    def __init__(self, reader: Reader[Item]) -> None:
+    def __init__(self, reader: Reader[Item], clock: Clock | None = None) -> None:
         self._reader = reader
+        self._clock = clock or SystemClock()
+        self._asked = self._clock.monotonic()
 
     def next_batch(self) -> list[Item]:
+        self._asked = self._clock.monotonic()
         try:
             return self._reader.next_batch()
         except EndOfInput:
             raise StopIteration from None
 
     def next_awake(self) -> datetime | None:
-        return self._reader.wake_at()
+        at = self._reader.wake_at()
+        if at is None:
+            return None
+        # Bytewax takes the time until then from what its clock said before it asked for the batch, and
+        # waits so long from now on. So it would wait for as long as the batch took once more, with the
+        # worker's other readers, which is many seconds where a broker was slow to answer.
+        return at - timedelta(seconds=self._clock.monotonic() - self._asked)
 
     def snapshot(self) -> Any:
         return self._reader.snapshot()
