@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from operators.rules.label_sets import LabelSets
 
-__all__ = ["label_hashes"]
+__all__ = ["prometheus_hashes"]
 
 _1: Final = np.uint64(0x9E3779B185EBCA87)
 _2: Final = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -25,7 +25,7 @@ _5: Final = np.uint64(0x27D4EB2F165667C5)
 _LONG: Final = 255
 
 
-def label_hashes(sets: LabelSets) -> NDArray[np.uint64]:
+def prometheus_hashes(sets: LabelSets) -> NDArray[np.uint64]:
     """Return the hash of each label set, the metric's name among its labels."""
     texts, parts = sets.symbols.texts, [bytearray() for _ in range(sets.size)]
     for name, ids in sorted((texts[number], ids) for number, ids in sets.columns.items()):

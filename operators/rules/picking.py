@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from operators.rules.errors import EvaluationError
 from operators.rules.frame import Floats, InstantVector
 from operators.rules.grouping import Grouping
-from operators.rules.label_hashes import label_hashes
+from operators.rules.label_hashes import prometheus_hashes
 from operators.rules.label_sets import Ids, LabelSets
 from operators.rules.node import KeptByLabels, Node, VectorNode
 from operators.rules.plan import EvaluationPlan
@@ -140,7 +140,7 @@ class LimitRatio(VectorNode):
 
 def _offsets(sets: LabelSets) -> Floats:
     """Return how far each hash is on the way from 0 to 2**64."""
-    return label_hashes(sets).astype(np.float64) / 2.0**64
+    return prometheus_hashes(sets).astype(np.float64) / 2.0**64
 
 
 def _by_labels(sets: LabelSets) -> Longs:
