@@ -8,9 +8,10 @@ before the last.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
@@ -26,6 +27,9 @@ __all__ = ["KeyedStream", "Stream", "keyed", "only", "op", "read", "write"]
 In = TypeVar("In")
 Out = TypeVar("Out")
 Item = TypeVar("Item")
+
+_LENGTHS: Final = 8
+"""Epochs, of all workers, by which their length is known: one that seemed short is soon forgotten."""
 
 
 def read(step_id: str, flow: Dataflow, source: Source[Item]) -> Stream[Item]:
@@ -92,16 +96,16 @@ class Epochs:
 
     Bytewax lets each worker end its epochs by a clock of its own, at its first batch after so long. Who
     ends one reads nothing until all others have ended theirs. How far apart they are is never made up
-    for, and grows by chance, by up to a batch in each epoch. After some minutes of a backlog one worker
-    has been seen to wait half of its time.
+    for, and grows by chance, by up to a batch in each epoch. After some hundred epochs of a backlog one
+    worker was seen to wait half of its time.
 
     So a worker that began its epoch before others did does not ask its readers for a while, once: it ends
-    the epoch when the last of the others does.
+    the epoch when the last of the others does. Of the workers of other processes nothing is known here.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._length = float("inf")
+        self._lengths: deque[float] = deque(maxlen=_LENGTHS)  # in seconds, a little too long
         self._began: dict[int, tuple[int, float]] = {}  # by worker: which epoch, and when
 
     def begin(self, worker: int, number: int, now: float) -> None:
@@ -109,8 +113,9 @@ class Epochs:
         with self._lock:
             before = self._began.get(worker)
             if before is None or before[0] < number:
-                if before is not None and before[0] == number - 1:
-                    self._length = min(self._length, now - before[1])
+                # Within the first epoch readers were made, so it began nobody knows when.
+                if before is not None and before[0] == number - 1 and number > 1:
+                    self._lengths.append(now - before[1])
                 self._began[worker] = number, now
 
     def leave(self, worker: int) -> None:
@@ -127,17 +132,18 @@ class Epochs:
             now: seconds, on the clock that ``begin`` was told.
         """
         with self._lock:
-            if worker not in self._began:
+            if worker not in self._began or not self._lengths:
                 return None
             number, began = self._began[worker]
             last = max(at for each, at in self._began.values() if each == number)
-            left = began + self._length - now
+            length = min(self._lengths)
+            left = began + length - now
             if left > 0:
                 near = left <= 2 * batch < last - began
-                return last + self._length if near else None
+                return last + length if near else None
             # This epoch ends now, whatever we say. Who is ahead of the others by most of an epoch would end
             # each one with its first batch, for ever; the next one it ends when the last of them does.
-            return last + 2 * self._length if last - began > self._length / 2 else None
+            return last + 2 * length if last - began > length / 2 else None
 
 
 class _Partition(StatefulSourcePartition[Item, Any]):

@@ -113,7 +113,7 @@ def test_a_worker_does_not_wait_in_each_epoch_for_one_that_began_late() -> None:
 def test_who_began_an_epoch_before_others_waits_once() -> None:
     epochs = Epochs()
     assert epochs.hold(1, 0.1, 100.0) is None  # which knows of no epoch yet
-    for number, (early, late) in enumerate([(100.0, 101.0), (105.0, 106.0)]):
+    for number, (early, late) in enumerate([(99.0, 99.1), (100.0, 101.0), (105.0, 106.0)]):
         epochs.begin(1, number, early)
         epochs.begin(2, number, late)
         epochs.begin(2, number, late + 0.5)  # its second reader
@@ -123,9 +123,9 @@ def test_who_began_an_epoch_before_others_waits_once() -> None:
     assert epochs.hold(1, 0.6, 109.9) is None  # one second is nothing where batches take this long
     assert epochs.hold(1, 0.1, 109.9) == 111.0
 
-    epochs.begin(2, 2, 111.0)  # is one further
+    epochs.begin(2, 3, 111.0)  # is one further
     assert epochs.hold(1, 0.1, 109.9) is None
-    epochs.begin(1, 2, 111.1)
+    epochs.begin(1, 3, 111.1)
     assert epochs.hold(2, 0.01, 115.99) == 116.1
     epochs.leave(1)
     assert epochs.hold(2, 0.01, 115.99) is None
@@ -133,7 +133,7 @@ def test_who_began_an_epoch_before_others_waits_once() -> None:
 
 def test_who_ends_each_epoch_with_its_first_batch_passes_one_over() -> None:
     epochs = Epochs()
-    for number, (early, late) in enumerate([(100.0, 104.5), (105.0, 109.5)]):
+    for number, (early, late) in enumerate([(95.0, 99.5), (100.0, 104.5), (105.0, 109.5)]):
         epochs.begin(1, number, early)
         epochs.begin(2, number, late)
     assert epochs.hold(1, 0.0, 110.1) == 119.5
