@@ -1,4 +1,4 @@
-"""What a span costs from message to rollup: ``python -m bench.traces [--spans N] [--json] [--collector]``.
+"""What a span costs from message to rollup: ``python -m bench.traces [--spans N] [--by-id] [--json] [--collector]``.
 
 Traces of twelve services go through the very steps of the flow ``traces``, one after the other in this
 process, without a broker or an engine: everything on (calls, service graph, and sampling by errors, the
@@ -42,7 +42,7 @@ _SECOND = 1_000_000_000
 _BEGIN = 1_767_225_600 * _SECOND
 _A_MESSAGE = 1000
 _A_SECOND = 10_000
-_POLL = 25
+_POLL = 25_000  # spans
 
 
 def messages(spans: int, seed: int = 1) -> list[bytes]:
@@ -96,6 +96,26 @@ def messages(spans: int, seed: int = 1) -> list[bytes]:
     return found
 
 
+def by_trace(values: Sequence[bytes]) -> list[bytes]:
+    """Return messages of which each has the spans of one resource and trace.
+
+    So the collector's Kafka exporter writes them with ``partition_traces_by_id``.
+    """
+    found = []
+    for value in values:
+        for whole in TracesData.FromString(value).resource_spans:
+            parts: dict[bytes, TracesData] = {}
+            for scope in whole.scope_spans:
+                for span in scope.spans:
+                    part = parts.setdefault(span.trace_id, TracesData())
+                    if not part.resource_spans:
+                        part.resource_spans.add().resource.CopyFrom(whole.resource)
+                        part.resource_spans[0].scope_spans.add()
+                    part.resource_spans[0].scope_spans[0].spans.append(span)
+            found += [part.SerializeToString() for part in parts.values()]
+    return found
+
+
 class Steps:
     """The steps of the flow, with the CPU seconds that each has taken."""
 
@@ -119,7 +139,7 @@ class Steps:
         ]
         self.windows = [
             WindowLogic(settings.rollups_of_traces, settings.traces.shards, SystemClock(), None)
-            for _ in range(settings.rollups.shards)
+            for _ in range(settings.rollups_of_traces.shards)
         ]
 
     def take(self, polled: Polled) -> None:
@@ -172,8 +192,9 @@ def measure(
         traces={"sampling": sampling},  # type: ignore[arg-type]
     )
     steps = Steps(settings)
-    for first in range(0, len(values), _POLL):
-        part = values[first : first + _POLL]
+    size = max(_POLL * len(values) // spans, 1)
+    for first in range(0, len(values), size):
+        part = values[first : first + size]
         steps.take(
             Polled(
                 0, "spans", Messages.of(part), np.zeros(len(part), np.int32),
@@ -195,11 +216,18 @@ def measure(
     }
 
 
-def _beside(spans: int, sampling: dict[str, Any] | None, turns: int, *, as_json: bool) -> int:
+def _beside(
+    values: Sequence[bytes],
+    spans: int,
+    sampling: dict[str, Any] | None,
+    turns: int,
+    *,
+    as_json: bool,
+) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    found = compare(messages(spans), spans, sampling, turns, say)
+    found = compare(values, spans, sampling, turns, say)
     told = report(found)
     if as_json:
         print(json.dumps(told))
@@ -216,14 +244,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--spans", type=int, default=600_000)
     parser.add_argument("--no-sampling", action="store_true")
     parser.add_argument("--collector", action="store_true")
+    parser.add_argument(
+        "--by-id", action="store_true", help="a message for each trace and resource"
+    )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     sampling = None if chosen.no_sampling else _EVERYTHING
+    values = messages(chosen.spans)
+    if chosen.by_id:
+        values = by_trace(values)
     if chosen.collector:
-        return _beside(chosen.spans, sampling, chosen.turns, as_json=chosen.json)
+        return _beside(values, chosen.spans, sampling, chosen.turns, as_json=chosen.json)
     measure(messages(20_000), 20_000, sampling)  # compiles what is left
-    found = measure(messages(chosen.spans), chosen.spans, sampling)
+    found = measure(values, chosen.spans, sampling)
     if chosen.json:
         print(json.dumps(found))
         return 0

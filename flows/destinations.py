@@ -23,6 +23,8 @@ _SOON: Final = 0.1
 """Seconds for which rows are gathered where each request costs the server something."""
 _FILES: Final = 1.0
 """Where each write is files, or parts of a table that have to be merged."""
+_WHOLE: Final = 2.0
+"""Where a write changes a document as a whole: until all shards have told of a window."""
 
 
 def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -31,19 +33,7 @@ def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     if sinks.influxdb is not None:
         found["influxdb"] = (topics.rollups,)
-    if sinks.elasticsearch is not None:
-        spans = (topics.spans,) if keeps_spans(settings) else ()
-        found["elasticsearch"] = (
-            topics.anomalies,
-            topics.alerts,
-            topics.notifications,
-            topics.incidents,
-            *spans,
-        )
-        if settings.inputs_of("logs"):
-            found["elasticsearch_logs"] = (topics.logs,)
-        if sinks.elasticsearch.jaeger is not None and keeps_spans(settings):
-            found["elasticsearch_jaeger"] = (topics.spans, topics.rollups)
+    found |= _to_elasticsearch(settings)
     if sinks.clickhouse is not None:
         if settings.inputs_of("logs"):
             found["clickhouse_logs"] = (topics.logs,)
@@ -62,6 +52,22 @@ def destinations(settings: Settings) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _to_elasticsearch(settings: Settings) -> dict[str, tuple[str, ...]]:
+    topics, sink = settings.topics, settings.sinks.elasticsearch
+    if sink is None:
+        return {}
+    spans = (topics.spans,) if keeps_spans(settings) else ()
+    others = (topics.anomalies, topics.alerts, topics.notifications, topics.incidents)
+    found: dict[str, tuple[str, ...]] = {"elasticsearch": (*others, *spans)}
+    if settings.inputs_of("logs"):
+        found["elasticsearch_logs"] = (topics.logs,)
+    if sink.jaeger is not None and spans:
+        found["elasticsearch_jaeger"] = spans
+    if sink.jaeger is not None and settings.inputs_of("traces"):
+        found["elasticsearch_jaeger_calls"] = (topics.rollups,)
+    return found
+
+
 def keeps_spans(settings: Settings) -> bool:
     """Say whether the flow traces writes spans that are kept."""
     return bool(settings.inputs_of("traces")) and settings.traces.sampling is not None
@@ -75,6 +81,7 @@ def intakes(settings: Settings) -> list[Intake]:
         "rollups_json": _rollups_json, "otlp": _otlp, "lake_spans": _lake_spans,
         "elasticsearch_jaeger": _elasticsearch_jaeger, "clickhouse_logs": _clickhouse_logs,
         "clickhouse_spans": _clickhouse_spans,
+        "elasticsearch_jaeger_calls": _elasticsearch_jaeger_calls,
     }  # fmt: skip
     return [make[name](settings) for name in destinations(settings)]
 
@@ -188,22 +195,33 @@ def _clickhouse_spans(settings: Settings) -> Intake:
 
 def _elasticsearch_jaeger(settings: Settings) -> Intake:
     from sinks.jaeger import JaegerElasticsearch  # noqa: PLC0415
-    from sinks.jaeger_documents import dependency_documents, jaeger_documents  # noqa: PLC0415
+    from sinks.jaeger_documents import jaeger_documents  # noqa: PLC0415
+
+    sink = settings.sinks.elasticsearch
+    assert sink is not None
+    assert sink.jaeger is not None
+    prefix = sink.jaeger.index_prefix
+    return Intake(
+        "elasticsearch_jaeger",
+        {settings.topics.spans: lambda value: jaeger_documents(_spans(value), prefix)},
+        lambda: JaegerElasticsearch(sink),
+        _SOON,
+    )
+
+
+def _elasticsearch_jaeger_calls(settings: Settings) -> Intake:
+    from sinks.jaeger_calls import JaegerCalls  # noqa: PLC0415
+    from sinks.jaeger_hours import service_calls  # noqa: PLC0415
 
     sink = settings.sinks.elasticsearch
     assert sink is not None
     assert sink.jaeger is not None
     prefix, window = sink.jaeger.index_prefix, settings.rollups.windows[-1]
     return Intake(
-        "elasticsearch_jaeger",
-        {
-            settings.topics.spans: lambda value: jaeger_documents(_spans(value), prefix),
-            settings.topics.rollups: lambda value: dependency_documents(
-                _rollups(value), window, prefix
-            ),
-        },
-        lambda: JaegerElasticsearch(sink),
-        _SOON,
+        "elasticsearch_jaeger_calls",
+        {settings.topics.rollups: lambda value: service_calls(_rollups(value), window)},
+        lambda: JaegerCalls(sink, prefix, window),
+        _WHOLE,
     )
 
 

@@ -9,7 +9,7 @@ import bytewax.operators as op
 from flows.feedback import ReportedAlarms
 from flows.outputs import Outputs
 from flows.promotions import PromotedModels, registry_of
-from flows.settings import Settings
+from flows.settings import Rollups, Settings
 from operators.bytewax import KeyedStream, Stream, only
 from operators.cardinality.step import admission
 from operators.cardinality.tenants import tenants_limit
@@ -40,7 +40,7 @@ from operators.scoring.vector_parts import vector_parts
 from operators.scoring.vectors import judged_vectors
 from operators.traces.examples import examples_of
 from operators.traces.explaining import calls_of, explaining
-from operators.windows.step import RollupSettings, windows
+from operators.windows.step import windows
 
 __all__ = ["rolled_up"]
 
@@ -50,7 +50,7 @@ def rolled_up(
     outputs: Outputs,
     decoded: Stream[Any],
     low_water: LowWater,
-    rollups: RollupSettings,
+    rollups: Rollups,
     readers: int,
     idle_timeout: int,
     *,
@@ -98,14 +98,14 @@ def rolled_up(
         "scoring", closed, settings.scoring, settings.judged, promotions, shadows, reports
     )
     outputs.rollups(op.filter_map_value("rollups", scored, only(Scored)))
-    silent = _silence(closed, settings) if silences else []
-    judged = _vectors(closed, settings, reports)
-    told_of = _told(scored, judged, settings)
+    silent = _silence(closed, settings, rollups.shards) if silences else []
+    judged = _vectors(closed, settings, rollups.shards, reports)
+    told_of = _told(scored, judged, settings, rollups.shards)
     events = op.merge("scored_or_limited", told_of, answers, *silent)
     late = op.filter_map("late", op.key_rm("refused", windowed), only(Late))
     told: Stream[Events] = op.filter_map("events_of_rollups", events, only(Events))
     if causes:
-        told = _explained(closed, told, kept, settings, outputs)
+        told = _explained(closed, told, kept, settings, rollups.shards, outputs)
     shadow = op.filter_map("events_of_shadow", op.key_rm("beside", scored), only(ShadowEvents))
     return op.merge("told_and_in_shadow", told, shadow), late
 
@@ -115,6 +115,7 @@ def _explained(
     events: Stream[Events],
     kept: Stream[Kept] | None,
     settings: Settings,
+    shards: int,
     outputs: Outputs,
 ) -> Stream[Events]:
     """Return the events, those of services with their likely cause, and traces that show it.
@@ -125,7 +126,7 @@ def _explained(
     asked = op.map("to_explain", events, lambda item: ("causes", ("", item)))
     examples = [op.map("examples", kept, _examples)] if kept is not None else []
     both: KeyedStream[Any] = op.merge("calls_and_events", seen, asked, *examples)
-    told = explaining("causes", both, settings.judged, settings.rollups.shards)
+    told = explaining("causes", both, settings.judged, shards)
     explained = op.key_rm("explained", told)
     outputs.causes(op.filter_map("all_causes", explained, only(Explanations)))
     return op.filter_map("events_explained", explained, only(Events))
@@ -158,6 +159,7 @@ def _told(
     scored: KeyedStream[Scored | Events | Passed | ShadowEvents],
     vectors: KeyedStream[Events | Passed],
     settings: Settings,
+    shards: int,
 ) -> Stream[Events]:
     """Return the events of series and vectors, those of one cause together, if that is asked for."""
     within = settings.scoring.together
@@ -168,23 +170,23 @@ def _told(
     if not (settings.scoring.enabled and within):
         return op.filter_map("told", op.key_rm("scored", raised), only(Events))
     gathered = op.map("all_raised", raised, lambda item: ("causes", item))
-    sources = settings.rollups.shards + 1  # the shards and the vectors
+    sources = shards + 1  # the shards and the vectors
     return op.key_rm("told", together("together", gathered, within, sources))
 
 
 def _vectors(
-    closed: KeyedStream[Closed | Passed], settings: Settings, reports: Reports
+    closed: KeyedStream[Closed | Passed], settings: Settings, shards: int, reports: Reports
 ) -> KeyedStream[Events | Passed]:
     """Return the events of signals that are judged together; the end of alerts if none are any more."""
     vectors = settings.vectors if settings.scoring.enabled else ()
     parts = vector_parts("vector_parts", closed, vectors)
     gathered = op.map("all_vector_parts", parts, lambda item: ("vectors", item))
-    return judged_vectors(
-        "vectors", gathered, vectors, settings.scoring, settings.rollups.shards, reports
-    )
+    return judged_vectors("vectors", gathered, vectors, settings.scoring, shards, reports)
 
 
-def _silence(closed: KeyedStream[Closed | Passed], settings: Settings) -> list[Stream[Events]]:
+def _silence(
+    closed: KeyedStream[Closed | Passed], settings: Settings, shards: int
+) -> list[Stream[Events]]:
     """Return the events of services and hosts that fall silent, if they are asked for."""
     asked = settings.scoring.silence
     if not (settings.scoring.enabled and asked.enabled):
@@ -192,7 +194,7 @@ def _silence(closed: KeyedStream[Closed | Passed], settings: Settings) -> list[S
     owners = OWNERS if asked.hosts else OWNERS[:1]
     present = presence("presence", closed, settings.judged, owners)
     gathered = op.map("all_services", present, lambda item: ("services", item))
-    told = silence("silence", gathered, asked, settings.judged, settings.rollups.shards)
+    told = silence("silence", gathered, asked, settings.judged, shards)
     return [op.key_rm("silent", told)]
 
 

@@ -15,10 +15,19 @@ import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    InstrumentationScope,
+    KeyValue,
+    KeyValueList,
+)
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from operators.contracts.batch_form import SPAN_BATCHES
 from operators.decoders.otlp.logs import flat_attributes
+from operators.decoders.protobuf.lenient import read_message
 from operators.decoders.protobuf.reduced_descriptor import REPEATED, Field, Messages, handler_of
 from sinks.clickhouse import LAST_SECOND, ClickHouse, ClickHouseSettings, literal
 from sinks.clickhouse_maps import maps_of_members
@@ -33,6 +42,7 @@ _LAST: Final = LAST_SECOND * 1_000_000_000
 _TEXT: Final = Field.TYPE_STRING
 _BYTES: Final = Field.TYPE_BYTES
 _PLAIN: Final = pl.CompatLevel.oldest()
+_KNOWN: Final = {"Span": Span, "Resource": Resource, "Scope": InstrumentationScope}
 _MESSAGES: Final[Messages] = {
     "Span": (
         ("trace_state", 3, _TEXT, ""),
@@ -135,13 +145,21 @@ def _handler(message: str) -> Any:
 
 
 def _decoded(message: str, values: pl.Series) -> pa.RecordBatch:
-    """Return messages as columns; one that is no protobuf, or has a text that is not UTF-8, as an empty one."""
+    """Return messages as columns; one that is no protobuf as an empty one."""
     handler, array = _handler(message), values.to_arrow(compat_level=_PLAIN).cast(pa.binary())
     try:
         return handler.array_to_record_batch(array)
     except ValueError:
-        sound = [value if _is_sound(handler, value) else b"" for value in values.to_list()]
+        sound = [_sound(handler, message, value) for value in values.to_list()]
         return handler.array_to_record_batch(pa.array(sound, pa.binary()))
+
+
+def _sound(handler: Any, message: str, value: bytes) -> bytes:
+    """Return a message that can be read, also of one with a text that is not UTF-8."""
+    if _is_sound(handler, value):
+        return value
+    mended: bytes = read_message(_KNOWN[message], value).SerializeToString()
+    return mended if _is_sound(handler, mended) else b""
 
 
 def _is_sound(handler: Any, value: bytes) -> bool:

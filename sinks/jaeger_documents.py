@@ -1,9 +1,8 @@
 """Kept spans in the layout in which Jaeger keeps them in Elasticsearch, so that Jaeger reads them.
 
-``jaeger-span-<day>`` has a document a span, ``jaeger-service-<day>`` one for each service and operation,
-``jaeger-dependencies-<day>`` one for each call between services and window. A day is that of the span's
-begin, or of the window's. Attributes are a list of key, type and value; ``span.kind`` and ``error`` are
-fields beside it, as Jaeger has them from version 2 on.
+``jaeger-span-<day>`` has a document a span, ``jaeger-service-<day>`` one for each service and operation. A
+day is that of the span's begin. Attributes are a list of key, type and value; ``span.kind`` and ``error``
+are fields beside it, as Jaeger has them from version 2 on. Calls between services are in ``jaeger_hours``.
 
 Source: Jaeger 1.76 and 2.x (Apache-2.0), ``internal/storage/v2/elasticsearch/tracestore/to_dbmodel.go``,
 ``internal/jptrace/sanitizer``, ``internal/storage/v1/elasticsearch/spanstore/writer.go`` and ``service_operation.go``.
@@ -27,10 +26,9 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from operators.contracts.frames import DOCUMENTS
 from operators.decoders.protobuf.lenient import read_message
-from operators.traces.metrics import REQUESTS
 from sinks.otlp_encoding import with_threshold
 
-__all__ = ["INDICES", "dependency_documents", "jaeger_documents", "service_id"]
+__all__ = ["INDICES", "jaeger_documents", "service_id"]
 
 INDICES: Final = ("span", "service", "dependencies")
 _WARNINGS: Final = "@jaeger@warnings"
@@ -73,36 +71,6 @@ def jaeger_documents(frame: pl.DataFrame, prefix: str = "") -> pl.DataFrame:
         document = {"serviceName": service, "operationName": operation}
         index = f"{prefix}jaeger-service-{day}"
         rows.append((index, service_id(service, operation), _text(document)))
-    return pl.DataFrame(rows, schema=DOCUMENTS, orient="row")
-
-
-def dependency_documents(rollups: pl.DataFrame, window: int, prefix: str = "") -> pl.DataFrame:
-    """Return a DOCUMENTS frame of rollups: of each call between services how many there were.
-
-    Args:
-        rollups: of SCORES' columns; all but edges of the service graph are passed over.
-        window: only rollups of this length, in nanoseconds.
-        prefix: of the names of indices.
-    """
-    edges = rollups.filter(
-        (pl.col("name") == REQUESTS) & (pl.col("window") == window) & (pl.col("increase") > 0)
-    )
-    rows = []
-    for row in edges.select("tenant", "series", "labels", "window_start", "increase").rows(
-        named=True
-    ):
-        labels = orjson.loads(row["labels"])
-        link = {
-            "parent": labels.get("client", ""),
-            "child": labels.get("server", ""),
-            "callCount": round(row["increase"]),
-        }
-        if not link["parent"] or not link["child"]:
-            continue
-        start = row["window_start"]
-        document = {"timestamp": _instant(start), "dependencies": [link]}
-        own = f"{row['tenant']}-{row['series']}-{start}"
-        rows.append((f"{prefix}jaeger-dependencies-{_day(start)}", own, _text(document)))
     return pl.DataFrame(rows, schema=DOCUMENTS, orient="row")
 
 
@@ -324,8 +292,3 @@ def _text(document: dict[str, Any]) -> str:
 
 def _day(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC):%Y-%m-%d}"
-
-
-def _instant(nanoseconds: int) -> str:
-    whole, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

@@ -30,7 +30,7 @@ def graph(
 
     The flow traces counts calls between services, to databases, queues and third parties. **map** is
     what the notifier takes as `correlation.service_map_file`; **node-graph**, nodes and edges with the
-    fields of Grafana's panel of that name.
+    fields of Grafana's panel of that name. Both are of one tenant.
 
     Examples:
 
@@ -102,14 +102,18 @@ def backtest_sampling(
 @traces.command("show")
 def show_trace(
     context: typer.Context,
-    trace: Annotated[str, typer.Argument(metavar="ID", help="32 hexadecimal digits.")],
+    trace: Annotated[str, typer.Argument(metavar="ID", help="32 hexadecimal digits, or 16.")],
     since: Annotated[str, typer.Option(help="How far back to look: 15m, 1h, 1d.")] = "1h",
+    tenant: Annotated[
+        str | None, typer.Option(help="Whose; needed if several have a trace of that id.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a trace that was kept: who called whom, when, and what the whole of it waited for.
 
     Each span is a line; SELF is what its children do not cover, and PATH its part of the critical
-    path, which adds up to the time that the trace took. It is read from the topic of kept spans.
+    path, which adds up to the time that the trace took. It is read from the topic of kept spans. Of a trace of
+    more than 2,000 spans the page has those that tell most.
 
     Examples:
 
@@ -117,4 +121,4 @@ def show_trace(
     """
     from flows.commands.trace import show_trace as command
 
-    command(options_of(context).settings(), trace, span(since), as_json=as_json)
+    command(options_of(context).settings(), trace, span(since), tenant=tenant, as_json=as_json)

@@ -28,11 +28,13 @@ from sinks import elasticsearch_setup, influxdb_setup, lake
 from sinks.base import Unavailable, address
 from sinks.channels.base import Channel, Unreachable
 from sinks.channels.console import ConsoleChannel
-from sinks.otlp import OTLP, OTLPSettings
+from sinks.otlp import OTLP
+from sinks.otlp_transport import OTLPSettings
 
 __all__ = ["check"]
 
 _SECONDS: Final = 30.0
+_PROTOCOLS: Final = {"http": "HTTP", "grpc": "gRPC"}
 
 
 class Check(NamedTuple):
@@ -248,7 +250,7 @@ def _otlp(settings: OTLPSettings) -> str:
         backend.reach()
     finally:
         backend.close()
-    return f"{address(settings.endpoint)} takes spans"
+    return f"{address(settings.endpoint)} takes spans over {_PROTOCOLS[settings.protocol]}"
 
 
 def _channels(settings: Settings) -> list[Channel]:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-from flows.commands.failure import CommandFailed
+from flows.commands.failure import USAGE, CommandFailed
 from flows.commands.terminal import console, count, printable, table, write_json
 from flows.commands.topic_values import topic_values
 from flows.settings import Settings
@@ -19,6 +19,8 @@ from operators.traces.graph import node_graph, service_graph, service_map
 __all__ = ["Form", "graph"]
 
 Form = Literal["table", "json", "map", "node-graph"]
+_OF_ONE: Final = ("map", "node-graph")
+"""Forms that have no place for a tenant."""
 _PREFIX: Final = "traces_service_graph_"
 
 
@@ -28,8 +30,11 @@ def graph(settings: Settings, since: int, tenant: str | None, form: Form) -> Non
     Args:
         settings: the brokers and the topic of rollups.
         since: how far back, in nanoseconds, rollups were written that are read.
-        tenant: whose; all without it.
+        tenant: whose; all without it, which only a table and ``json`` tell apart.
         form: see ``flows.cli``.
+
+    Raises:
+        CommandFailed: there are no calls, or they are of several tenants.
     """
     begin = int(time.time() * 1000) - since // 1_000_000
     frames = [
@@ -47,6 +52,12 @@ def graph(settings: Settings, since: int, tenant: str | None, form: Form) -> Non
             f"topic {settings.topics.rollups}: no calls between services in that time "
             "(flow traces makes them of an input with signal: traces; or look further back: --since)"
         )
+    tenants = edges["tenant"].unique().sort().to_list()
+    if len(tenants) > 1 and form in _OF_ONE:
+        raise CommandFailed(
+            f"--as {form}: services of several tenants may have one name: give --tenant ({', '.join(tenants)})",
+            USAGE,
+        )
     if form == "json":
         write_json({"schema": "headrace.graph/v1", "edges": edges.rows(named=True)}, indent=True)
     elif form == "map":
@@ -59,10 +70,13 @@ def graph(settings: Settings, since: int, tenant: str | None, form: Form) -> Non
 
 def _show(edges: pl.DataFrame) -> None:
     numbers = ("CALLS", "FAILED", "MEAN", "P95")
-    made = table("CLIENT", "SERVER", "TYPE", *numbers, right=numbers)
+    several = edges["tenant"].n_unique() > 1
+    tenant = ("TENANT",) if several else ()
+    made = table(*tenant, "CLIENT", "SERVER", "TYPE", *numbers, right=numbers)
     for row in edges.sort("calls", descending=True).rows(named=True):
         mean = row["server_seconds"] if row["server_seconds"] is not None else row["client_seconds"]
         made.add_row(
+            *([printable(row["tenant"])] if several else []),
             printable(row["client"]),
             printable(row["server"]),
             row["connection_type"],

@@ -16,6 +16,7 @@ from sinks.dead_letter_reader import Letter, read_dead_letters, redriven_until
 from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB
 from sinks.jaeger import JaegerElasticsearch
+from sinks.jaeger_calls import JaegerCalls
 from sinks.kafka import KafkaDestination
 from sinks.lake import Lake
 from sinks.otlp import OTLP
@@ -127,6 +128,9 @@ def destinations(settings: Settings) -> dict[str, Callable[[], Destination]]:
     if (elastic := settings.sinks.elasticsearch) is not None:
         made[Elasticsearch.name] = lambda: Elasticsearch(elastic)
         made[JaegerElasticsearch.name] = lambda: JaegerElasticsearch(elastic)
+        if (layout := elastic.jaeger) is not None:
+            window = settings.rollups.windows[-1]
+            made[JaegerCalls.name] = lambda: JaegerCalls(elastic, layout.index_prefix, window)
     if (clickhouse := settings.sinks.clickhouse) is not None:
         # Of the extra `clickhouse`.
         from sinks.clickhouse_logs import ClickHouseLogs  # noqa: PLC0415

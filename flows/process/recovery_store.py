@@ -59,8 +59,9 @@ def fixed_settings(flow: str, settings: Settings) -> dict[str, Any]:
         fixed["traces.shards"] = settings.traces.shards
     if flow == "alerting":
         fixed["rules.shards"] = settings.rules.shards
-    if flow in ("metrics", "traces"):
+    if flow == "metrics":
         fixed["rollups.shards"] = settings.rollups.shards
+    if flow in ("metrics", "traces"):
         fixed["rollups.windows"] = [format_duration(each) for each in settings.rollups.windows]
     return fixed
 
@@ -98,6 +99,11 @@ def check_store(directory: Path, flow: str, settings: Settings, *, alone: bool =
     file = directory / FIXED
     before = _noted(where, file) or _found(flow, parts)
     now = fixed_settings(flow, settings)
+    if flow == "traces" and "rollups.shards" in before:
+        raise StoreError(
+            f"{where}: an earlier version made it, whose series were on other shards: run `{_RESCALE} "
+            f"{directory}` to begin anew from what Kafka has"
+        )
     for key, value in before.items():
         if key in now and now[key] != value:
             raise StoreError(_disagreement(where, directory, key, value, now[key]))

@@ -8,7 +8,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from flows.settings.values import PositiveDuration, Section, regular_expression, secret_in
+from flows.settings.values import (
+    PositiveDuration,
+    Section,
+    regular_expression,
+    with_secret_files,
+)
 from operators.contracts.frames import DEFAULT_TENANT
 from operators.decoders import DECODERS, LOG_DECODERS, SPAN_DECODERS
 from operators.kafka.clients import is_secret
@@ -46,18 +51,7 @@ class Kafka(Section):
     @classmethod
     def _read_secret_files(cls, options: Any) -> Any:
         """Take what a file holds for ``<option>_file``, of options that are secrets."""
-        if not isinstance(options, dict):
-            return options
-        read = {}
-        for name, value in options.items():
-            option = str(name).removesuffix("_file")
-            if option == name or not is_secret(option):
-                read[name] = value
-            elif option in options:
-                raise ValueError(f"give either {option} or {name}")
-            else:
-                read[option] = secret_in(value, str(name))
-        return read
+        return with_secret_files(options, is_secret) if isinstance(options, dict) else options
 
 
 class Input(Section):

@@ -121,7 +121,7 @@ class Settings(BaseSettings):
             disorder=rollups.disorder,
             partition_lag=rollups.partition_lag,
             evict_after=rollups.evict_after,
-            series_shards=rollups.shards,
+            series_shards=self.traces.shards,
             shards=self.traces.shards,
             sampling=self._keeping,
         )
@@ -145,8 +145,14 @@ class Settings(BaseSettings):
 
     @property
     def rollups_of_traces(self) -> Rollups:
-        """How what was counted of spans is rolled up: it comes in order, and is revised for longer."""
-        return self.rollups.model_copy(update={"disorder": 0, "lateness": 2 * self.traces.hold})
+        """How what was counted of spans is rolled up: it comes in order, and is revised for longer.
+
+        Its series are few beside its spans, so they have no more shards than those.
+        """
+        changed = {
+            "disorder": 0, "lateness": 2 * self.traces.hold, "shards": self.traces.shards,
+        }  # fmt: skip
+        return self.rollups.model_copy(update=changed)
 
     @property
     def fixed_tenants(self) -> tuple[str, ...]:

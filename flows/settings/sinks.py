@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from flows.settings.values import PositiveDuration, Section, WithSecretFiles
+from flows.settings.values import PositiveDuration, Section, WithSecretFiles, with_secret_files
 from operators.contracts.durations import format_duration, parse_duration
 
 __all__ = [
@@ -102,20 +102,59 @@ class ElasticsearchSection(WithSecretFiles):
         return self
 
 
-class OTLPSection(Section):
-    """What takes OTLP over HTTP: kept spans go there."""
+_HOST_AND_PORT = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/@?#:\[\]]+)(:[0-9]{1,5})?/?"
 
+
+class OTLPSection(Section):
+    """What takes OTLP, over HTTP or gRPC: kept spans go there."""
+
+    protocol: Literal["http", "grpc"] = "http"
+    """``grpc`` needs the extra ``otlp-grpc``."""
     endpoint: str = Field(pattern=r"^https?://")
-    """Its address without ``/v1/traces``: ``http://jaeger:4318``."""
+    """Its address without ``/v1/traces``: ``http://jaeger:4318``; of gRPC ``http://jaeger:4317``, and
+    ``https://`` where there is TLS."""
     headers: dict[str, SecretStr] = Field(default_factory=dict)
-    """Sent with each request; they are secrets."""
+    """Sent with each request, in gRPC as metadata; they are secrets, and ``<name>_file`` names a file."""
     tenant_header: str | None = None
     """A header that says whose spans a request has, as ``X-Scope-OrgID``."""
     ca_certs: Path | None = None
+    client_certificate: Path | None = None
+    """By which the backend knows us; a file in PEM, as ``client_key`` is."""
+    client_key: Path | None = None
     timeout: PositiveDuration = "10s"  # type: ignore[assignment]
     batch_bytes: int = Field(default=2_000_000, ge=1)
-    """Spans in one request, before compression."""
+    """Spans in one request, before compression; most receivers of gRPC take 4 MiB."""
     gzip: bool = True
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _read_secret_files(cls, headers: Any) -> Any:
+        return with_secret_files(headers) if isinstance(headers, dict) else headers
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("give both client_certificate and client_key")
+        return self
+
+    @model_validator(mode="after")
+    def _possible_over_grpc(self) -> Self:
+        if self.protocol != "grpc":
+            return self
+        if find_spec("grpc") is None or find_spec("google.rpc") is None:
+            raise ValueError("protocol grpc needs grpcio: pip install 'headrace[otlp-grpc]'")
+        if not re.fullmatch(_HOST_AND_PORT, self.endpoint):
+            raise ValueError(
+                "endpoint: of gRPC it has a host and a port and nothing else, as http://jaeger:4317"
+            )
+        for name, value in self.headers.items():
+            text = value.get_secret_value()
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError(f"headers.{name}: gRPC takes printable ASCII only")
+        for name in (*self.headers, self.tenant_header or "x"):
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.lower().endswith("-bin"):
+                raise ValueError(f"headers: \"{name}\" can't be a name of gRPC's metadata")
+        return self
 
 
 _LONGEST_TTL = 12_000 * 86_400_000_000_000

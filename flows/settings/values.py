@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "WithSecretFiles",
     "regular_expression",
     "secret_in",
+    "with_secret_files",
 ]
 
 
@@ -100,6 +102,26 @@ def secret_in(path: str, key: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"{key}: cannot read {path}: {error.strerror}") from None
+
+
+def with_secret_files(
+    values: Mapping[str, Any], is_secret: Callable[[str], bool] = lambda _: True
+) -> dict[str, Any]:
+    """Return a mapping with what a file holds for each ``<key>_file``, of keys that are secrets.
+
+    Raises:
+        ValueError: a key is there in both ways, or a file can't be read.
+    """
+    read = {}
+    for name, value in values.items():
+        key = str(name).removesuffix("_file")
+        if key == name or not is_secret(key):
+            read[name] = value
+        elif key in values:
+            raise ValueError(f"give either {key} or {name}")
+        else:
+            read[key] = secret_in(value, str(name))
+    return read
 
 
 class WithSecretFiles(Section):

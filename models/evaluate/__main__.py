@@ -94,13 +94,22 @@ def rootcause(
                 f"{found['faults']} faults, {name}: top-1 {of['top_1']:.1%} (± {of['spread']:.1%}), "
                 f"top-3 {of['top_3']:.1%}, top-5 {of['top_5']:.1%}"
             )
+    if found["unseen"]:
+        typer.echo(f"not counted, without spans since: {', '.join(found['unseen'])}")
+    if missing := [when for when, lines in found["lines"].items() if not lines]:
+        typer.echo(f"no log lines {' nor '.join(missing)} the faults: ranked by traces alone")
     live = found["live"]
+    if not live["days"]:
+        typer.echo("no fault to judge")
+        return
     said = {
-        "all": "tuned on the day of these faults",
+        "all": "tuned on the days of these faults",
         "none": "frozen: nothing was tuned on the days of these faults",
-        "some": "tuned on one of the days of these faults",
+        "some": "tuned on some of the days of these faults",
     }[live["tuned"]]
-    typer.echo(f"live: {', '.join(live['days'])}: {said} (tuned on {live['tuned_on']})")
+    typer.echo(
+        f"live: {', '.join(live['days'])}: {said} (tuned on {' and '.join(live['tuned_on'])})"
+    )
 
 
 def _evaluate(

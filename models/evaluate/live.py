@@ -38,8 +38,9 @@ from operators.traces.rankings import ranking_messages
 
 __all__ = ["TUNED_ON", "calls_of", "named_by_alert"]
 
-TUNED_ON: Final = "2023-01-29"
-"""The day of TrainTicket, in Nezha's data, on which what changes are measured by was chosen."""
+TUNED_ON: Final = ("2022-08-22", "2023-01-29")
+"""Days of Nezha's data on which rules were chosen: of OnlineBoutique whose it is what calls spend on the way, of
+TrainTicket what changes are measured by."""
 _WINDOW: Final = 10_000_000_000
 _SECOND: Final = 1_000_000_000
 _TOPIC: Final = "lines"
@@ -90,10 +91,11 @@ def _played(normal: ObservedWindow, near: ObservedWindow) -> tuple[pl.DataFrame,
     # Minutes may have parts of the undisturbed period, too.
     old_spans = normal.spans.join(spans, on="trace", how="anti")
     old_events = normal.events.filter(pl.col("ts") > 0).join(events, on="trace", how="anti")
-    if old_spans.height and old_events.height and spans.height and events.height:
-        begins = np.concatenate([spans["begun"].to_numpy(), events["ts"].to_numpy()]).min()
-        ends = np.concatenate([old_spans["ended"].to_numpy(), old_events["ts"].to_numpy()]).max()
-        moved = int(begins) - int(ends)
+    # Either may have no log lines, or no spans.
+    begins = [*spans["begun"].sort().head(1), *events["ts"].sort().head(1)]
+    ends = [*old_spans["ended"].sort().tail(1), *old_events["ts"].sort().tail(1)]
+    if begins and ends:
+        moved = min(begins) - max(ends)
         old_spans = old_spans.with_columns(pl.col("begun", "ended") + moved)
         old_events = old_events.with_columns(pl.col("ts") + moved)
     return pl.concat([old_spans, spans]), pl.concat([old_events, events]).sort("ts")
@@ -161,9 +163,12 @@ def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         A row of each operation and kind of a service, and of each pair of a caller and one called
-        (``edge``): ``service``, ``operation``, ``kind``, ``count``, ``total`` (milliseconds), ``failed``.
+        (``edge``): ``service``, ``operation``, ``kind``, ``count``, ``total`` (milliseconds), ``failed``, ``way``.
     """
-    parents = spans.select("trace", parent="span", caller="service").unique(("trace", "parent"))
+    took = (pl.col("ended") - pl.col("begun")) / 1e6
+    parents = spans.select("trace", parent="span", caller="service", waited=took).unique(
+        ("trace", "parent")
+    )
     related = spans.join(parents, on=("trace", "parent"), how="left").with_columns(
         received=(pl.col("caller") != pl.col("service")).fill_null(True)
     )
@@ -176,11 +181,7 @@ def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("SPAN_KIND_CLIENT"))
         .otherwise(pl.lit("SPAN_KIND_INTERNAL"))
     )
-    numbers = (
-        pl.len().cast(pl.Float64).alias("count"),
-        ((pl.col("ended") - pl.col("begun")) / 1e6).sum().alias("total"),
-        pl.lit(0.0).alias("failed"),
-    )
+    count, failed = pl.len().cast(pl.Float64).alias("count"), pl.lit(0.0).alias("failed")
     of_spans = (
         related.join(waits, on=("trace", "span"), how="left")
         .group_by(
@@ -189,9 +190,9 @@ def calls_of(spans: pl.DataFrame) -> pl.DataFrame:
             operation="operation",
             kind=kind,
         )
-        .agg(*numbers)
+        .agg(count, total=took.sum(), failed=failed, way=pl.lit(0.0))
     )
     of_edges = over.group_by(
         edge=pl.lit(True), service="caller", operation="service", kind=pl.lit("")
-    ).agg(*numbers)
+    ).agg(count, total=pl.col("waited").sum(), failed=failed, way=(pl.col("waited") - took).sum())
     return pl.concat([of_spans, of_edges]).sort("edge", "service", "operation", "kind")

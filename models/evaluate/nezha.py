@@ -3,7 +3,8 @@
 The folder holds ``normal_traces.parquet``, ``normal_logs.parquet``, ``faults_traces.parquet``,
 ``faults_logs.parquet`` with a column ``minute``, and ``faults.json``. Of a fault the minute in which it
 was injected and the two after it are looked at: what comes before it there, and the undisturbed period,
-are what is normal.
+are what is normal. Without the files of logs, or with empty ones, traces are all there is to rank by. A fault
+since which there is no span at all can't be judged: it is told, and does not count.
 
 Two rankings are judged. The first has all spans and log lines at hand (``models.root_cause``). The second,
 ``live``, is what an alert would name: the steps of the flows ``traces`` and ``logs`` and what the notifier makes
@@ -130,6 +131,10 @@ def _spans(path: Path) -> pl.DataFrame:
 
 
 def _events(path: Path) -> pl.DataFrame:
+    if not path.exists():
+        return pl.DataFrame(
+            schema=pl.Schema([*EVENTS.items(), ("minute", pl.String()), ("line", pl.String())])
+        )
     frame = pl.read_parquet(path)
     lines = frame["Log"].unique()
     events = {line: text_of(line) for line in lines.to_list()}
@@ -166,12 +171,23 @@ def evaluate(folder: Path) -> dict[str, Any]:
 
     ``spread`` is half of the 95 % interval of top-1, by Wilson's score. An alert names three causes at most.
     ``tuned`` says whether the live ranking was tuned on all days of the faults, or on none, or on some.
+    ``lines`` are the log lines there were before the faults and since, ``unseen`` when the faults were since
+    which there are no spans.
     """
     ranks: list[int | None] = []
     live: list[int | None] = []
     found: list[dict[str, Any]] = []
+    unseen: list[str] = []
+    lines = {"before": 0, "since": 0}
     for fault in faults(folder):
-        ranking = rank(fault.before, fault.after)
+        after = fault.after
+        if not after.spans.height:
+            unseen.append(fault.at)
+            continue
+        before = fault.before
+        lines["before"] += before.events.height
+        lines["since"] += after.events.height
+        ranking = rank(before, after)
         services = ranking["service"].to_list()
         place = _place(services, fault.service)
         ranks.append(place)
@@ -189,7 +205,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         )
     kinds = [each["type"] for each in found]
     days = sorted({each["at"][:10] for each in found})
-    tuned = [day for day in days if day == TUNED_ON]
+    tuned = [day for day in days if day in TUNED_ON]
     return {
         "faults": len(ranks),
         **_shares(ranks, kinds),
@@ -199,6 +215,8 @@ def evaluate(folder: Path) -> dict[str, Any]:
             "tuned_on": TUNED_ON,
             "tuned": "all" if tuned == days else "some" if tuned else "none",
         },
+        "lines": lines,
+        "unseen": unseen,
         "each": found,
     }
 

@@ -8,9 +8,16 @@ from typing import Final
 
 import polars as pl
 
-from operators.contracts.frames import GROUPED_LOGS, SAMPLES, SCORES, SPANS
+from operators.contracts.frames import GROUPED_LOGS, SAMPLES, SCORES, SERVICE_CALLS, SPANS
 
-__all__ = ["LOG_BATCHES", "ROLLUP_BATCHES", "SAMPLE_BATCHES", "SPAN_BATCHES", "BatchForm"]
+__all__ = [
+    "LOG_BATCHES",
+    "ROLLUP_BATCHES",
+    "SAMPLE_BATCHES",
+    "SERVICE_CALL_BATCHES",
+    "SPAN_BATCHES",
+    "BatchForm",
+]
 
 
 @dataclass(frozen=True)
@@ -79,4 +86,11 @@ SPAN_BATCHES: Final = BatchForm(
     1,
     SPANS,
     words=frozenset({"tenant", "trace_id", "service", "operation", "reason", "resource", "scope"}),
+)
+
+SERVICE_CALL_BATCHES: Final = BatchForm(
+    "service-calls",
+    1,
+    SERVICE_CALLS,
+    described_by=dict.fromkeys(("client", "server"), "series"),
 )

@@ -44,6 +44,7 @@ __all__ = [
     "SCORES",
     "SCORE_COLUMNS",
     "SERIES",
+    "SERVICE_CALLS",
     "SPANS",
     "STREAMS",
     "SUM",
@@ -327,6 +328,18 @@ SPANS: Final = pl.Schema(
     }
 )
 """One span that is kept a row."""
+
+SERVICE_CALLS: Final = pl.Schema(
+    {
+        "series": pl.UInt64,  # of the edge: it says whose, and which kind of connection, too
+        "client": pl.String,
+        "server": pl.String,
+        "window_start": pl.Int64,
+        "count": pl.Int64,  # points that the rollup is made of
+        "calls": pl.Float64,
+    }
+)
+"""How often one service called another in a window, a row each."""
 
 EXCEPTIONS: Final = pl.Schema(
     {

@@ -1,7 +1,7 @@
 """How far a service changed, and whom it calls: messages on the topic of causes, beside the rankings of calls.
 
-A fault leaves marks where it is: a service takes longer itself, or what it logs takes another course. Flow
-``traces`` tells of the first and of who calls whom, flow ``logs`` of the second. The notifier joins them.
+A fault leaves marks where it is: a service takes longer itself, its calls do so on the way, or what it logs takes
+another course. Flow ``traces`` tells of the first two and of who calls whom, flow ``logs`` of the third. The notifier joins them.
 
 A message is JSON; ``service_changes.schema.json`` describes both kinds. What is told of a window again says
 the same, and has the same key.
@@ -36,11 +36,11 @@ class ServiceChange:
 
     Attributes:
         tenant, service: whose change it is.
-        why: ``logs`` or ``time``.
+        why: ``logs``, ``time`` or ``way``.
         since, until: the windows, in nanoseconds of event time.
-        change: 0 is as usual; from 1 on it is told, and 2 is much. One measure for both kinds.
+        change: 0 is as usual; from 1 on it is told, and 2 is much. One measure for all kinds.
         before, now: of logs the share of what comes after a line that the line which gained most is; of
-            time milliseconds of its own a call.
+            time milliseconds of its own a call, of a way those that a call spends on it.
         event, next: of logs the line, and the one that comes after it more often; empty for the begin and
             the end of a span, None where the text is not known.
     """
@@ -65,7 +65,7 @@ class ServiceChange:
             "why": self.why,
             "before": round(self.before, 6),
             "now": round(self.now, 6),
-            "unit": "milliseconds" if self.why == "time" else "share",
+            "unit": "share" if self.why == "logs" else "milliseconds",
             **lines,
         }
 
@@ -84,6 +84,8 @@ class ServiceChange:
     def _said(self) -> str:
         if self.why == "time":
             return f"{self.now:.3g} ms of its own a call, {self.before:.3g} before"
+        if self.why == "way":
+            return f"{self.now:.3g} ms on the way a call, {self.before:.3g} before"
         said = "its log goes on another way"
         if self.event is None or self.next is None:
             return said

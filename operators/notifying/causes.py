@@ -171,7 +171,8 @@ class KnownRankings:
         if ranking is not None and not changes:
             return list(_as_told(ranking))
         if "time" in about:
-            changes += self._changes(tenant, reach, "time", at, 0.0)
+            for why in ("time", "way"):
+                changes += self._changes(tenant, reach, why, at, 0.0)
         if not changes:
             return []
         best: dict[str, _Candidate] = {}

@@ -1,6 +1,7 @@
 """Counting: from the spans of some windows to calls, errors and durations.
 
-All is counted in whole numbers, so no order matters. Durations are in buckets 0.54 % wide, those of an
+All is counted in whole numbers, so no order matters; the sum of durations in two of them, since 64 bits hold a
+year of spans, or a second of one that stands for thirty million. Durations are in buckets 0.54 % wide, those of an
 exponential histogram of scale 7, in milliseconds.
 """
 
@@ -25,20 +26,27 @@ _STEPS: Final = np.floor(np.log2(1 + np.arange(256) / 256) * 128).astype(np.int6
 """The bucket, of the 128 from a power of two to the next, in which each of 256 even parts begins."""
 _CODES: Final = 1 << 14
 """More than there are buckets."""
+_LOW: Final = 30
+_LOWEST: Final = (1 << _LOW) - 1
+"""Sums are kept as a number of 30 bits, and what is above it."""
 MILLISECOND: Final = 1e6
 SECOND: Final = 1e9
 """Nanoseconds of the units in which durations are told."""
 
 
+_FIRST_HALF: Final = np.uint64(0xA0761D6478BD642F)
+_SECOND_HALF: Final = np.uint64(0xE7037ED1A0B428DB)
+
+
 class Durations(NamedTuple):
     """How long the spans of each group took; a group is a number below ``len(count)``.
 
-    ``count`` is in parts of ``ONE``, ``sum`` in nanoseconds times that, ``least`` and ``most`` in
+    ``count`` is in parts of ``ONE``, ``sum`` in nanoseconds times that, rounded once, ``least`` and ``most`` in
     nanoseconds. The buckets of group ``g`` are ``offsets[g]:offsets[g + 1]``.
     """
 
     count: NDArray[np.int64]  # type: ignore[assignment]  # hides tuple.count, which nobody calls
-    sum: NDArray[np.int64]
+    sum: NDArray[np.float64]
     least: NDArray[np.int64]
     most: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -69,10 +77,9 @@ def unique(
     mask = np.uint64(size - 1)
     for number in range(len(rows)):
         row = rows[number]
-        slot = (
-            fold(row.trace_low ^ np.uint64(row.kind), row.span ^ np.uint64(0x9E3779B97F4A7C15))
-            & mask
-        )
+        # Of all that tells spans apart, since whoever sends them chooses their ids.
+        low = row.trace_low ^ np.uint64(row.kind) ^ _FIRST_HALF
+        slot = fold(low, row.span ^ row.trace_high * _SECOND_HALF) & mask
         while table[slot] >= 0:
             other = rows[chosen[table[slot]]]
             if (
@@ -141,8 +148,9 @@ def _counted(
     steps: NDArray[np.int64],
 ) -> Durations:
     size = len(groups)
+    high, low = np.zeros(count, np.int64), np.zeros(count, np.int64)
     found = Durations(
-        np.zeros(count, np.int64), np.zeros(count, np.int64),
+        np.zeros(count, np.int64), np.zeros(count, np.float64),
         np.full(count, np.iinfo(np.int64).max, np.int64), np.zeros(count, np.int64),
         np.zeros(count + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.int64),
     )  # fmt: skip
@@ -151,12 +159,15 @@ def _counted(
     for number in range(size):
         group, duration = groups[number], durations[number]
         found.count[group] += weights[number]
-        found.sum[group] += weights[number] * duration
+        below = low[group] + weights[number] * (duration & _LOWEST)
+        low[group] = below & _LOWEST
+        high[group] += weights[number] * (duration >> _LOW) + (below >> _LOW)
         found.least[group] = min(found.least[group], duration)
         found.most[group] = max(found.most[group], duration)
         room[group + 1] += 1
         codes[number] = _code(duration, unit, bounds, steps)
     for group in range(count):
+        found.sum[group] = np.float64(high[group]) * (_LOWEST + 1) + np.float64(low[group])
         room[group + 1] += room[group]
     ordered = _in_order(codes)  # so each group meets its buckets in their order
     bucket, weight = np.empty(size, np.int32), np.empty(size, np.int64)

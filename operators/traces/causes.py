@@ -19,8 +19,8 @@ import polars as pl
 from models.call_causes import FAILURES, TIME, CallTotals, own_changes
 from operators.contracts.durations import format_duration
 from operators.contracts.service_changes import ServiceCalls, ServiceChange
-from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS
-from operators.traces.own_times import changed_times
+from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS, SERVER_SECONDS
+from operators.traces.own_times import changed_times, changed_ways
 
 __all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "ServiceRanking", "calls_seen"]
 
@@ -36,15 +36,16 @@ CALLS_SEEN: Final = pl.Schema(
         "count": pl.Float64,
         "total": pl.Float64,  # milliseconds
         "failed": pl.Float64,
+        "way": pl.Float64,  # of an edge: milliseconds of the caller's beyond those of who received the call
     }
 )
 """What the rollups of a window tell of calls; a row a series."""
-_NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS)
+_NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS, SERVER_SECONDS)
 _LABELS: Final = (
     "service.name", "span.name", "span.kind", "status.code", "client", "server", "connection_type",
 )  # fmt: skip
 _KEY: Final = ("series", "tenant", "edge", "service", "operation", "kind")
-_NUMBERS: Final = ("count", "total", "failed")
+_NUMBERS: Final = ("count", "total", "failed", "way")
 
 _RECENT: Final = 24
 """Windows that are kept one by one; what is older is folded into what is usual."""
@@ -84,6 +85,9 @@ def calls_seen(rollups: pl.DataFrame) -> pl.DataFrame:
     of_span = name == DURATION
     observed = name.is_in((DURATION, CLIENT_SECONDS))
     failed = pl.when(of_span & (pl.col("status.code") == "STATUS_CODE_ERROR")).then("count")
+    # Of a database there is only what its caller waits; who receives a message takes its time later.
+    on_the_way = pl.col("connection_type").fill_null("") == ""
+    side = pl.when(name == CLIENT_SECONDS).then(1000.0).when(name == SERVER_SECONDS).then(-1000.0)
     return said.select(
         "tenant",
         "window_start",
@@ -97,6 +101,7 @@ def calls_seen(rollups: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("sum") * pl.when(of_span).then(1.0).otherwise(1000.0))
         .otherwise(0.0),
         failed=pl.when(name == FAILED).then("increase").otherwise(failed.fill_null(0)),
+        way=pl.when(on_the_way).then(pl.col("sum") * side).otherwise(0.0),
     ).select(
         pl.col(column).fill_null("" if kind == pl.String else 0).cast(kind)
         for column, kind in CALLS_SEEN.items()
@@ -110,8 +115,9 @@ class LikelyCause:
     Attributes:
         service: whose change it is; a database, queue or third party too.
         operation: where it changed most; empty where it has no spans of its own.
-        why: ``time`` or ``errors``.
-        before, now: milliseconds of its own a call, or the share of its calls that fail by themselves.
+        why: ``time``, ``errors``, or ``way``: its calls spend more time on the way.
+        before, now: milliseconds of its own a call, those that a call spends on the way, or the share of its
+            calls that fail by themselves.
         part: of all that got worse, as far as the service's calls show it.
         own: whether it is the service itself.
     """
@@ -126,7 +132,7 @@ class LikelyCause:
 
     def document(self) -> dict[str, Any]:
         """Return plain data, for the evidence of an alert."""
-        unit = "milliseconds" if self.why == "time" else "share"
+        unit = "share" if self.why == "errors" else "milliseconds"
         return {
             "service": self.service,
             "operation": self.operation,
@@ -147,6 +153,8 @@ class LikelyCause:
         where = f" ({self.operation})" if self.operation else ""
         if self.why == "time":
             said = f"{_length(self.now)} of its own a call, {_length(self.before)} before"
+        elif self.why == "way":
+            said = f"{_length(self.now)} on the way a call, {_length(self.before)} before"
         else:
             said = f"{self.now:.1%} of its calls fail by themselves, {self.before:.1%} before"
         return f"the likely cause is {who}{where}: {said}"
@@ -224,7 +232,7 @@ class CauseBook:
         self._usual = (
             self._before(self._usual, old, oldest)
             .pipe(_summed)
-            .filter(pl.col("count") + pl.col("total") > 1e-6)
+            .filter(pl.col("count") + pl.col("total") + pl.col("way").abs() > 1e-6)
         )
         self._recent = self._recent.filter(pl.col("window_start") >= oldest)
         self._folded = oldest
@@ -288,12 +296,16 @@ class CauseBook:
         return found
 
     def changes(self, until: int) -> list[ServiceChange]:
-        """Return which services take longer themselves than usual, of all tenants.
+        """Return which services take longer themselves, or their calls on the way, of all tenants.
 
         Args:
             until: the end of the newest window that counts, in nanoseconds of event time.
         """
-        return changed_times(self._recent, until - _RANKED * self._window, until)
+        since = until - _RANKED * self._window
+        return [
+            *changed_times(self._recent, since, until),
+            *changed_ways(self._recent, since, until),
+        ]
 
     def calls(self, until: int) -> list[ServiceCalls]:
         """Return whom each service calls, as far as is known at an event time, by tenant and name."""
@@ -358,17 +370,18 @@ def _likeliest(
     least = _LEAST_FAILED if why == "errors" else _LEAST_TIME * took
     changes = own_changes(before, now, service, number)
     worse = sum(change.added for change in changes if change.added > 0)
-    found = [
-        LikelyCause(
+    found: dict[str, LikelyCause] = {}
+    for change in changes:
+        if change.added < least or change.added < _LEAST_PART * worse:
+            continue
+        cause = LikelyCause(
             change.service,
-            now.operation(change.service, before, number),
-            why,
+            "" if change.way else now.operation(change.service, before, number),
+            "way" if change.way else why,
             change.before,
             change.now,
             change.added / worse,
             change.service == service,
         )
-        for change in changes
-        if change.added >= least and change.added >= _LEAST_PART * worse
-    ]
-    return worse / took, found[:3]
+        found.setdefault(change.service, cause)
+    return worse / took, list(found.values())[:3]

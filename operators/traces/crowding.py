@@ -21,6 +21,7 @@ Bytes are those of a span, its resource and scope, as if no other shared them, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -119,10 +120,15 @@ class Crowd:
         first = int(places[0])
         if (places == first).all():
             return self._fill(first, rows, keys, operations)
+        # Spans may be of as many windows as there are of them, if their clocks are wrong.
+        order = np.argsort(places, kind="stable")
+        bounds = np.flatnonzero(np.diff(places[order], prepend=-1, append=-1)).tolist()
         found = []
-        for place in np.unique(places).tolist():
-            mine = places == place
-            found += self._fill(place, chosen(rows, mine), keys[mine], operations[mine])
+        for begin, end in pairwise(bounds):
+            mine = order[begin:end]
+            found += self._fill(
+                int(places[mine[0]]), chosen(rows, mine), keys[mine], operations[mine]
+            )
         return found
 
     def _fill(

@@ -34,7 +34,7 @@ from operators.traces.examples import Examples
 
 __all__ = ["CallsLogic", "ExplainingLogic", "calls_of", "explaining"]
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _PATIENCE: Final = 2.0
 """Seconds that an event waits for rollups of other shards."""
 _TOLD_AT_ONCE: Final = 6
@@ -65,8 +65,8 @@ class CallsLogic(KeyedLogic[Closed | Passed, CallsSeen]):
     def on_batch(self, items: list[Closed | Passed]) -> list[CallsSeen]:
         """Return what there is of calls."""
         frames, passed = rollups_and_watermark(items)
-        seen = [calls_seen(frame) for frame in frames if frame["window"][0] == self._window]
-        frame = pl.concat(seen) if seen else pl.DataFrame(schema=CALLS_SEEN)
+        mine = [frame for frame in frames if frame["window"][0] == self._window]
+        frame = calls_seen(pl.concat(mine)) if mine else pl.DataFrame(schema=CALLS_SEEN)
         return [CallsSeen(frame, passed)] if frame.height or passed > UNKNOWN else []
 
     def snapshot(self) -> None:

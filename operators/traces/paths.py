@@ -49,12 +49,14 @@ class PathStep:
 def walk(calls: Sequence[Call]) -> list[PathStep]:
     """Return the spans of a trace in the order of a waterfall: parents first, then by their begin.
 
-    Of several roots, or spans whose parent is not there, each is a tree, and each has a path of its own.
+    Of several roots, or spans whose parent is not there, each is a tree, and each has a path of its own. Where
+    parents go round in a circle its first span is a root.
     """
     by_id: dict[str, list[int]] = defaultdict(list)
     for index, call in enumerate(calls):
         by_id[call.id].append(index)
     children: dict[int, list[int]] = defaultdict(list)
+    over: dict[int, int] = {}
     roots = []
     for index, call in enumerate(calls):
         above = [each for each in by_id.get(call.parent, ()) if each != index]
@@ -62,17 +64,44 @@ def walk(calls: Sequence[Call]) -> list[PathStep]:
         # whose parent the id is, is the server's.
         client = [each for each in by_id[call.id] if calls[each].kind == _CLIENT and each != index]
         if call.kind == _SERVER and client:
-            children[client[0]].append(index)
+            over[index] = client[0]
         elif above:
-            children[max(above, key=lambda each: calls[each].kind == _SERVER)].append(index)
+            over[index] = max(above, key=lambda each: calls[each].kind == _SERVER)
         else:
             roots.append(index)
+    roots += _of_circles(calls, over)
+    for index, parent in sorted(over.items()):
+        children[parent].append(index)
     steps: dict[int, PathStep] = {}
     order: list[PathStep] = []
     for root in sorted(roots, key=lambda index: (calls[index].begun, index)):
         _place(calls, children, root, steps, order)
         _follow(calls, children, root, steps)
     return order
+
+
+def _of_circles(calls: Sequence[Call], over: dict[int, int]) -> list[int]:
+    """Return a span of each circle of parents, the first, and take it out from under its parent.
+
+    Args:
+        calls: the spans.
+        over: the parent of each that has one.
+    """
+    found = []
+    done: set[int] = set()
+    for index in list(over):
+        way: dict[int, None] = {}
+        at = index
+        while at in over and at not in done and at not in way:
+            way[at] = None
+            at = over[at]
+        if at in way:
+            circle = list(way)[list(way).index(at) :]
+            first = min(circle, key=lambda each: (calls[each].begun, each))
+            found.append(first)
+            del over[first]
+        done.update(way)
+    return found
 
 
 def _place(
@@ -86,8 +115,6 @@ def _place(
     ahead = [(root, 0)]
     while ahead:
         index, depth = ahead.pop()
-        if index in steps:
-            continue  # a circle of parents
         step = steps[index] = PathStep(index, depth)
         order.append(step)
         call = calls[index]
@@ -108,12 +135,8 @@ def _follow(
     """Add up the critical path of a tree."""
     first = calls[root]
     ahead = [(root, min(first.begun, first.ended), first.ended)]
-    seen: set[int] = set()
     while ahead:
         index, begin, now = ahead.pop()
-        if index in seen:
-            continue
-        seen.add(index)
         for each in sorted(children[index], key=lambda one: (-calls[one].ended, -calls[one].begun)):
             begun, ended = max(calls[each].begun, begin), min(calls[each].ended, now)
             if ended <= begun or calls[each].ended > now:

@@ -13,7 +13,7 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "joined", "joined_chosen", "own", "spread", "starts_of", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
@@ -49,6 +49,8 @@ _NO_BYTES: Final = np.empty(0, np.uint8)
 ONE: Final = 256
 """A span of which nothing was left out, in the units in which spans are counted."""
 _ALL: Final = 1 << 56
+_MOST: Final = 1 << 24
+"""A span stands for so many at most. Whoever calls a service sets its threshold, so it is not to be trusted."""
 
 
 def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -100,8 +102,14 @@ class SpanContent(NamedTuple):
 
 
 @uncounted
+def trace_key(high: Word, low: Word, salt: Word) -> Word:
+    """Return a number for a trace; ``salt`` is the hash of its tenant, so those of tenants differ."""
+    return fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB) ^ salt)
+
+
+@uncounted
 def _shard(high: Word, low: Word, shards: int) -> int:
-    mixed = fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB))
+    mixed = trace_key(high, low, np.uint64(0))
     return signed((mixed >> np.uint64(33)) % np.uint64(shards))  # type: ignore[no-any-return]
 
 
@@ -176,8 +184,10 @@ def _fill(
         row.trace_high, row.trace_low = span.trace_high, span.trace_low
         row.span, row.parent = span.span, span.parent
         row.operation = operations[number]
-        # A span that ends before it begins has taken no time.
+        # A span that ends before it begins, or does not say when it began, has taken no time.
         row.begun, row.ended = min(span.begun, span.ended), span.ended
+        if span.begun == 0:
+            row.begun = span.ended
         row.threshold, row.randomness = span.threshold, span.randomness
         row.kind, row.status = span.kind, span.status
         resource, scope = resources[span.resource], scopes[span.scope]
@@ -252,9 +262,12 @@ def starts_of(rows: np.ndarray, window: int) -> NDArray[np.int64]:
 
 def weights(thresholds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many spans each stands for, in parts of ``ONE``: those with its threshold are kept
-    with a probability of ``1 - threshold / 2**56``.
+    with a probability of ``1 - threshold / 2**56``. They are 16 million at most.
     """
     if not (thresholds > 0).any():
         return np.full(len(thresholds), ONE, np.int64)
     kept = _ALL - np.maximum(thresholds, 0).astype(np.float64)
-    return np.rint(ONE * _ALL / np.maximum(kept, 1.0)).astype(np.int64)
+    found: NDArray[np.int64] = np.rint(
+        ONE * np.minimum(_ALL / np.maximum(kept, 1.0), _MOST)
+    ).astype(np.int64)
+    return found

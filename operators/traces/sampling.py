@@ -48,6 +48,7 @@ CANDIDATES: Final = pl.Schema(
 )
 """SPANS with the slot, root operation and randomness of their trace."""
 _TRACE: Final = ("tenant", "trace_id")
+_SPAN: Final = ("trace_id", "span_id", "kind")
 
 
 def sampling(
@@ -254,7 +255,7 @@ def lost_frame(spans: pl.DataFrame, reason: str = AFTER) -> pl.DataFrame:
         for service, trace, span in spans.select("service", "trace_id", "span_id").rows()
     ]
     return spans.select(
-        identity=pl.col("span_id").hash(),
+        identity=pl.concat_str("tenant", *_SPAN, separator="\0").hash(),
         tenant="tenant",
         name="operation",
         labels=pl.Series(labels, dtype=pl.String),

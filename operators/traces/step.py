@@ -46,21 +46,16 @@ from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, Mark, Watermark
 from operators.series.enrichment import Enricher
 from operators.series.labels import combined, hashes
-from operators.traces.edges import (
-    called,
-    from_outside,
-    partners,
-    to_databases,
-    unanswered,
-)
+from operators.traces.edges import called, from_outside, to_databases, unanswered
+from operators.traces.links import Links, LinkWindow
 from operators.traces.meter import Meter
 from operators.traces.metrics import SpanMetrics
-from operators.traces.rows import chosen, joined, starts_of
+from operators.traces.rows import chosen, starts_of
 from operators.traces.rules import KeepingRules
 from operators.traces.sampling import CANDIDATES, CROWDED, lost_frame
 from operators.traces.table import OperationTable
 from operators.traces.undecided import SpanDecision, Undecided
-from operators.traces.windows import Links, SpanWindow, Windows
+from operators.traces.windows import SpanWindow, Windows
 
 __all__ = ["TraceSettings", "TracingLogic", "traces"]
 
@@ -163,7 +158,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         )
         self._table = OperationTable()
         self._windows = Windows(settings.window)
-        self._links = Links()
+        self._links = Links(settings.hold, self._table)
         self._put_off: list[SpanBatch] = []
         self._replaying = state is not None
         self._told: int = state["told"] if state else UNKNOWN
@@ -272,11 +267,11 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         refused = chosen(rows, late)
         self._windows.add(chosen(rows, ~late), ended_in[~late])
         starts = ended_in[late]
-        for start in np.unique(starts).tolist():
-            keys = _keys(chosen(refused, starts == start))
-            if start > first - 4 * (self._settings.hold + length):  # it may be read again
-                known = self._refused.get(start, keys[:0])
-                self._refused[start] = np.union1d(known, keys)
+        again = starts > first - 4 * (self._settings.hold + length)  # they may be read again
+        for start in np.unique(starts[again]).tolist():
+            keys = self._keys(chosen(refused, starts == start))
+            known = self._refused.get(start, keys[:0])
+            self._refused[start] = np.union1d(known, keys)
         SPANS_LEFT_OUT.labels("late").inc(len(refused))
         return out if batch.known else [*out, Late(self._late(refused))]
 
@@ -284,7 +279,16 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         """Return what of a replay had not come too late before."""
         if not self._refused or not len(rows):
             return rows
-        return rows[~np.isin(_keys(rows), np.concatenate(list(self._refused.values())))]
+        return rows[~np.isin(self._keys(rows), np.concatenate(list(self._refused.values())))]
+
+    def _keys(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
+        """Return a number for each span, by which one that was refused is known again.
+
+        Tenants may have one trace id, and client and server one span id.
+        """
+        names = ("trace_high", "trace_low", "span", "ended", "kind")
+        numbers = [np.ascontiguousarray(rows[name]).astype(np.uint64) for name in names]
+        return combined(*numbers, self._table.salt[self._table.find(rows["operation"])])
 
     def _late(self, rows: NDArray[Any]) -> pl.DataFrame:
         found = self._table.frame[self._table.find(rows["operation"]).tolist()]
@@ -300,7 +304,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         ]
         return pl.DataFrame(
             {
-                "identity": _keys(rows),
+                "identity": self._keys(rows),
                 "tenant": found["tenant"],
                 "name": found["name"],
                 "labels": labels,
@@ -383,21 +387,22 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         """Count what ended in windows, and the calls between services that became known by it."""
         if not due:
             return
+        counted = []
         duplicates = 0
         for window in due:
             spans = window.compute(self._table)
             duplicates += spans.twice
             self._metrics.calls(spans.rows, spans.operations, window.start)
+            counted.append(LinkWindow(window.start, spans.rows, spans.operations))
         SPANS_LEFT_OUT.labels("duplicate").inc(duplicates)
         self._shown = max(self._shown, due[-1].start + self._settings.window)
-        first, hold = due[0].start, self._settings.hold
-        links = self._links.of([w for w in self._windows if w.start >= first - hold])
-        partner = partners(links.all, hold)
-        links.mark_answered(partner[partner >= 0])
-        self._metrics.edges(called(links.all, partner, first, self._table), "")
-        new = joined([window.links for window in due])
+        new = self._links.add(counted)
+        met = self._links.meet(due[0].start)
+        self._metrics.edges(called(met, self._table), "")
         self._metrics.edges(to_databases(new, self._table), "/databases")
-        self._metrics.edges(from_outside(new, self._table), "/outside")
+        for window in due:
+            alone = from_outside(self._links.of(window.start), self._table)
+            self._metrics.edges(alone, "/outside")
 
     def _settle(self, watermark: int) -> bool:
         """Tell of calls that nobody received, once nobody can any more."""
@@ -405,7 +410,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         settled = [w for w in self._windows if not w.settled and w.start <= reached]
         for window in settled:
             window.settled = True
-            alone = unanswered(window.links, window.answered, self._table)
+            alone = unanswered(self._links.of(window.start), self._table)
             self._metrics.edges(alone, "/unanswered")
         return bool(settled)
 
@@ -461,7 +466,10 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         if watermark == UNKNOWN:
             return
         settings = self._settings
-        self._windows.drop(watermark - 2 * settings.hold - 2 * settings.window)
+        self._windows.seal(watermark - settings.hold - settings.window)
+        forgotten = watermark - 2 * settings.hold - 2 * settings.window
+        self._windows.drop(forgotten)
+        self._links.drop(forgotten)
         oldest = watermark - 5 * (settings.hold + settings.window)
         self._refused = {start: keys for start, keys in self._refused.items() if start >= oldest}
         if watermark >= self._named_until:
@@ -483,11 +491,3 @@ def _by_shard(frame: pl.DataFrame | None, shards: int, *, tenants: bool) -> dict
         "shard", as_dict=True, include_key=False, maintain_order=True
     )
     return {int(shard): part for (shard,), part in parts.items()}
-
-
-def _keys(rows: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return a number for each span, by which one that was refused is known again."""
-    numbers = [
-        np.ascontiguousarray(rows[name]) for name in ("trace_high", "trace_low", "span", "ended")
-    ]
-    return combined(*(each.view(np.uint64) for each in numbers))

@@ -18,13 +18,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.columns.compiling import compiled, fold
+from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.contracts.monitoring import TRACES_CROWDED_OUT
 from operators.traces.calls import unique
 from operators.traces.crowding import Crowd, GaveWay
 from operators.traces.kept import BatchPart, spans_of
-from operators.traces.rows import chosen, joined_chosen, own
+from operators.traces.rows import chosen, joined_chosen, own, trace_key
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 from operators.traces.usual import UsualDurations
@@ -325,16 +325,18 @@ class Undecided:
         # Those with less would have had to give way, so each that did not stands for some.
         least = self._crowd.least(traces)[trace]
         found = SpanDecision()
-        kept = once & (of_row < _FATES)
-        if kept.any():
-            frame = self._framed(taken.parts(kept), of_row[kept])
-            found.kept = _at_least(frame, least[kept])
-        sent = once & (of_row == _FATES + SENT)
-        if sent.any():
-            mine = trace[sent]
-            frame = self._framed(taken.parts(sent), np.full(len(mine), _REST))
-            frame = _at_least(frame, least[sent])
-            found.candidates = _placed(frame, slots[mine], groups[mine], randomness[mine])
+        kept, sent = once & (of_row < _FATES), once & (of_row == _FATES + SENT)
+        count, more = int(kept.sum()), int(sent.sum())
+        if count or more:
+            reasons = np.concatenate([of_row[kept], np.full(more, _REST, np.uint8)])
+            frame = self._framed([*taken.parts(kept), *taken.parts(sent)], reasons)
+            frame = _at_least(frame, np.concatenate([least[kept], least[sent]]))
+            found.kept = frame[:count] if count else None
+            if more:
+                mine = trace[sent]
+                found.candidates = _placed(
+                    frame[count:], slots[mine], groups[mine], randomness[mine]
+                )
         self._remember(traces, slots, fate, groups, randomness)
         return found
 
@@ -416,10 +418,7 @@ def _keys(rows: np.ndarray, salts: NDArray[np.uint64]) -> NDArray[np.uint64]:
     found = np.empty(len(rows), np.uint64)
     for number in range(len(rows)):
         row = rows[number]
-        found[number] = fold(
-            row.trace_low ^ np.uint64(0xA0761D6478BD642F),
-            row.trace_high ^ np.uint64(0xE7037ED1A0B428DB) ^ salts[number],
-        )
+        found[number] = trace_key(row.trace_high, row.trace_low, salts[number])
     return found
 
 

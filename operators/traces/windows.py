@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators.traces.calls import unique
-from operators.traces.edges import LINK, links_of
 from operators.traces.rows import chosen, joined
 from operators.traces.table import OperationTable
 
-__all__ = ["CountedSpans", "Links", "LinksOfWindows", "SpanWindow", "Windows"]
+__all__ = ["CountedSpans", "SpanWindow", "Windows"]
 
 
 class CountedSpans(NamedTuple):
@@ -36,16 +34,12 @@ class SpanWindow:
 
     Attributes:
         start: where it begins.
-        links: those that made or received a call.
-        answered: of each link, whether the call that it made was received.
         settled: whether all that could be told of it was.
         changed: whether spans came since it was last computed.
     """
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.links = np.empty(0, LINK)
-        self.answered = np.empty(0, np.bool_)
         self.settled = False
         self.changed = False
         self._parts: list[NDArray[Any]] = []
@@ -56,7 +50,7 @@ class SpanWindow:
         self.changed = True
 
     def compute(self, table: OperationTable) -> CountedSpans:
-        """Find the links; return all spans."""
+        """Return all spans, each once."""
         rows = joined(self._parts)
         operations = table.find(rows["operation"])
         once = unique(rows, operations, table.tenant)
@@ -65,89 +59,15 @@ class SpanWindow:
             rows, operations = chosen(rows, once), operations[once]
             self._parts = [rows]
         self.changed = False
-        self.links = links_of(rows, operations, self.start, table)
-        self.answered = np.zeros(len(self.links), np.bool_)
         self.settled = False
         return CountedSpans(rows, operations, twice)
 
+    def seal(self) -> None:
+        """Let go of the spans: none can join them any more."""
+        self._parts = []
+
     def __len__(self) -> int:
         return sum(map(len, self._parts))
-
-
-class Links:
-    """The links of the windows that follow each other, one after the other.
-
-    A window is asked for together with those before it again and again, so what was put together stays
-    as it is while windows are added at the end and left out at the beginning.
-    """
-
-    def __init__(self) -> None:
-        self._room = np.empty(0, LINK)
-        self._laid: list[_Laid] = []
-
-    def of(self, windows: Sequence[SpanWindow]) -> LinksOfWindows:
-        """Return the links of windows, which are in the order of time."""
-        laid = self._laid
-        while laid and (not windows or laid[0].links is not windows[0].links):
-            laid.pop(0)
-        same = 0
-        while same < min(len(laid), len(windows)) and laid[same].links is windows[same].links:
-            same += 1
-        del laid[same:]
-        first, end = (laid[0].first, laid[-1].end) if laid else (0, 0)
-        more = sum(len(window.links) for window in windows[same:])
-        if end + more > len(self._room):
-            held, room = end - first, self._room
-            # Memory that was used before costs nothing; new memory costs more than to copy.
-            if held > first or held + more > len(room):
-                room = np.empty(3 * (held + more), LINK)
-            _copy(room, 0, self._room[first:end])
-            self._laid = laid = [
-                _Laid(each.links, each.first - first, each.end - first) for each in laid
-            ]
-            self._room, first, end = room, 0, held
-        for window in windows[same:]:
-            _copy(self._room, end, window.links)
-            laid.append(_Laid(window.links, end, end + len(window.links)))
-            end += len(window.links)
-        return LinksOfWindows(self._room[first:end], windows)
-
-
-class _Laid(NamedTuple):
-    """Where the links of a window were put."""
-
-    links: NDArray[Any]
-    first: int
-    end: int
-
-
-def _copy(target: NDArray[Any], first: int, links: NDArray[Any]) -> None:
-    """Copy rows as a whole, see ``operators.traces.rows.joined``."""
-    size = LINK.itemsize
-    target.view(np.uint8)[first * size : (first + len(links)) * size] = links.view(np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class LinksOfWindows:
-    """The links of several windows.
-
-    Attributes:
-        all: LINK.
-        windows: whose they are, one after the other.
-    """
-
-    all: NDArray[Any]
-    windows: Sequence[SpanWindow]
-
-    def mark_answered(self, rows: NDArray[np.int64]) -> None:
-        """Note that the calls of some were received."""
-        answered = np.zeros(len(self.all), np.bool_)
-        answered[rows] = True
-        first = 0
-        for window in self.windows:
-            end = first + len(window.links)
-            window.answered |= answered[first:end]
-            first = end
 
 
 class Windows:
@@ -183,6 +103,12 @@ class Windows:
         if window is None:
             window = self._by_start[start] = SpanWindow(start)
         return window
+
+    def seal(self, until: int) -> None:
+        """Let go of the spans of windows that begin by then; that there was a window is remembered."""
+        for start, window in self._by_start.items():
+            if start <= until:
+                window.seal()
 
     def drop(self, before: int) -> None:
         """Forget windows that begin before a time."""

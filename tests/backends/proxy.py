@@ -170,7 +170,8 @@ class Proxy:
             once = _CONNECTION.sub(b"", head[:-2]) + b"Connection: close\r\n\r\n"
             writer.write(once + body)
             await writer.drain()
-            return await reader.read()
+            # A backend need not say that it closes; a client that keeps connections would try this one.
+            return (await reader.read()).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         finally:
             writer.close()
 

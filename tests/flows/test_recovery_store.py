@@ -10,11 +10,12 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import orjson
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.process.recovery_store import StoreError, check_store, parts_of
+from flows.process.recovery_store import FIXED, StoreError, check_store, parts_of
 from flows.settings import Kafka, Rollups, Settings
 from tests.flows.command_line import ROOT
 
@@ -78,6 +79,17 @@ def test_a_store_without_that_note_tells_by_the_states_in_it(store: Path) -> Non
     fewer = Settings(kafka=Kafka(readers=2), rollups=Rollups(shards=7))
     assert "rollups.shards is 7, but the store was made with 16" in fault(store, fewer)
     check_store(store, "metrics", SETTINGS)
+
+
+def test_series_of_traces_have_the_shards_of_the_traces(store: Path) -> None:
+    check_store(store, "traces", SETTINGS)
+    note = orjson.loads((store / FIXED).read_bytes())
+    assert "rollups.shards" not in note
+    check_store(store, "traces", SETTINGS.model_copy(update={"rollups": Rollups(shards=7)}))
+    (store / FIXED).write_bytes(orjson.dumps(note | {"rollups.shards": 16}))
+    message = fault(store, flow="traces")
+    assert "an earlier version made it" in message
+    assert f"headrace recovery rescale {store}" in message
 
 
 def test_each_flow_needs_a_store_of_its_own(store: Path) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import polars as pl
+import pytest
 
 from bench.load import Load
 from flows.settings import ClickHouseSection
@@ -111,6 +112,43 @@ def test_kept_spans_come_to_an_otlp_backend_and_to_the_lake_each_by_itself(
     flow.carry()  # what is done is in its own offsets
     assert len(backend.requests) == before
     backend.close()
+
+
+def test_a_signal_ends_the_flow_also_while_a_backend_of_grpc_owes_it_an_answer(
+    new_flow: FlowFactory,
+) -> None:
+    grpc_tests = pytest.importorskip("tests.sinks.test_otlp_grpc", reason="needs grpcio")
+    flow, backend = new_flow(), grpc_tests.GrpcBackend()
+    asked, ended = threading.Event(), threading.Event()
+
+    def hang(_: object, context: object) -> None:
+        asked.set()
+        ended.wait(60)
+
+    flow.settings["inputs"] = [{"topic": flow.topic, "signal": "traces"}]
+    flow.settings["sinks"]["otlp"] = {
+        "protocol": "grpc", "endpoint": backend.url, "timeout": "1m",
+    }  # fmt: skip
+    topic = flow.topics["spans"] = f"{flow.name}-spans"
+    flow.make_topics()
+    frame = frame_of(*(span_row(n) for n in range(1, 41)))
+    backend.bad = {"GET 7"}
+    feed(flow.kafka, topic, list(encode_batches(frame, SPAN_BATCHES)))
+    flow.start_storage()
+    assert flow.storage is not None
+    flow.wait_until("spans", lambda: len(backend.names()) == 39, flow.storage)
+    flow.wait_until("a dead letter", lambda: len(flow.dead_letters()) == 1, flow.storage)
+    backend.busy = lambda _: hang
+    feed(flow.kafka, topic, list(encode_batches(frame, SPAN_BATCHES)))
+    flow.wait_until("a request", asked.is_set, flow.storage)
+
+    status, seconds = flow.end(flow.storage)
+
+    ended.set()
+    backend.close()
+    assert status == -signal.SIGTERM, flow.log_tail()
+    assert seconds < 5
+    assert "Traceback" not in flow.log.read_text()
 
 
 class Mute(ThreadingHTTPServer):

@@ -24,7 +24,7 @@ from tests.backends.jaeger.server import JaegerServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import ServerError
 from tests.jaeger.asking import Question, answer, first_questions, searches, tags_of
-from tests.jaeger.dependencies import expected_calls, told_calls
+from tests.jaeger.dependencies import a_day_of_calls, expected_calls, told_calls
 from tests.jaeger.golden import GoldenTrace, beyond_set, golden_set
 from tests.jaeger.staging import (
     INSTALLED,
@@ -34,6 +34,7 @@ from tests.jaeger.staging import (
     fill_by_flows,
     fill_by_jaeger,
     fill_by_sink,
+    fill_calls,
     refresh,
     send,
     spans_of,
@@ -74,6 +75,8 @@ def _compare(directory: Path, answers: Path | None) -> int:
         with KafkaServer(directory / "kafka") as kafka:
             spans = fill_by_flows(directory, kafka.bootstrap_servers, url, traces)
         fill_by_sink(url, INSTALLED, spans)
+        day, calls_of_day = a_day_of_calls(now)
+        fill_calls(url, INSTALLED, day)
         refresh(url)
         clients = {
             prefix: stack.enter_context(httpx.Client(base_url=server.url, timeout=120))
@@ -87,6 +90,7 @@ def _compare(directory: Path, answers: Path | None) -> int:
             services[service] = _names(clients[THEIRS], "/api/operations", {"service": service})
         report.ask(clients, searches(services, tags, traces))
         report.dependencies(told_calls(clients[OURS], now), expected_calls(traces))
+        report.dependencies(told_calls(clients[INSTALLED], now), calls_of_day)
         beyond = beyond_set(now)
         fill_by_sink(url, OURS, spans_of(beyond))
         send(jaegers[THEIRS], beyond)

@@ -12,12 +12,16 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import numpy as np
+import polars as pl
 
+from operators.contracts.frames import SERVICE_CALLS
 from tests.jaeger.golden import GoldenTrace
 from tests.operators.traces.shop import CLIENT, CONSUMER, PRODUCER, SECOND, SERVER, Call, told
 
-__all__ = ["expected_calls", "told_calls"]
+__all__ = ["a_day_of_calls", "expected_calls", "told_calls"]
 
+_EDGES, _MINUTES, _MINUTE = 200, 1_440, 60 * SECOND
 _HOLD = 30 * SECOND
 _TOTAL = "traces_service_graph_request_total"
 
@@ -25,11 +29,34 @@ Links = dict[str, int]
 
 
 def told_calls(client: httpx.Client, now: int) -> Links:
-    """Return what Jaeger tells of the last two days."""
-    parameters = {"endTs": str(now // 1_000_000 + 60_000), "lookback": str(2 * 86_400_000)}
+    """Return what Jaeger tells of the last week, which is what its page asks for."""
+    parameters = {"endTs": str(now // 1_000_000 + 60_000), "lookback": str(7 * 86_400_000)}
     answer = client.get("/api/dependencies", params=parameters)
     answer.raise_for_status()
     return {f"{one['parent']} > {one['child']}": one["callCount"] for one in answer.json()["data"]}
+
+
+def a_day_of_calls(now: int) -> tuple[pl.DataFrame, Links]:
+    """Return a day of 200 edges in windows of a minute, up to this hour, and what Jaeger is to tell of it.
+
+    Returns:
+        A SERVICE_CALLS frame of 288,000 rows, and the calls.
+    """
+    begin = now // (60 * _MINUTE) * 60 * _MINUTE - _MINUTES * _MINUTE
+    edge = np.repeat(np.arange(_EDGES), _MINUTES)
+    calls = edge % 7 + 1
+    rows = pl.DataFrame(
+        {
+            "series": edge.astype(np.uint64),
+            "client": [f"client-{number}" for number in edge.tolist()],
+            "server": [f"server-{number}" for number in edge.tolist()],
+            "window_start": begin + np.tile(np.arange(_MINUTES), _EDGES) * _MINUTE,
+            "count": np.ones(len(edge), np.int64),
+            "calls": calls.astype(np.float64),
+        },
+        schema=SERVICE_CALLS,
+    )
+    return rows, {f"client-{n} > server-{n}": _MINUTES * (n % 7 + 1) for n in range(_EDGES)}
 
 
 def expected_calls(traces: Sequence[GoldenTrace]) -> Links:

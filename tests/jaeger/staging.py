@@ -21,6 +21,7 @@ from flows.settings import ElasticsearchSection
 from operators.columns.batches import decode_batches
 from operators.contracts.batch_form import SPAN_BATCHES
 from sinks.jaeger import JaegerElasticsearch, ensure_jaeger
+from sinks.jaeger_calls import JaegerCalls
 from sinks.jaeger_documents import jaeger_documents
 from tests.backends.jaeger.server import JaegerServer
 from tests.backends.topics import make_topics
@@ -37,6 +38,7 @@ __all__ = [
     "fill_by_flows",
     "fill_by_jaeger",
     "fill_by_sink",
+    "fill_calls",
     "refresh",
     "send",
     "spans_of",
@@ -111,6 +113,15 @@ def fill_by_sink(elasticsearch: str, prefix: str, spans: pl.DataFrame) -> None:
     """Write kept spans into the indices of a prefix."""
     sink = JaegerElasticsearch(_settings(elasticsearch, prefix))
     refused = sink.write(jaeger_documents(spans, f"{prefix}-"))
+    sink.close()
+    if refused is not None:
+        raise StagingError(f"refused: {refused}")
+
+
+def fill_calls(elasticsearch: str, prefix: str, calls: pl.DataFrame) -> None:
+    """Write calls between services, of windows of a minute, into the indices of a prefix."""
+    sink = JaegerCalls(_settings(elasticsearch, prefix), f"{prefix}-", 60 * 10**9)
+    refused = sink.write(calls)
     sink.close()
     if refused is not None:
         raise StagingError(f"refused: {refused}")

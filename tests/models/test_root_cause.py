@@ -6,9 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.call_causes import TIME, CallTotals
+from models.call_causes import TIME, CallTotals, own_changes, whose_ways
 from models.evaluate.__main__ import app
 from models.evaluate.live import calls_of
 from models.evaluate.nezha import faults, text_of
@@ -93,6 +95,45 @@ def test_the_service_behind_each_fault_is_the_first(folder):
     assert (found["live"]["days"], found["live"]["tuned"]) == (["2023-01-29"], "all")
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_logs_traces_are_ranked_whenever_the_undisturbed_period_was(folder, gone):
+    for name in ("normal", "faults"):
+        path = folder / f"{name}_logs.parquet"
+        if gone:
+            path.unlink()
+        else:
+            pl.read_parquet(path).clear().write_parquet(path)
+    # It may as well be from after the faults.
+    path, later = folder / "normal_traces.parquet", 7 * 24 * 3600 * SECOND
+    moved = (pl.col(f"{name}TimeUnixNano").cast(pl.Int64) + later for name in ("Start", "End"))
+    pl.read_parquet(path).with_columns(*moved).cast(pl.String).write_parquet(path)
+    answer = CliRunner().invoke(app, ["rootcause", "--data", str(folder), "--json"])
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    slow = [each for each in found["each"] if each["type"] == "slow"]
+    assert [(each["rank"], each["live"]["rank"]) for each in slow] == [(1, 1), (1, 1)]
+    assert found["lines"] == {"before": 0, "since": 0}
+    told = CliRunner().invoke(app, ["rootcause", "--data", str(folder)]).stdout
+    assert "no log lines before nor since the faults: ranked by traces alone" in told
+
+
+def test_a_fault_since_which_there_are_no_spans_is_told_and_does_not_count(folder):
+    injected = json.loads((folder / "faults.json").read_bytes())
+    for entry in injected["13"][1:]:
+        entry["inject_time"] = entry["inject_time"].replace("2023-01-29", "2023-01-31")
+    (folder / "faults.json").write_text(json.dumps(injected))
+    found = json.loads(
+        CliRunner().invoke(app, ["rootcause", "--data", str(folder), "--json"]).stdout
+    )
+    assert (found["faults"], len(found["unseen"])) == (1, 3)
+    assert found["top_1"] == 1
+    told = CliRunner().invoke(app, ["rootcause", "--data", str(folder)]).stdout
+    assert f"not counted, without spans since: {found['unseen'][0]}, " in told
+    (folder / "faults.json").write_text(json.dumps({"13": injected["13"][1:]}))
+    answer = CliRunner().invoke(app, ["rootcause", "--data", str(folder)])
+    assert (answer.exit_code, answer.stdout.splitlines()[-1]) == (0, "no fault to judge")
+
+
 def test_what_changed_is_named(folder):
     first, second, *_ = faults(folder)
     of_logs = rank(first.before, first.after).row(0, named=True)
@@ -116,15 +157,55 @@ def test_sums_of_calls_are_those_of_the_flow():
         schema=SPANS, orient="row",
     )  # fmt: skip
     assert set(calls_of(spans).rows()) == {
-        (False, "web", "GET /", "SPAN_KIND_SERVER", 2, 130, 0),
-        (False, "web", "render", "SPAN_KIND_INTERNAL", 1, 90, 0),
-        (False, "web", "call", "SPAN_KIND_CLIENT", 1, 60, 0),
-        (False, "pay", "charge", "SPAN_KIND_SERVER", 1, 40, 0),
-        (True, "web", "pay", "", 1, 40, 0),
+        (False, "web", "GET /", "SPAN_KIND_SERVER", 2, 130, 0, 0),
+        (False, "web", "render", "SPAN_KIND_INTERNAL", 1, 90, 0, 0),
+        (False, "web", "call", "SPAN_KIND_CLIENT", 1, 60, 0, 0),
+        (False, "pay", "charge", "SPAN_KIND_SERVER", 1, 40, 0, 0),
+        (True, "web", "pay", "", 1, 60, 0, 20),
     }
     totals = CallTotals.of(calls_of(spans).rows())
     assert (totals.own("web", TIME), totals.own("pay", TIME)) == ((130 - 60) / 2, 40)
     assert totals.reach("web") == ["web", "pay"]
+
+
+def star(ways):
+    """Return the totals of calls that spend so many milliseconds on the way."""
+    rows = [(False, called, "op", "SPAN_KIND_SERVER", 10.0, 50.0, 0.0, 0.0) for _, called in ways]
+    rows += [(True, *pair, "", 10.0, 10 * (5 + way), 0.0, 10 * way) for pair, way in ways.items()]
+    return CallTotals.of(rows)
+
+
+PAIRS = [("web", "cart"), ("web", "pay"), ("web", "ads"), ("cart", "pay"), ("pay", "bank")]
+
+
+@given(
+    far=st.sampled_from(["web", "cart", "pay", "ads", "bank"]),
+    delay=st.floats(30, 3000),
+    usual=st.lists(st.floats(0.1, 50), min_size=5, max_size=5),
+    restless=st.lists(st.floats(-0.9, 0.9), min_size=5, max_size=5),
+)
+def test_a_service_far_from_all_others_is_blamed_for_the_way_to_each_of_them(
+    far, delay, usual, restless
+):
+    before = dict(zip(PAIRS, usual, strict=True))
+    changed = {
+        pair: more + (delay if far in pair else 0)
+        for pair, more in zip(PAIRS, restless, strict=True)
+    }
+    whose = whose_ways(changed)
+    assert {pair: name for pair, name in whose.items() if far in pair} == {
+        pair: far for pair in PAIRS if far in pair
+    }
+    now = {pair: before[pair] + changed[pair] for pair in PAIRS}
+    web = {"web": star(before), "now": star(now)}
+    for totals in web.values():
+        totals.received["web"]["GET"] = [10.0, 5000.0, 0.0, 0.0]
+    first = own_changes(web["web"], web["now"], "web", TIME)[0]
+    assert (first.service, first.way) == (far, True)
+    # Each call of web makes one of each pair, all one after the other.
+    assert first.added == pytest.approx(
+        sum(changed[pair] for pair in PAIRS if whose[pair] == far), abs=1e-6
+    )
 
 
 def test_a_folder_of_another_form_is_one_line(tmp_path):

@@ -7,6 +7,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from flows.settings import ElasticsearchSection as ElasticsearchSettings
 from flows.settings import InfluxDBSection as InfluxDBSettings
 from flows.settings import Kafka as KafkaSettings
 from flows.settings import LakeSection as LakeSettings
-from operators.contracts.frames import DOCUMENTS, MESSAGES, REJECTS
+from operators.contracts.frames import DOCUMENTS, MESSAGES, REJECTS, SERVICE_CALLS
 from sinks import clickhouse_setup, elasticsearch_setup, influxdb_setup
 from sinks.base import Destination
 from sinks.clickhouse_logs import ClickHouseLogs
@@ -28,6 +29,7 @@ from sinks.dead_letter import DeadLetter
 from sinks.dead_letter_reader import read_dead_letters
 from sinks.elasticsearch import Elasticsearch
 from sinks.influxdb import InfluxDB, bucket_name
+from sinks.jaeger_calls import JaegerCalls
 from sinks.kafka import KafkaDestination
 from sinks.lake import Lake, read_rollups
 from sinks.log_lake import LogLake, read_logs
@@ -36,8 +38,9 @@ from tests.backends.elasticsearch import ElasticsearchServer
 from tests.backends.influxdb import InfluxdbServer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import Server
+from tests.backends.proxy import Mode, Proxy
 from tests.sinks.log_records import records
-from tests.sinks.samples import SECOND, points, scores
+from tests.sinks.samples import DAY, MIDNIGHT, SECOND, points, scores
 
 SECRET = "a-secret-that-nobody-may-see"
 
@@ -158,6 +161,60 @@ class ElasticsearchHarness(WithServer):
         httpx.post(f"{self.url}/{self.stream}/_refresh")
         answer = httpx.get(f"{self.url}/{self.stream}/_search", params={"size": 1000})
         return Counter(hit["_source"]["count"] for hit in answer.json()["hits"]["hits"])
+
+
+class JaegerCallsHarness(Harness):
+    """Calls of one hour; those of the day after have an index that takes nothing.
+
+    The node is that of all tests, so a proxy stands for one that is away.
+    """
+
+    fixture = "elasticsearch"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.proxy = Proxy(url).__enter__()
+        self.away = ExitStack()
+        self.settings = ElasticsearchSettings(
+            hosts=(self.proxy.url,), username="headrace", password=SECRET, timeout="1m"
+        )
+        self.prefix = f"{uuid.uuid4().hex[:12]}-"
+        index = f"{url}/{self.prefix}jaeger-dependencies-2026-11-24"
+        mapping = {"mappings": {"dynamic": "strict"}}
+        httpx.put(index, json=mapping, timeout=60).raise_for_status()
+
+    @property
+    def place(self) -> str:
+        return self.proxy.url
+
+    def make(self) -> Destination:
+        return JaegerCalls(self.settings, self.prefix, 10 * SECOND)
+
+    def take_away(self) -> None:
+        self.away.enter_context(self.proxy.misbehaving(Mode("answer", 503)))
+
+    def bring_back(self) -> None:
+        self.away.close()
+
+    def rows(self, numbers: Sequence[int], start: int) -> pl.DataFrame:
+        rows = [(n, f"{n}", "server", start, 1, 1.0) for n in numbers]
+        return pl.DataFrame(rows, schema=SERVICE_CALLS, orient="row")
+
+    def frame(self, numbers: Sequence[int]) -> pl.DataFrame:
+        return self.rows(numbers, MIDNIGHT)
+
+    def bad(self, number: int = 0) -> tuple[pl.DataFrame, str] | None:
+        return self.rows([1_000 + number], MIDNIGHT + DAY), "strict_dynamic_mapping_exception"
+
+    def found(self) -> Counter[int]:
+        index = f"{self.url}/{self.prefix}jaeger-dependencies-2026-11-23"
+        httpx.post(f"{index}/_refresh", timeout=60)
+        answer = httpx.post(
+            f"{index}/_search", json={"query": {"exists": {"field": "timestamp"}}}, timeout=60
+        )
+        (hit,) = answer.json()["hits"]["hits"]
+        links = hit["_source"]["dependencies"]
+        return Counter({int(link["parent"]): link["callCount"] for link in links})
 
 
 class ClickHouseHarness(WithServer):
@@ -289,9 +346,10 @@ class LogLakeHarness(LakeHarness):
         return Counter(read_logs(Path(self.place)).collect()["offset"])
 
 
-HARNESSES: dict[str, type[WithServer] | type[LakeHarness]] = {
+HARNESSES: dict[str, type[WithServer] | type[LakeHarness] | type[JaegerCallsHarness]] = {
     "influxdb": InfluxDBHarness,
     "elasticsearch": ElasticsearchHarness,
+    "elasticsearch-jaeger-calls": JaegerCallsHarness,
     "clickhouse-logs": ClickHouseHarness,
     "kafka": KafkaHarness,
     "dead-letter": DeadLetterHarness,

@@ -109,7 +109,7 @@ def test_a_span_is_told_in_the_collectors_columns_and_ours(
     other = frame[:1].with_columns(
         span_id=pl.lit("ff" * 8), span=pl.lit(link.SerializeToString()), status=pl.lit(2, pl.UInt8)
     )
-    broken = frame[:1].with_columns(span_id=pl.lit("ee" * 8), span=pl.lit(b"\x2a\x02\xff\xfe"))
+    broken = frame[:1].with_columns(span_id=pl.lit("ee" * 8), span=pl.lit(b"\x2a\x05\xff"))
     whole = pl.concat([frame, other, broken]).cast(pl.Schema(SPANS))
     assert ClickHouseSpans(settings).write(whole) is None
     assert ClickHouseSpans(settings).write(whole[1:]) is None
@@ -339,3 +339,18 @@ def test_a_missing_client_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("flows.settings.sinks.find_spec", lambda _: None)
     with pytest.raises(ValidationError, match=r"pip install 'headrace\[clickhouse\]'"):
         ClickHouseSection(url="http://db:8123")
+
+
+def test_a_text_that_is_not_utf_8_costs_a_span_nothing_else() -> None:
+    frame = spans()[:1]
+    (content,) = frame["span"]
+    broken = content.replace(b"retry", b"ret\xff\xfe")
+    assert broken != content
+    sink = ClickHouseSpans(ClickHouseSection(url="http://localhost:1"))
+    rows = [
+        sink.columns(frame.with_columns(span=pl.Series([each], dtype=pl.Binary))).to_pylist()[0]
+        for each in (content, broken, b"\x2a\x05\xff")
+    ]
+    assert rows[1]["Events.Name"] == ["ret\ufffd\ufffd"]
+    assert rows[1] == {**rows[0], "Events.Name": rows[1]["Events.Name"]}
+    assert (rows[2]["SpanName"], rows[2]["Events.Name"]) == (rows[0]["Operation"], [])

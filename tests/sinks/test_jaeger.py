@@ -21,13 +21,11 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from flows.settings import ElasticsearchSection as Settings
-from operators.traces.metrics import REQUESTS
 from sinks.jaeger import JaegerElasticsearch, ensure_jaeger
-from sinks.jaeger_documents import dependency_documents, jaeger_documents, service_id
+from sinks.jaeger_documents import jaeger_documents, service_id
 from sinks.otlp_encoding import encode_spans
 from tests.backends.jaeger_model import peer
 from tests.backends.process import UnavailableError
-from tests.sinks.samples import scores
 from tests.sinks.test_otlp import frame_of, span_row
 
 BEGUN = 1_767_225_600_123_456_789
@@ -212,7 +210,7 @@ def test_jaeger_reads_them_as_the_spans_that_they_were(jaeger: Any) -> None:
     assert span.trace_state == "ot=th:6,x=1"
 
 
-def test_services_and_calls() -> None:
+def test_services() -> None:
     documents = jaeger_documents(golden(), "team-")
     services = documents.filter(pl.col("stream") == "team-jaeger-service-2026-01-01")
     assert {"serviceName": "shop", "operationName": "GET /cart"} in [
@@ -222,17 +220,6 @@ def test_services_and_calls() -> None:
     # The values that FNV's authors publish for 64 bits.
     assert service_id("", "") == "cbf29ce484222325"
     assert service_id("foo", "bar") == "85944171f73967e8"
-    labels = {"client": "web", "server": "cart"}
-    rollups = scores(
-        {"name": REQUESTS, "labels": labels, "increase": 41.0},
-        {"name": REQUESTS, "labels": {"client": "web"}, "increase": 4.0},
-        {"name": "other", "labels": labels, "increase": 4.0},
-    )
-    found = dependency_documents(rollups, rollups["window"][0], "team-")
-    assert orjson.loads(found["document"].item())["dependencies"] == [
-        {"parent": "web", "child": "cart", "callCount": 41}
-    ]
-    assert dependency_documents(rollups, 7).height == 0
 
 
 def test_jaegers_queries_find_them(elasticsearch: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import trustme
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -63,7 +67,7 @@ def frame_of(*rows: dict[str, Any]) -> pl.DataFrame:
 class Backend:
     """A server that takes OTLP; ``answers`` are given first, each once; ``bad`` spans are refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[dict[str, str], ExportTraceServiceRequest]] = []
         self.answers: list[tuple[int, bytes, dict[str, str]]] = []
         self.bad: set[str] = set()
@@ -74,8 +78,11 @@ class Backend:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                request = ExportTraceServiceRequest.FromString(body)
-                status, answer, headers = backend.answer(request)
+                try:
+                    request = ExportTraceServiceRequest.FromString(body)
+                    status, answer, headers = backend.answer(request)
+                except DecodeError:
+                    status, answer, headers = 400, b"not protobuf", {}
                 if status == 200:
                     backend.requests.append((dict(self.headers) | {"path": self.path}, request))
                 self.send_response(status)
@@ -89,7 +96,10 @@ class Backend:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if trust is not None:
+            self._server.socket = trust.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if trust is None else "https"
+        self.url = f"{scheme}://localhost:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, request: ExportTraceServiceRequest) -> tuple[int, bytes, dict[str, str]]:
@@ -164,6 +174,25 @@ def test_what_is_sent_is_what_was_kept(rows: list[tuple[str, str, str, int]]) ->
     for number, (*_, threshold) in enumerate(rows, start=1):
         if threshold:
             assert told[number] == threshold
+
+
+def test_a_span_with_a_text_that_is_not_utf_8_is_sent_mended(backend: Backend) -> None:
+    rows = [span_row(n) for n in range(1, 9)]
+    rows[2]["span"] = rows[2]["span"].replace(b"GET 3", b"GET \xff")
+    rows[5]["resource"] = rows[5]["resource"].replace(b"shop", b"sh\xffp")
+    rows[6]["span"] = b"\x2a\x05\xff"  # no span at all
+    refused = sink(backend).write(frame_of(*rows))
+    assert refused is not None
+    assert refused.height == 1
+    assert sorted(backend.names()) == sorted(
+        ["GET \ufffd", *(f"GET {n}" for n in (1, 2, 4, 5, 6, 8))]
+    )
+    services = {
+        r.resource.attributes[0].value.string_value
+        for _, request in backend.requests
+        for r in request.resource_spans
+    }
+    assert "sh\ufffdp" in services
 
 
 def test_a_threshold_in_a_tracestate() -> None:
@@ -253,3 +282,46 @@ def test_a_backend_that_is_away_is_named_without_secrets() -> None:
     with pytest.raises(Unavailable, match=r"otlp: http://127\.0\.0\.1:1: ") as caught:
         made.write(frame_of(span_row(1)))
     assert "secret" not in str(caught.value)
+
+
+def test_both_sides_show_certificates(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    known = ca.issue_cert("headrace@shop.example")
+    trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trust.verify_mode = ssl.CERT_REQUIRED
+    ca.configure_trust(trust)
+    ca.issue_cert("localhost").configure_cert(trust)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    known.private_key_pem.write_to_path(tmp_path / "key.pem")
+    known.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    backend = Backend(trust)
+    certificates = {
+        "client_certificate": tmp_path / "certificate.pem",
+        "client_key": tmp_path / "key.pem",
+    }
+    made = sink(backend, ca_certs=tmp_path / "ca.pem", **certificates)
+    assert made.write(frame_of(span_row(1))) is None
+    assert backend.names() == ["GET 1"]
+    with pytest.raises(Unavailable, match=backend.url):
+        sink(backend, ca_certs=tmp_path / "ca.pem").write(frame_of(span_row(2)))
+    backend.close()
+
+
+def test_of_a_batch_whose_halves_fare_differently_each_span_has_one_fate(backend: Backend) -> None:
+    backend.bad = {"GET 1"}
+    made, frame = sink(backend), frame_of(*(span_row(n) for n in range(1, 5)))
+    # The whole, its first half, and the two of that half: then it has enough for now.
+    backend.answers = [
+        (400, b"", {}),
+        (400, b"", {}),
+        (400, b"", {}),
+        (200, b"", {}),
+        (503, b"", {}),
+    ]
+    with pytest.raises(Unavailable):
+        made.write(frame)
+    assert backend.names() == ["GET 2"]
+    refused = made.write(frame)
+    assert refused is not None
+    assert refused.height == 1
+    assert backend.names() == ["GET 2", "GET 3", "GET 4"]

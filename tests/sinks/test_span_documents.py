@@ -12,6 +12,7 @@ from flows.settings import ElasticsearchSection as Settings
 from operators.contracts.frames import SPANS
 from sinks.elasticsearch import Elasticsearch
 from sinks.elasticsearch_setup import ensure
+from sinks.jaeger_documents import jaeger_documents
 from sinks.span_documents import span_documents
 
 BEGUN = 1_767_225_600_123_456_789
@@ -91,3 +92,10 @@ def test_no_span_is_refused(elasticsearch: str):
     ):
         answer = httpx.post(f"{stream}/_count", json={"query": query}).json()
         assert answer["count"] == count, query
+
+
+def test_tenants_with_one_trace_id_share_no_document():
+    both = pl.concat([spans(), spans().with_columns(tenant=pl.lit("other"))])
+    for documents in (span_documents(both, "default"), jaeger_documents(both)):
+        of_spans = documents.filter(~pl.col("stream").str.contains("service"))
+        assert of_spans["id"].n_unique() == 4

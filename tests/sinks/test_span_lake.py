@@ -59,3 +59,15 @@ def test_each_span_is_there_once_however_often_it_was_written(
     assert ids(path) == sorted({n for batch in batches for n in batch})
     one = read_spans(path).filter(pl.col("trace_id") == f"{1:032x}").collect()
     assert one.height <= 1
+
+
+def test_tenants_with_one_trace_id_have_each_their_own_rows(tmp_path: Path) -> None:
+    frame = frame_of(
+        *(span_row(n, ended=NOON + n, tenant=tenant) for tenant in ("acme", "b") for n in (1, 2))
+    )
+    lake = SpanLake(Settings(path=tmp_path))
+    for _ in range(2):  # a replay writes them again
+        lake.write(frame)
+    assert read_spans(tmp_path).collect().sort("tenant", "span_id").equals(frame)
+    assert ids(tmp_path, trace=f"{1:032x}") == [1, 1]
+    assert ids(tmp_path, trace=f"{1:032x}", tenant="b") == [1]

@@ -35,7 +35,8 @@ class SamplingOutcome:
     Attributes:
         title: what people call it.
         policy: the settings.
-        began, ended: event time of what was read, in nanoseconds.
+        began, ended: when the first and the last span that was read ended, in nanoseconds of event time. When
+            spans began says nothing: one that took an hour is of no more time than others.
         traces, spans, bytes: what was read.
         kept_traces, kept_spans, kept_bytes: what is kept of it.
         reasons: kept traces by why.
@@ -60,8 +61,8 @@ class SamplingOutcome:
 
     @property
     def seconds(self) -> float:
-        """How long the time is that was read."""
-        return max((self.ended - self.began) / 1e9, 1e-9)
+        """How long the time is that was read, one at least."""
+        return max((self.ended - self.began) / 1e9, 1.0)
 
     @property
     def share(self) -> float:
@@ -145,7 +146,7 @@ def sampling_outcome(
     return SamplingOutcome(
         title=title,
         policy=policy,
-        began=_or_nothing(seen["begun"].min()),
+        began=_or_nothing(seen["ended"].min()),
         ended=_or_nothing(seen["ended"].max()),
         traces=traces.height,
         spans=seen.height,

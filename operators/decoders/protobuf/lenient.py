@@ -1,6 +1,7 @@
 """Messages with texts that are not UTF-8: protobuf's parser refuses one for a single byte, and all that it says.
 
-Producers in C++ and Rust send such texts, as a statement with binary values in it.
+Producers in C++ and Rust send such texts, as a statement with binary values in it. It also refuses what is nested
+too deeply, as an attribute may be.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
-__all__ = ["read_message"]
+__all__ = ["is_message", "read_message"]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_DEEPEST: Final = 90
+"""Messages within messages that are read; protobuf's parser takes 100."""
 _SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
 _NO_BYTES: Final = {0xDC80 + byte: "\ufffd" for byte in range(128)}
 """What Python makes of bytes that are no part of a character, by what is written for them."""
@@ -23,7 +26,8 @@ def read_message(kind: Any, content: bytes) -> Any:
 
     Args:
         kind: its class.
-        content: as it came. In texts U+FFFD stands for each byte that is no part of a character.
+        content: as it came. In texts U+FFFD stands for each byte that is no part of a character, and what is
+            nested too deeply is empty.
 
     >>> from opentelemetry.proto.trace.v1.trace_pb2 import Span
     >>> read_message(Span, bytes([0x2A, 3, 0x61, 0xFF, 0x62])).name
@@ -39,7 +43,18 @@ def read_message(kind: Any, content: bytes) -> Any:
         return kind()
 
 
-def _mended(descriptor: Descriptor, content: bytes) -> bytes:
+def is_message(kind: Any, content: bytes) -> bool:
+    """Say whether protobuf's parser takes a message as it is."""
+    try:
+        kind.FromString(content)
+    except DecodeError:
+        return False
+    return True
+
+
+def _mended(descriptor: Descriptor, content: bytes, depth: int = 0) -> bytes:
+    if depth >= _DEEPEST:
+        return b""
     found = bytearray()
     at = 0
     while at < len(content):
@@ -50,7 +65,8 @@ def _mended(descriptor: Descriptor, content: bytes) -> bytes:
             end = begin + size
             if end > len(content):
                 raise ValueError("cut off")
-            part = _part(descriptor.fields_by_number.get(key >> 3), content[begin:end])
+            field = descriptor.fields_by_number.get(key >> 3)
+            part = _part(field, content[begin:end], depth + 1)
             found += content[at:after] + _encoded(len(part)) + part
         else:
             end = (
@@ -63,11 +79,11 @@ def _mended(descriptor: Descriptor, content: bytes) -> bytes:
     return bytes(found)
 
 
-def _part(field: FieldDescriptor | None, content: bytes) -> bytes:
+def _part(field: FieldDescriptor | None, content: bytes, depth: int) -> bytes:
     if field is None:
         return content
     if field.message_type is not None:
-        return _mended(field.message_type, content)
+        return _mended(field.message_type, content, depth)
     if field.type == FieldDescriptor.TYPE_STRING:
         return content.decode(errors="surrogateescape").translate(_NO_BYTES).encode()
     return content

@@ -3,10 +3,12 @@
 import orjson
 import polars as pl
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.commands.sampling_backtest import replay_of
+from flows.offline.sampling.outcome import sampling_outcome
 from flows.offline.sampling.replay import polls_of
 from flows.settings import LakeSection
 from sinks.lake_files import DAY
@@ -97,7 +99,7 @@ def test_the_command_tells_cost_and_coverage(kept, tmp_path, monkeypatch):
         assert failed["kept"] == failed["of"] == reasons.count("error")
     assert one["kept"]["bytes"] < two["kept"]["bytes"] == two["seen"]["bytes"]
     assert one["cost"]["bytes_a_day"] == pytest.approx(
-        one["kept"]["bytes"] / (spans["ended"].max() - spans["begun"].min()) * DAY
+        one["kept"]["bytes"] / (spans["ended"].max() - spans["ended"].min()) * DAY
     )
     assert two["operations"][0]["traces"] == pytest.approx(two["operations"][0]["estimated"])
     text = page.read_text()
@@ -113,3 +115,38 @@ def test_the_command_tells_cost_and_coverage(kept, tmp_path, monkeypatch):
         answer = run(*wrong)
         assert answer.exit_code != 0
         assert says in answer.output + str(answer.exception)
+
+
+def test_tenants_with_the_same_traces_are_judged_each_alone(kept):
+    settings, spans = kept
+    other = spans.with_columns(tenant=pl.lit("other"))
+    _, alone = replayed(settings, spans)
+    seen, both = replayed(settings, pl.concat([spans, other.filter(pl.col("status") != 2)]))
+    assert seen.height == spans.height + (spans["status"] != 2).sum()
+    assert (
+        both.filter(tenant="default").select(KEYS).sort(KEYS).equals(alone.select(KEYS).sort(KEYS))
+    )
+    # What the other lacks, as traces that failed, is not kept for it because of the first.
+    reasons = both.filter(tenant="other")["reason"]
+    assert "error" not in reasons
+    assert "rest" in reasons
+
+
+def test_a_span_that_took_a_year_does_not_make_a_day_cheaper(kept):
+    settings, spans = kept
+    first = Span.FromString(spans["span"][0])
+    first.start_time_unix_nano -= 365 * 24 * 3600 * SECOND
+    contents = [first.SerializeToString(), *spans["span"][1:]]
+    long = spans.with_columns(span=pl.Series(contents, dtype=pl.Binary))
+    costs = []
+    for frame in (spans, long):
+        replay = replay_of(settings)
+        for polled in polls_of([frame]):
+            replay.take(polled)
+        seen, again = replay.end()
+        costs.append(sampling_outcome("", {}, seen, again).bytes_a_day)
+        took = seen["ended"].max() - seen["begun"].min()
+        assert (took > 365 * 24 * 3600 * SECOND) == (frame is long)
+    assert costs[1] == pytest.approx(costs[0], rel=0.1)  # more of it may be slow, and is kept
+    assert costs[0] > 0
+    assert sampling_outcome("", {}, *replay_of(settings).end()).bytes_a_day == 0

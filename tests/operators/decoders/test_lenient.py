@@ -2,7 +2,6 @@
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from operators.decoders.protobuf.lenient import read_message
@@ -49,10 +48,16 @@ def test_what_is_no_character_is_replaced_byte_by_byte(content: bytes) -> None:
 def test_what_is_no_message_is_an_empty_one() -> None:
     for content in (b"\x2a\x05\xff", b"\x2a", b"\x0b", b"\x2a\x01\xff\x39\x01", b"\xff" * 20):
         assert read_message(Span, content) == Span()
-    deep = b""
-    for _ in range(2_000):
-        deep = field(5, field(1, deep))
-    assert read_message(AnyValue, deep) == AnyValue()
+
+
+def test_what_is_nested_too_deeply_is_empty_and_all_else_is_read() -> None:
+    for depth in (40, 200, 2_000):
+        deep = field(1, "the end")
+        for _ in range(depth):
+            deep = field(5, field(1, deep))
+        span = read_message(Span, field(5, "GET") + field(9, field(1, "key") + field(2, deep)))
+        assert (span.name, span.attributes[0].key) == ("GET", "key")
+        assert (b"the end" in span.SerializeToString()) == (depth == 40)
 
 
 def test_fields_that_are_not_known_stay() -> None:

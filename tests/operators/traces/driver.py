@@ -37,13 +37,15 @@ from operators.traces.step import TracingLogic
 from operators.windows.step import WindowLogic
 from tests.operators.traces.shop import SECOND, otlp
 
+TENANTS = ("default", "other")
+
 
 class Driver:
     """A flow of one reader, with some shards of each kind.
 
     Attributes:
         late: what came too late, as rows of the late topic.
-        rollups: the last revision of each series and window, by metric, labels, window and start.
+        tenants: of each the last revision of each series and window, by metric, labels, window and start.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class Driver:
             rollups={"shards": series, "windows": ("10s", "1m")},
             traces={"shards": traces, "hold": f"{hold}s", "sampling": sampling},
         )  # type: ignore[arg-type]
-        self._log: list[list[tuple[bytes, int]]] = [[] for _ in range(partitions)]
+        self._log: list[list[tuple[bytes, int, int]]] = [[] for _ in range(partitions)]
         self._read = [0] * partitions
         self.late: list[dict[str, Any]] = []
-        self.rollups: dict[tuple[str, str, int, int], dict[str, Any]] = {}
+        self.tenants: dict[str, dict[tuple[str, str, int, int], dict[str, Any]]] = {
+            tenant: {} for tenant in TENANTS
+        }
         self.kept: list[pl.DataFrame] = []
         self.events: list[bytes] = []
         self._start({}, {}, {})
@@ -97,13 +101,24 @@ class Driver:
                 settings.rollups_of_traces, settings.traces.shards, SystemClock(), windowed.get(shard),
                 self._low_water,
             )
-            for shard in range(settings.rollups.shards)
+            for shard in range(settings.rollups_of_traces.shards)
         }  # fmt: skip
 
-    def send(self, partition: int, calls: Sequence[Any], at: int | None = None) -> None:
+    @property
+    def rollups(self) -> dict[tuple[str, str, int, int], dict[str, Any]]:
+        """Those of the default tenant."""
+        return self.tenants[TENANTS[0]]
+
+    def send(
+        self,
+        partition: int,
+        calls: Sequence[Any],
+        at: int | None = None,
+        tenant: str = TENANTS[0],
+    ) -> None:
         """Write a message of spans; it has a time in Kafka that is after all of them."""
         time = at if at is not None else max(call.ended for call in calls) + SECOND
-        self._log[partition].append((otlp(calls), time))
+        self._log[partition].append((otlp(calls), time, TENANTS.index(tenant)))
 
     def poll(self, most: int = 1000) -> None:
         """Read what there is of each partition, ``most`` messages at once."""
@@ -121,11 +136,13 @@ class Driver:
             marks = {} if replay else {f"spans/{p}": Mark.LIVE for p in range(len(self._log))}
         self._go(
             Polled(
-                0, "spans", [value for value, _ in messages],
+                0, "spans", [value for value, _, _ in messages],
                 np.full(len(messages), partition, np.int32), np.arange(first, end),
                 marks, replay,
                 passed=self._low_water.reached[0],
-                times=np.array([time for _, time in messages], np.int64),
+                times=np.array([time for _, time, _ in messages], np.int64),
+                tenants=np.array([tenant for _, _, tenant in messages], np.int32),
+                tenant_names=TENANTS,
             )
         )  # fmt: skip
 
@@ -138,7 +155,7 @@ class Driver:
             self._to_windows(self._traces[item.shard].on_batch([item]))
 
     def _to_windows(self, items: Sequence[Any]) -> None:
-        shards = self.settings.rollups.shards
+        shards = self.settings.rollups_of_traces.shards
         for item in items:
             if isinstance(item, ShardBatch):
                 self._keep(self._windows[item.shard].on_batch([item]))
@@ -164,12 +181,13 @@ class Driver:
             if isinstance(item, Closed):
                 for row in item.frame.rows(named=True):
                     key = (row["name"], row["labels"], row["window"], row["window_start"])
-                    before = self.rollups.get(key)
+                    rollups = self.tenants[row["tenant"]]
+                    before = rollups.get(key)
                     if before is None or (row["count"], row["revision"]) >= (
                         before["count"],
                         before["revision"],
                     ):
-                        self.rollups[key] = row
+                        rollups[key] = row
 
     def crash(self) -> None:
         """Go on from a snapshot of now, as another process would."""
@@ -203,10 +221,12 @@ class Driver:
         for logic in self._windows.values():
             self._keep(logic.on_end())
 
-    def told(self, window: int = 10 * SECOND) -> dict[Any, tuple[float, float]]:
+    def told(
+        self, window: int = 10 * SECOND, tenant: str = TENANTS[0]
+    ) -> dict[Any, tuple[float, float]]:
         """Return count and sum of all series and windows, as ``shop.told`` has them."""
         found = {}
-        for (name, labels, length, start), row in self.rollups.items():
+        for (name, labels, length, start), row in self.tenants[tenant].items():
             if length == window:
                 key = (name, tuple(sorted(orjson.loads(labels).items())), start)
                 histogram = row["kind"].endswith("histogram")
@@ -222,4 +242,4 @@ def by_metric(found: dict[Any, Any]) -> dict[str, int]:
     return counts
 
 
-__all__ = ["UNKNOWN", "Driver", "by_metric"]
+__all__ = ["TENANTS", "UNKNOWN", "Driver", "by_metric"]

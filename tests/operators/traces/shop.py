@@ -206,8 +206,8 @@ def told(calls: Sequence[Call], hold: int) -> dict[Key, tuple[float, float]]:
         if call.kind not in (SERVER, CONSUMER):
             continue
         took = call.ended - call.begun
-        caller = clients.get((call.trace, call.parent))
-        if call.parent == 0:
+        caller = clients.get((call.trace, call.id)) or clients.get((call.trace, call.parent))
+        if call.parent == 0 and caller is None:
             edge(window(call), "user", call.service, "virtual_node", call.failed, None, took)
         elif caller is not None and abs(window(caller) - window(call)) <= hold:
             received.add((caller.trace, caller.id))

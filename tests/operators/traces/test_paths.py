@@ -72,3 +72,43 @@ def test_the_path_adds_up_to_what_the_root_took(spans):
     assert sorted(step.index for step in steps) == list(range(len(calls)))
     assert sum(step.path for step in steps) == 100
     assert all(0 <= s.own <= calls[s.index].ended - calls[s.index].begun for s in steps)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(0, 100), st.integers(0, 100), st.sampled_from([0, 2, 3])),
+        min_size=1,
+        max_size=8,
+    )
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_every_span_has_its_place_once_whoever_is_said_to_be_its_parent(spans):
+    """Also where parents go round in a circle, or a span is its own."""
+    calls = [
+        Call(str(number), str(parent), begun, begun + took, kind)
+        for number, (parent, begun, took, kind) in enumerate(spans)
+    ]
+    steps = walk(calls)
+    assert sorted(step.index for step in steps) == list(range(len(calls)))
+    roots = [calls[step.index] for step in steps if step.depth == 0]
+    assert sum(step.path for step in steps) == sum(root.ended - root.begun for root in roots)
+
+
+def test_a_circle_of_parents_begins_with_its_first_span():
+    calls = [
+        Call("under", "b", 1, 2),
+        Call("a", "c", 20, 30),
+        Call("b", "a", 10, 40),
+        Call("c", "b", 12, 38),
+    ]
+    found = [(calls[step.index].id, step.depth) for step in walk(calls)]
+    assert found == [("b", 0), ("under", 1), ("c", 1), ("a", 2)]
+
+
+def test_a_chain_of_ten_thousand_spans_is_walked():
+    calls = [
+        Call(str(at), str(at - 1) if at else "", at, 30_000 - at) for at in range(10_000)
+    ]  # fmt: skip
+    steps = walk(calls)
+    assert [step.depth for step in steps] == list(range(10_000))
+    assert sum(step.path for step in steps) == 30_000

@@ -50,15 +50,19 @@ def told(rollups, *, restart=False, at_once=False):
 
 
 @pytest.mark.parametrize(
-    ("fault", "cause", "why"),
-    [({"slow": "stock"}, "stock", "time"), ({"fails": "pay"}, "pay", "errors")],
+    ("fault", "cause", "why", "show"),
+    [
+        ({"slow": "stock"}, "stock", "time", {"web", "cart", "stock"}),
+        ({"fails": "pay"}, "pay", "errors", {"web", "cart", "pay"}),
+        ({"far": "stock"}, "stock", "time", {"web", "cart"}),  # who is far away notices nothing
+    ],
 )
 def test_from_the_fault_on_each_service_that_shows_it_is_told_with_the_one_behind_it(
-    fault, cause, why
+    fault, cause, why, show
 ):
     rollups = rollups_under(**fault)
     found = told(rollups)
-    assert {service for service, _, _ in found} == {"web", "cart", cause}
+    assert {service for service, _, _ in found} == show
     assert {changed for _, changed, _ in found} == {why}
     ends = sorted({until for _, _, until in found})
     # A window of six shows a small part of the change, so the first may be the one after it.

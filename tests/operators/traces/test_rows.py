@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from operators.contracts.items import Polled, SpanBatch
 from operators.contracts.watermark import Mark
 from operators.traces.decoding import EncodedSpans, TraceDecoding
-from operators.traces.edges import LINK
 from operators.traces.operations import Operations
 from operators.traces.rows import TRACE_ROW, chosen, joined, joined_chosen, own, starts_of
-from operators.traces.windows import Links, SpanWindow
 from tests.operators.traces.shop import SECOND, otlp, shop
 
 
@@ -100,32 +98,3 @@ def test_rows_are_joined_and_chosen_as_numpy_does_it(parts: list[list[tuple[int,
 @given(ROWS, st.integers(1, 2**30))
 def test_the_window_of_a_span_is_the_one_in_which_it_ended(ended: list[int], window: int) -> None:
     assert starts_of(made(ended), window).tolist() == [each // window * window for each in ended]
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 9),
-            st.integers(0, 9),
-            st.dictionaries(st.integers(0, 9), st.lists(st.integers(0, 2**40), max_size=5)),
-        ),
-        max_size=12,
-    )
-)
-def test_links_are_those_of_the_windows_whatever_was_asked_before(
-    asked: list[tuple[int, int, dict[int, list[int]]]],
-) -> None:
-    windows = [SpanWindow(number) for number in range(10)]
-    links = Links()
-    for first, count, changes in asked:
-        for number, spans in changes.items():
-            windows[number].links = np.zeros(len(spans), LINK)
-            windows[number].links["span"] = spans
-            windows[number].answered = np.zeros(len(spans), np.bool_)
-        some = windows[first : first + count]
-        found = links.of(some)
-        expected = [span for window in some for span in window.links["span"].tolist()]
-        assert found.all["span"].tolist() == expected
-        found.mark_answered(np.arange(0, len(expected), 2))
-        marked = [bool(each) for window in some for each in window.answered]
-        assert all(marked[::2])

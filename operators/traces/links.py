@@ -1,0 +1,349 @@
+"""The spans that made or received a call, window after window, and which of them met.
+
+A call is met once both who made it and who received it are there. So a window that comes after all others
+is looked at once: what is new is looked for among what is held, and of what is held only that which nobody
+has met. If spans join a window that was looked at, all is looked at anew, and gives the same.
+"""
+
+# ruff: noqa: PLR1714 -- in a compiled loop a comparison is cheaper than a tuple
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.columns.compiling import Word, compiled, fold, uncounted
+from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, trace_key, weights
+from operators.traces.table import CONNECTIONS, OperationTable
+
+__all__ = ["LINK", "LinkWindow", "Links", "LinksOfWindow", "Met"]
+
+_FAILED: Final = 2
+_DATABASE: Final = CONNECTIONS.index("database")
+_FEWEST: Final = 1024
+_NOBODY: Final = np.int32(-1)
+
+LINK: Final = np.dtype(
+    [
+        ("trace", np.uint64),  # ``trace_key``, which tells tenants apart too
+        ("span", np.uint64),
+        ("parent", np.uint64),
+        ("duration", np.int64),
+        ("weight", np.int64),
+        ("operation", np.int32),
+        ("kind", np.uint8),
+        ("connection", np.uint8),
+        ("failed", np.bool_),
+    ],
+    align=True,
+)
+"""A span that made or received a call."""
+
+
+class LinkWindow(NamedTuple):
+    """What ended in a window: its start, spans of which each is there once, and their operations."""
+
+    start: int
+    rows: NDArray[Any]
+    operations: NDArray[np.int32]
+
+
+class LinksOfWindow(NamedTuple):
+    """Links of some windows: of each the start of its window, and whether its call was met."""
+
+    links: NDArray[Any]
+    starts: NDArray[np.int64]
+    met: NDArray[np.bool_]
+
+
+class Met(NamedTuple):
+    """Links that met: one element a call in every array.
+
+    Attributes:
+        servers, clients: LINK, who received each call and who made it.
+        starts: of the later of their windows.
+    """
+
+    servers: NDArray[Any]
+    clients: NDArray[Any]
+    starts: NDArray[np.int64]
+
+
+class _Place(NamedTuple):
+    """Where the links of a window lie."""
+
+    start: int
+    first: int
+    end: int
+
+
+class Links:
+    """The links of the windows that are held.
+
+    Those of all windows lie one after the other in one array. Clients are found by a table of their trace
+    and span, which has the numbers of links in that array.
+
+    Args:
+        hold: windows of a call are no further apart than these nanoseconds.
+        table: of the operations.
+    """
+
+    def __init__(self, hold: int, table: OperationTable) -> None:
+        self._hold = hold
+        self._table = table
+        self._room = np.empty(0, LINK)
+        self._met = np.empty(0, np.bool_)
+        self._places: list[_Place] = []
+        self._slots = np.full(_FEWEST, _NOBODY)
+        self._used = 0  # slots
+        self._entered = 0  # links that are in the table have lower numbers
+        self._again = False
+
+    def of(self, start: int) -> LinksOfWindow:
+        """Return the links of a window."""
+        return self._of([place for place in self._places if place.start == start])
+
+    def add(self, windows: Sequence[LinkWindow]) -> LinksOfWindow:
+        """Take in windows, which are in the order of time; those of the same start are replaced.
+
+        Returns:
+            Their links.
+        """
+        sizes = [int((window.rows["kind"] >= SERVER).sum()) for window in windows]
+        if self._places and windows[0].start <= self._places[-1].start:
+            self._lay_out(windows, sizes)
+        else:
+            self._reserve(sum(sizes))
+            for window, size in zip(windows, sizes, strict=True):
+                self._put(window, size)
+        starts = {window.start for window in windows}
+        return self._of([place for place in self._places if place.start in starts])
+
+    def meet(self, first: int) -> Met:
+        """Return all calls that met in a window from ``first`` on, of which nothing was told before.
+
+        ``first`` is the first window that was added since the last time.
+        """
+        end = self._places[-1].end if self._places else 0
+        within = [place for place in self._places if place.start >= first - self._hold]
+        look = within[0].first if within else end
+        alive = self._places[0].first if self._places else end
+        if 2 * (self._used + end - self._entered) + 2 > len(self._slots):
+            size = _FEWEST
+            while size < 4 * (end - alive):
+                size *= 2
+            self._slots, self._used, self._entered = np.full(size, _NOBODY), 0, alive
+        firsts = np.array([place.first for place in self._places], np.int64)
+        starts = np.array([place.start for place in self._places], np.int64)
+        self._used += _enter(self._room, self._slots, self._entered, end)
+        servers, clients, later = _meet(
+            self._room, self._met, self._slots, look, end, firsts, starts, self._hold, self._again,
+            first,
+        )  # fmt: skip
+        self._entered, self._again = end, False
+        return Met(_taken(self._room, servers), _taken(self._room, clients), later)
+
+    def drop(self, before: int) -> None:
+        """Forget windows that begin before a time."""
+        if not self._places:
+            return
+        self._places = [place for place in self._places if place.start >= before]
+        if not self._places:  # what comes next lies where others lay
+            self._forget_slots()
+
+    def _forget_slots(self) -> None:
+        self._slots[:], self._used, self._entered = _NOBODY, 0, 0
+
+    def _of(self, places: Sequence[_Place]) -> LinksOfWindow:
+        if not places:
+            return LinksOfWindow(self._room[:0], np.empty(0, np.int64), self._met[:0])
+        starts = np.repeat([p.start for p in places], [p.end - p.first for p in places])
+        if places[-1].end - places[0].first == len(starts):
+            part = slice(places[0].first, places[-1].end)
+            return LinksOfWindow(self._room[part], starts, self._met[part])
+        numbers = np.concatenate([np.arange(place.first, place.end) for place in places])
+        return LinksOfWindow(_taken(self._room, numbers), starts, self._met[numbers])
+
+    def _put(self, window: LinkWindow, size: int) -> None:
+        first = self._places[-1].end if self._places else 0
+        place = _Place(window.start, first, first + size)
+        table = self._table
+        _fill(
+            window.rows, window.operations, table.salt, table.connection,
+            weights(window.rows["threshold"]), self._room[first : place.end],
+        )  # fmt: skip
+        self._met[first : place.end] = False
+        self._places.append(place)
+
+    def _reserve(self, more: int) -> None:
+        """Have room for links behind those that are there."""
+        if not self._places:
+            first = end = 0
+        else:
+            first, end = self._places[0].first, self._places[-1].end
+        if end + more <= len(self._room):
+            return
+        held, room, met = end - first, self._room, self._met
+        # Memory that was used before costs nothing; new memory costs more than to copy.
+        if held > first or held + more > len(room):
+            room, met = np.empty(2 * (held + more), LINK), np.empty(2 * (held + more), np.bool_)
+        _copy(room, 0, self._room[first:end])
+        met[:held] = self._met[first:end]
+        self._room, self._met = room, met
+        self._places = [_Place(p.start, p.first - first, p.end - first) for p in self._places]
+        self._forget_slots()
+
+    def _lay_out(self, windows: Sequence[LinkWindow], sizes: Sequence[int]) -> None:
+        """Put windows among those that are there. What met before is told again."""
+        new = {window.start: (window, size) for window, size in zip(windows, sizes, strict=True)}
+        places = {place.start: place for place in self._places}
+        room, met = self._room, self._met
+        held = sum(p.end - p.first for p in self._places if p.start not in new) + sum(sizes)
+        self._room, self._met = np.empty(2 * held, LINK), np.empty(2 * held, np.bool_)
+        self._places = []
+        for start in sorted({*new, *places}):
+            if start in new:
+                self._put(*new[start])
+                continue
+            before = places[start]
+            first = self._places[-1].end if self._places else 0
+            place = _Place(start, first, first + before.end - before.first)
+            _copy(self._room, first, room[before.first : before.end])
+            self._met[first : place.end] = met[before.first : before.end]
+            self._places.append(place)
+        self._forget_slots()
+        self._again = True
+
+
+def _copy(target: NDArray[Any], first: int, links: NDArray[Any]) -> None:
+    """Copy rows as a whole, see ``operators.traces.rows.joined``."""
+    size = LINK.itemsize
+    target.view(np.uint8)[first * size : (first + len(links)) * size] = links.view(np.uint8)
+
+
+def _taken(links: NDArray[Any], numbers: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    found: NDArray[Any] = links.view(np.dtype((np.void, LINK.itemsize)))[numbers].view(LINK)
+    return found
+
+
+@compiled
+def _fill(
+    rows: np.ndarray,
+    operations: NDArray[np.int32],
+    salts: NDArray[np.uint64],
+    connections: NDArray[np.uint8],
+    weight: NDArray[np.int64],
+    links: np.ndarray,
+) -> None:
+    at = 0
+    for number in range(len(rows)):
+        row = rows[number]
+        if row.kind < SERVER:
+            continue
+        link = links[at]
+        at += 1
+        operation = operations[number]
+        link.trace = trace_key(row.trace_high, row.trace_low, salts[operation])
+        link.span, link.parent = row.span, row.parent
+        link.duration, link.weight = row.ended - row.begun, weight[number]
+        link.operation, link.kind = operation, row.kind
+        link.connection, link.failed = connections[operation], row.status == _FAILED
+
+
+@uncounted
+def _slot(trace: Word, span: Word) -> Word:
+    return fold(trace, span ^ np.uint64(0x9E3779B97F4A7C15))
+
+
+@compiled
+def _enter(links: np.ndarray, slots: NDArray[np.int32], first: int, end: int) -> int:
+    """Put the numbers of those who make calls, but those of databases, into slots; return how many."""
+    mask = np.uint64(len(slots) - 1)
+    used = 0
+    for number in range(first, end):
+        link = links[number]
+        if (link.kind == CLIENT or link.kind == PRODUCER) and link.connection != _DATABASE:
+            slot = _slot(link.trace, link.span) & mask
+            while slots[slot] >= 0:
+                slot = (slot + np.uint64(1)) & mask
+            slots[slot] = number
+            used += 1
+    return used
+
+
+@compiled
+def _meet(
+    links: np.ndarray,
+    met: NDArray[np.bool_],
+    slots: NDArray[np.int32],
+    look: int,
+    end: int,
+    firsts: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    hold: int,
+    again: bool,
+    first: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """Find who made each call that was received.
+
+    That are a server or consumer, and a client or producer of the same trace and tenant that has its id, as
+    Zipkin's do, or is its parent. Of several it is the one of the earliest window, so windows that come one
+    by one give what all at once do; in one window the one of its id, since with Zipkin's ids the parent is the
+    client of the call before; and a client before a producer of the same id. Who calls a database, which tells
+    nothing of itself, meets nobody. Their windows are ``hold`` apart at most.
+
+    Args:
+        links, met: of all windows.
+        slots: of those who make calls, by trace and span.
+        look: receivers from there on may meet somebody now.
+        end: of the links.
+        firsts, starts: the first link and the start of each window.
+        again: also those that have met.
+        first: calls whose windows both begin before are left out.
+
+    Returns:
+        The receivers, those whom they met, and the later of their windows.
+    """
+    mask = np.uint64(len(slots) - 1)
+    servers, clients = np.empty(end - look, np.int32), np.empty(end - look, np.int32)
+    later = np.empty(end - look, np.int64)
+    count = 0
+    window = 0
+    for number in range(look, end):
+        link = links[number]
+        if (link.kind != SERVER and link.kind != CONSUMER) or (met[number] and not again):
+            continue
+        while window + 1 < len(firsts) and firsts[window + 1] <= number:
+            window += 1
+        found, before, of = np.int32(-1), len(firsts), 0
+        for turn in range(2):
+            span = link.span if turn == 0 else link.parent
+            if span == np.uint64(0):
+                continue
+            slot = _slot(link.trace, span) & mask
+            while slots[slot] >= 0:
+                other = slots[slot]
+                slot = (slot + np.uint64(1)) & mask
+                client = links[other]
+                if client.span != span or client.trace != link.trace or other < firsts[0]:
+                    continue
+                theirs = len(firsts) - 1
+                while firsts[theirs] > other:
+                    theirs -= 1
+                if abs(starts[theirs] - starts[window]) > hold:
+                    continue
+                if theirs < before or (
+                    theirs == before and turn == of and client.kind < links[found].kind
+                ):
+                    found, before, of = other, theirs, turn
+        if found < 0:
+            continue
+        met[number] = met[found] = True
+        start = max(starts[before], starts[window])
+        if start >= first:
+            servers[count], clients[count], later[count] = number, found, start
+            count += 1
+    return servers[:count].copy(), clients[:count].copy(), later[:count].copy()

@@ -1,0 +1,79 @@
+"""Requests of OTLP over HTTP.
+
+Source: OpenTelemetry protocol, "OTLP/HTTP Response" and "Failures".
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Final
+
+import httpx
+from isal import igzip
+
+from sinks.base import Unavailable, address, cause
+from sinks.otlp_transport import OTLPRefusal, OTLPSettings
+
+__all__ = ["OTLPOverHTTP"]
+
+_PATH: Final = "/v1/traces"
+_GZIP_LEVEL: Final = 1
+_SHOWN: Final = 300
+_FOR_GOOD: Final = frozenset({400, 411, 413, 414, 415, 422})
+"""Answers about what was sent; all others are about who sends, where to, and when."""
+_WAYS_OUT: Final = {
+    401: "; set sinks.otlp.headers",
+    403: "; the credentials in sinks.otlp.headers may not do this",
+    404: "; sinks.otlp.endpoint is the address without /v1/traces",
+}
+
+
+class OTLPOverHTTP:
+    """Posts requests, one after the other."""
+
+    def __init__(self, settings: OTLPSettings) -> None:
+        self._gzip = settings.gzip
+        self._url = settings.endpoint.rstrip("/") + _PATH
+        self._place = f"otlp: {address(settings.endpoint)}"
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the whole address
+        trust = ssl.create_default_context(
+            cafile=str(settings.ca_certs) if settings.ca_certs else None
+        )
+        if settings.client_certificate is not None and settings.client_key is not None:
+            trust.load_cert_chain(settings.client_certificate, settings.client_key)
+        self._client = httpx.Client(
+            timeout=settings.timeout / 1e9,
+            verify=trust,
+            headers={
+                "User-Agent": "Headrace",
+                "Content-Type": "application/x-protobuf",
+                **({"Content-Encoding": "gzip"} if settings.gzip else {}),
+                **{name: value.get_secret_value() for name, value in settings.headers.items()},
+            },
+        )
+
+    def send(self, request: bytes, headers: dict[str, str]) -> bytes:
+        """Send a request; see ``OTLPTransport``."""
+        try:
+            answer = self._client.post(
+                self._url,
+                content=igzip.compress(request, _GZIP_LEVEL) if self._gzip else request,
+                headers=headers,
+            )
+        except httpx.HTTPError as error:
+            no_http = isinstance(error, httpx.RemoteProtocolError)
+            way_out = "; if gRPC answers there, set sinks.otlp.protocol: grpc" if no_http else ""
+            raise Unavailable(f"{self._place}: {cause(error)}{way_out}") from None
+        if answer.status_code < 300:
+            return answer.content
+        said = f"{self._place}: {answer.status_code} {' '.join(answer.text.split())[:_SHOWN]}"
+        said += _WAYS_OUT.get(answer.status_code, "")
+        if answer.status_code in _FOR_GOOD:
+            raise OTLPRefusal(said)
+        after = answer.headers.get("retry-after", "")
+        raise Unavailable(said, float(after) if after.isdecimal() else None)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
