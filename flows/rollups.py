@@ -157,31 +157,28 @@ def _reports(settings: Settings) -> Reports:
 
 def _told(
     scored: KeyedStream[Scored | Events | Passed | ShadowEvents],
-    vectors: KeyedStream[Events | Passed] | None,
+    vectors: KeyedStream[Events | Passed],
     settings: Settings,
     shards: int,
 ) -> Stream[Events]:
     """Return the events of series and vectors, those of one cause together, if that is asked for."""
     within = settings.scoring.together
-    raised: KeyedStream[Events | Passed] = op.filter_map_value(
+    of_series: KeyedStream[Events | Passed] = op.filter_map_value(
         "raised", scored, only(Events, Passed)
     )
-    if vectors is not None:
-        raised = op.merge("raised_of_vectors", raised, vectors)
+    raised = op.merge("raised_of_vectors", of_series, vectors)
     if not (settings.scoring.enabled and within):
         return op.filter_map("told", op.key_rm("scored", raised), only(Events))
     gathered = op.map("all_raised", raised, lambda item: ("causes", item))
-    sources = shards + (vectors is not None)
+    sources = shards + 1  # the shards and the vectors
     return op.key_rm("told", together("together", gathered, within, sources))
 
 
 def _vectors(
     closed: KeyedStream[Closed | Passed], settings: Settings, shards: int, reports: Reports
-) -> KeyedStream[Events | Passed] | None:
-    """Return the events of signals that are judged together; None if none are."""
-    vectors = settings.vectors
-    if not (settings.scoring.enabled and vectors):
-        return None
+) -> KeyedStream[Events | Passed]:
+    """Return the events of signals that are judged together; the end of alerts if none are any more."""
+    vectors = settings.vectors if settings.scoring.enabled else ()
     parts = vector_parts("vector_parts", closed, vectors)
     gathered = op.map("all_vector_parts", parts, lambda item: ("vectors", item))
     return judged_vectors("vectors", gathered, vectors, settings.scoring, shards, reports)

@@ -7,9 +7,11 @@ before the last.
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
@@ -17,6 +19,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
+from operators.contracts.clock import Clock, SystemClock
 from operators.contracts.engine import EndOfInput, KeyedLogic, Reader, Source, Writer
 
 __all__ = ["KeyedStream", "Stream", "keyed", "only", "op", "read", "write"]
@@ -24,6 +27,9 @@ __all__ = ["KeyedStream", "Stream", "keyed", "only", "op", "read", "write"]
 In = TypeVar("In")
 Out = TypeVar("Out")
 Item = TypeVar("Item")
+
+_LENGTHS: Final = 8
+"""Epochs, of all workers, by which their length is known: one that seemed short is soon forgotten."""
 
 
 def read(step_id: str, flow: Dataflow, source: Source[Item]) -> Stream[Item]:
@@ -85,29 +91,115 @@ class _Logic(StatefulBatchLogic[In, Out, Any]):
         return self._logic.snapshot()
 
 
+class Epochs:
+    """Has the workers of a process begin their epochs together.
+
+    Bytewax lets each worker end its epochs by a clock of its own, at its first batch after so long. Who
+    ends one reads nothing until all others have ended theirs. How far apart they are is never made up
+    for, and grows by chance, by up to a batch in each epoch. After some hundred epochs of a backlog one
+    worker was seen to wait half of its time.
+
+    So a worker that began its epoch before others did does not ask its readers for a while, once: it ends
+    the epoch when the last of the others does. Of the workers of other processes nothing is known here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lengths: deque[float] = deque(maxlen=_LENGTHS)  # in seconds, a little too long
+        self._began: dict[int, tuple[int, float]] = {}  # by worker: which epoch, and when
+
+    def begin(self, worker: int, number: int, now: float) -> None:
+        """Note that a worker begins an epoch; each of its readers may say so."""
+        with self._lock:
+            before = self._began.get(worker)
+            if before is None or before[0] < number:
+                # Within the first epoch readers were made, so it began nobody knows when.
+                if before is not None and before[0] == number - 1 and number > 1:
+                    self._lengths.append(now - before[1])
+                self._began[worker] = number, now
+
+    def leave(self, worker: int) -> None:
+        """Wait for a worker no more; it is back with its next epoch."""
+        with self._lock:
+            self._began.pop(worker, None)
+
+    def hold(self, worker: int, batch: float, now: float) -> float | None:
+        """Return until when a worker should not ask its readers; None if there is no need to wait.
+
+        Args:
+            worker: that asks.
+            batch: seconds from one batch to the next: the accuracy of all this.
+            now: seconds, on the clock that ``begin`` was told.
+        """
+        with self._lock:
+            if worker not in self._began or not self._lengths:
+                return None
+            number, began = self._began[worker]
+            last = max(at for each, at in self._began.values() if each == number)
+            length = min(self._lengths)
+            left = began + length - now
+            if left > 0:
+                near = left <= 2 * batch < last - began
+                return last + length if near else None
+            # This epoch ends now, whatever we say. Who is ahead of the others by most of an epoch would end
+            # each one with its first batch, for ever; the next one it ends when the last of them does.
+            return last + 2 * length if last - began > length / 2 else None
+
+
 class _Partition(StatefulSourcePartition[Item, Any]):
-    def __init__(self, reader: Reader[Item]) -> None:
+    def __init__(
+        self, reader: Reader[Item], epochs: Epochs | None = None, clock: Clock | None = None
+    ) -> None:
         self._reader = reader
+        self._epochs = epochs or Epochs()
+        self._clock = clock or SystemClock()
+        self._worker = threading.get_ident()
+        self._epoch = 0
+        self._asked = self._clock.monotonic()
+        self._batch = 0.0  # seconds between two batches of an epoch
+        self._before = 0  # epoch of the batch before
+        self._ended = False
+        self._epochs.begin(self._worker, 0, self._asked)
 
     def next_batch(self) -> list[Item]:
+        now = self._clock.monotonic()
+        if self._before == self._epoch:
+            self._batch = now - self._asked
+        self._before, self._asked = self._epoch, now
         try:
             return self._reader.next_batch()
         except EndOfInput:
+            self._ended = True
             raise StopIteration from None
 
     def next_awake(self) -> datetime | None:
-        return self._reader.wake_at()
+        at, now = self._reader.wake_at(), self._clock.monotonic()
+        held = self._epochs.hold(self._worker, self._batch, now)
+        if held is not None:
+            later = datetime.now(UTC) + timedelta(seconds=held - now)
+            at = later if at is None else max(at, later)
+        if at is None:
+            return None
+        # Bytewax takes the time until then from what its clock said before it asked for the batch, and
+        # waits so long from now on. So it would wait for as long as the batch took once more, with the
+        # worker's other readers, which is many seconds where a broker was slow to answer.
+        return at - timedelta(seconds=now - self._asked)
 
     def snapshot(self) -> Any:
+        self._epoch += 1
+        if not self._ended:  # else it is the end of this reader alone
+            self._epochs.begin(self._worker, self._epoch, self._clock.monotonic())
         return self._reader.snapshot()
 
     def close(self) -> None:
+        self._epochs.leave(self._worker)
         self._reader.close()
 
 
 class _Source(FixedPartitionedSource[Item, Any]):
     def __init__(self, source: Source[Item]) -> None:
         self._source = source
+        self._epochs = Epochs()
 
     def list_parts(self) -> list[str]:
         return list(self._source.readers())
@@ -115,7 +207,7 @@ class _Source(FixedPartitionedSource[Item, Any]):
     def build_part(
         self, _step_id: str, for_part: str, resume_state: Any | None
     ) -> _Partition[Item]:
-        return _Partition(self._source.reader(for_part, resume_state))
+        return _Partition(self._source.reader(for_part, resume_state), self._epochs)
 
 
 class _Writer(StatelessSinkPartition[Item]):

@@ -114,7 +114,7 @@ class Scoring(Section):
     severity: str = "warning"
     vectors: tuple[SignalVector, ...] = ()
     """Signals that are judged together, beside each series: `[golden]` for the golden signals of
-    each service."""
+    each service. The alerts of a vector that is taken out are resolved with the next window."""
     silence: ServiceSilence = Field(default_factory=ServiceSilence)
 
     @field_validator("vectors")

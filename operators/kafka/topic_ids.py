@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection
 from concurrent.futures import TimeoutError as TooLate
 from threading import Lock
@@ -18,6 +19,7 @@ __all__ = ["TopicIds"]
 _log = logging.getLogger(__name__)
 
 _SECONDS: Final = 5.0
+"""That the answer to a question is waited for."""
 
 
 class TopicIds:
@@ -33,13 +35,16 @@ class TopicIds:
         if not topics:
             return {}
         with self._lock:
-            self._admin = self._admin or admin_client(self._settings)
+            # One that has nothing to tell has the length 0, and so is false.
+            if self._admin is None:
+                self._admin = admin_client(self._settings)
             self._admin.poll(0)
             asked = self._admin.describe_topics(TopicCollection(list(topics)))
+        deadline = time.monotonic() + _SECONDS
         found: dict[str, str] = {}
         for topic, future in asked.items():
             try:
-                described: Any = future.result(_SECONDS)
+                described: Any = future.result(max(0.0, deadline - time.monotonic()))
             except (KafkaException, TooLate) as error:
                 _log.debug("the id of %s is not known: %s", topic, error)
                 continue

@@ -128,7 +128,7 @@ def _labels_of(node: Any) -> set[str] | None:  # noqa: PLR0911
             return _labels_of(node.expr)
         case parser.AggregateExpr():
             modifier: Any = node.modifier
-            if str(node.op) in ("topk", "bottomk", "limitk", "count_values"):
+            if str(node.op) in ("topk", "bottomk", "limitk", "limit_ratio", "count_values"):
                 return None
             if modifier is None:
                 return set()

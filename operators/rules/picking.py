@@ -1,7 +1,7 @@
-"""``topk``, ``bottomk`` and ``limitk``: some of the series of each group, as they are.
+"""``topk``, ``bottomk``, ``limitk`` and ``limit_ratio``: some of the series of each group, as they are.
 
 Which of several equal values are picked is decided by a heap, in the order of the labels, exactly
-as in Prometheus.
+as in Prometheus. A ratio of the series is picked by the hash that Prometheus has of their labels.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from operators.rules.errors import EvaluationError
 from operators.rules.frame import Floats, InstantVector
 from operators.rules.grouping import Grouping
+from operators.rules.label_hashes import prometheus_hashes
 from operators.rules.label_sets import Ids, LabelSets
 from operators.rules.node import KeptByLabels, Node, VectorNode
 from operators.rules.plan import EvaluationPlan
 
-__all__ = ["PICKED", "Picking"]
+__all__ = ["PICKED", "LimitRatio", "Picking"]
 
 Longs = NDArray[np.int64]
 
@@ -85,6 +86,61 @@ class Picking(VectorNode):
             picked = picked[np.lexsort((order, np.isnan(found), groups.of[picked]))]
         present[picked] = True
         return InstantVector(frame.sets, frame.values, present, frame.histograms, picked)
+
+
+class LimitRatio(VectorNode):
+    """``limit_ratio``: series by how far the hash of their labels is on the way from 0 to 2**64.
+
+    A ratio from 0 on has those that are before it, a negative one those that are not before 1 plus it.
+    """
+
+    def __init__(
+        self,
+        plan: EvaluationPlan,
+        ratio: Node,
+        child: Node,
+        labels: Sequence[str],
+        without: bool,
+    ) -> None:
+        super().__init__(plan, ratio, child)
+        self._grouping = Grouping(labels, without)
+        self._by_labels = KeptByLabels(_by_labels)
+        self._offsets = KeptByLabels(_offsets)
+
+    def compute(self, time: int) -> InstantVector:
+        """Return the series that are picked, and their order.
+
+        Raises:
+            EvaluationError: the ratio is NaN.
+        """
+        ratio: float = self.children[0].at(time)
+        frame: InstantVector = self.children[1].at(time)
+        if math.isnan(ratio):
+            raise EvaluationError("Ratio value is NaN")
+        nearest = min(1.0, max(-1.0, ratio))
+        if ratio != nearest:
+            self.plan.warn(
+                f"ratio value should be between -1 and 1, got {ratio:g}, capping to {nearest:g}"
+            )
+        offsets = self._offsets(frame.sets)
+        if nearest == 0:  # also if it is -0
+            wanted = np.zeros(frame.sets.size, np.bool_)
+        else:
+            wanted = offsets < nearest if nearest > 0 else offsets >= 1.0 + nearest
+        present = frame.present & wanted
+        rows = self._by_labels(frame.sets)
+        rows = rows[present[rows]]
+        groups = self._grouping.groups(frame.sets)
+        sizes = np.bincount(groups.of[rows], minlength=groups.sets.size)
+        begins = np.concatenate([[0], np.cumsum(sizes)])
+        values = np.where(frame.numbers(), frame.values, 0.0)
+        picked = _heaps(values, rows, groups.of, begins)
+        return InstantVector(frame.sets, frame.values, present, frame.histograms, picked)
+
+
+def _offsets(sets: LabelSets) -> Floats:
+    """Return how far each hash is on the way from 0 to 2**64."""
+    return prometheus_hashes(sets).astype(np.float64) / 2.0**64
 
 
 def _by_labels(sets: LabelSets) -> Longs:

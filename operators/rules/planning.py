@@ -23,7 +23,7 @@ from operators.rules.label_sets import NAME
 from operators.rules.matching import Matching, SetOperation, VectorOperation
 from operators.rules.native_functions import FROM_HISTOGRAM, FromHistogram
 from operators.rules.node import Node, RangeNode, ScalarNode, StringNode
-from operators.rules.picking import PICKED, Picking
+from operators.rules.picking import PICKED, LimitRatio, Picking
 from operators.rules.plan import EvaluationPlan
 from operators.rules.quantiles import HistogramQuantiles, HistogramShare
 from operators.rules.range_functions import RANGE_FUNCTIONS, RangeFunction
@@ -262,6 +262,8 @@ class Planner:
             return self._kept(CountValues, key, parameter.text, child, labels, without)
         if function in PICKED:
             return self._kept(Picking, key, function, parameter, child, labels, without)
+        if function == "limit_ratio":
+            return self._kept(LimitRatio, key, parameter, child, labels, without)
         raise ExpressionError(f"the aggregation {function}")
 
     def _info(self, expression: parser.Call) -> Info:

@@ -18,7 +18,7 @@ __all__ = ["compile_kernels"]
 _EXPRESSIONS: Final = (
     "sum by (x) (rate(m[1m])) / on (x) group_left avg by (x) (m)",
     "irate(m[1m]) + on (x, le) stddev by (x, le) (m)",
-    "quantile(0.5, m) or topk(1, m) or limitk(1, m)",
+    "quantile(0.5, m) or topk(1, m) or limitk(1, m) or limit_ratio(0.5, m)",
     "quantile_over_time(0.5, m[1m]) + mad_over_time(m[1m])",
     "deriv(m[1m]) + double_exponential_smoothing(m[1m], 0.5, 0.5)",
     "histogram_quantile(0.9, m) or histogram_fraction(0, 1, m)",

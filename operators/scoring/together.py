@@ -241,10 +241,7 @@ class TogetherLogic(KeyedLogic[tuple[str, Events | Passed], Events]):
     def __init__(self, within: int, shards: int, state: dict[str, Any] | None) -> None:
         require_version(state, "causes", _VERSION)
         self._causes = Together(within)
-        passed = state["passed"] if state else {}
-        if len(passed) > shards:
-            passed = {}  # one of them is no more (vectors that are judged no longer)
-        self._shards = ShardWatermarks(shards, passed)
+        self._shards = ShardWatermarks(shards, state["passed"] if state else None)
         self._waiting: list[tuple[int, bytes]] = list(state["waiting"]) if state else []
         if state is not None:
             self._causes.resume(state["causes"])

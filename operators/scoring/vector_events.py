@@ -96,8 +96,15 @@ class VectorEvents:
 
     def fell_silent(self, subject: Subject, incident: Episode) -> AlertEvent:
         """Return the event of an alert that resolves for want of signals, after the last one."""
+        return self._after_the_last(subject, incident, "no data any more")
+
+    def judged_no_longer(self, subject: Subject, incident: Episode) -> AlertEvent:
+        """Return the same of an alert whose vector is not in the settings any more."""
+        return self._after_the_last(subject, incident, "not judged together any more")
+
+    def _after_the_last(self, subject: Subject, incident: Episode, why: str) -> AlertEvent:
         ends_at = incident.seen + self.vector.window
-        summary = f"signals of {_who(subject)}: no data any more"
+        summary = f"signals of {_who(subject)}: {why}"
         return self._event(subject, incident, ends_at, summary, None, {})
 
     def _event(

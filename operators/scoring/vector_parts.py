@@ -41,6 +41,7 @@ VECTOR_PARTS: Final = pl.Schema(
     }
 )
 """What a signal of a group has in a window, a row each."""
+_NO_PARTS: Final = pl.DataFrame(schema=VECTOR_PARTS)
 UNIT: Final = 2.0**-40
 """Amounts are whole numbers of this: sums of them are exact, and the same in any order."""
 _LARGEST: Final = 1e25
@@ -81,7 +82,7 @@ def vector_parts(
 def added_up(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return frames of VECTOR_PARTS as one, a row a signal of a group in a window, in order."""
     if not parts:
-        return pl.DataFrame(schema=VECTOR_PARTS)
+        return _NO_PARTS
     return _added_up(pl.concat(parts).lazy()).collect()
 
 
@@ -114,7 +115,7 @@ class VectorPartsLogic(KeyedLogic[Closed | Passed, VectorParts]):
         ]
         if not parts and passed == UNKNOWN:
             return []
-        frame = pl.concat(parts) if parts else pl.DataFrame(schema=VECTOR_PARTS)
+        frame = pl.concat(parts) if parts else _NO_PARTS
         return [VectorParts(frame, passed)]
 
     def snapshot(self) -> None:

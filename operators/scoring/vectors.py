@@ -6,12 +6,13 @@ batches, workers and restarts there were. A model says how unusual the signals a
 (``models.vector_model``); from there on that number is as the value of any series: the default
 detector ranks it among what the group has shown, and incidents have the same rules.
 
-While an alert is out, signals are compared with what was usual before it.
+While an alert is out, signals are compared with what was usual before it. The alerts of a vector that is
+taken out of the settings are resolved with the first window after that, so there is a step for vectors even
+where there are none.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from models.base import Judgement
-from models.named import DEFAULT, MINUTE, new_detector
+from models.named import MINUTE
 from models.vector_model import VectorModel, new_vector_model
 from operators.bytewax import KeyedStream, keyed
 from operators.contracts.alert import AlertEvent
@@ -31,15 +32,16 @@ from operators.contracts.events import event_frame
 from operators.contracts.items import Events, Passed, VectorParts
 from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
-from operators.scoring.anomalies import AnomalyEvents, Subject
+from operators.scoring.anomalies import Subject
 from operators.scoring.deploys import Deploy, Deploys
-from operators.scoring.episodes import EpisodeChange, Episodes
+from operators.scoring.episodes import EpisodeChange
 from operators.scoring.feedback import NOTHING_REPORTED, Lowered, Reports
 from operators.scoring.signals import Vector, off_scale, on_a_scale, value_of
-from operators.scoring.vector_events import SignalSeen, VectorEvents
+from operators.scoring.vector_events import SignalSeen
+from operators.scoring.vector_incidents import ended, nothing_watched, series_of
 from operators.scoring.vector_parts import UNIT, VECTOR_PARTS, added_up
 from operators.scoring.wanted import ScoringSettings
-from operators.scoring.watched import Expectations, Watched
+from operators.scoring.watched import Expectations
 
 __all__ = ["VectorsLogic", "judged_vectors"]
 
@@ -61,7 +63,7 @@ def judged_vectors(
     Args:
         step_id: name of the step, and of its state.
         up: what each shard adds, with the shard's name, all under one key.
-        vectors: that are judged.
+        vectors: that are judged; if there are none, alerts from before are ended.
         settings: when a judgement becomes an alert.
         shards: how many there are.
         reports: what people say of alerts.
@@ -94,7 +96,12 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
             vector.name: _Judged(vector, settings, kept.get(vector.name), reports)
             for vector in vectors
         }
-        self._finest = min(vector.window for vector in vectors)
+        self._settings = settings
+        # They stay in the state until somebody was told.
+        self._gone = {
+            name: one for name, one in kept.items() if one["firing"] and name not in self._judged
+        }
+        self._finest = min((vector.window for vector in vectors), default=MINUTE)
         self._lengths = {vector.name: vector.window for vector in vectors}
         self._windows = pl.DataFrame(
             list(self._lengths.items()), schema={"vector": pl.String, "length": pl.Int64},
@@ -129,17 +136,17 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
 
     def _together(self) -> pl.DataFrame:
         """Return what waits, and of which vector's windows; who is judged no more is left out."""
-        ended = pl.col("window_start") + pl.col("length") > self._until
+        open_yet = pl.col("window_start") + pl.col("length") > self._until
         known = added_up(self._waiting).lazy().join(self._windows.lazy(), on="vector")
-        return known.filter(ended).select(VECTOR_PARTS.names()).collect()
+        return known.filter(open_yet).select(VECTOR_PARTS.names()).collect()
 
     def _go_on(self, limit: int | None) -> list[Events]:
         waiting = self._together()
         if limit is None:
             due, waiting = waiting, waiting.clear()
         else:
-            lengths = waiting["vector"].replace_strict(self._lengths, return_dtype=pl.Int64)
-            is_due = waiting["window_start"] + lengths <= limit
+            known = waiting.join(self._windows, on="vector", how="left", maintain_order="left")
+            is_due = known["window_start"] + known["length"] <= limit
             due, waiting = waiting.filter(is_due), waiting.filter(~is_due)
         events: list[tuple[AlertEvent, int]] = []
         # In the order of the ends of windows; the rest of the order is that of ``added_up``.
@@ -151,6 +158,9 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
             self._until = limit
             for judged in self._judged.values():
                 events += judged.sweep(limit)
+        for name, state in self._gone.items():
+            events += ended(name, state, self._settings, self._until)
+        self._gone = {}
         events.sort(key=lambda one: one[1])
         return [Events(event_frame(events))] if events else []
 
@@ -162,7 +172,7 @@ class VectorsLogic(KeyedLogic[tuple[str, VectorParts], Events | Passed]):
             "until": self._until,
             "told": self._told,
             "waiting": self._together().rows(),
-            "judged": {name: judged.state for name, judged in self._judged.items()},
+            "judged": self._gone | {name: judged.state for name, judged in self._judged.items()},
         }
 
 
@@ -196,24 +206,12 @@ class _Judged:
         self._vector = vector
         self._settings = settings
         self._reports = reports
-        window = vector.window
-        detector = new_detector(DEFAULT, alerts=settings.alerts_per_series_month, window=window)
-        incidents = Episodes(
-            settings.warm_up, settings.fire_after, settings.resolve_after, window,
-            settings.accept_after, settings.deploy_settles,
-        )  # fmt: skip
-        self._watched = Watched(detector.bank(), incidents)
+        self._watched, self._events = nothing_watched(vector, settings)
         self._groups: dict[int, _Group] = {}
         self._lowered = Lowered(state["lowered"] if state else ())
         self._deploys = Deploys(state["deploys"] if state else ())
         self._heard: int = state["heard"] if state else -1
         self._firing: set[int] = set(state["firing"]) if state else set()
-        self._events = VectorEvents(
-            vector,
-            AnomalyEvents(
-                window, vector.detector, settings.severity, detector.reasons, settings.link
-            ),
-        )
         if state is not None:
             self._restore(state)
 
@@ -324,7 +322,7 @@ class _Judged:
         return found
 
     def _group(self, tenant: str, text: str) -> _Group:
-        series = _series(tenant, self._vector.name, text)
+        series = series_of(tenant, self._vector.name, text)
         group = self._groups.get(series)
         if group is None:
             subject = Subject(self._vector.name, text, tenant, "", series)
@@ -375,6 +373,7 @@ class _Judged:
         self._watched.state.write_ipc(watched, compression="lz4")
         return {
             "kind": _kind(self._vector),
+            "window": self._vector.window,
             "watched": watched.getvalue(),
             "groups": [
                 (
@@ -403,9 +402,3 @@ class _Judged:
 
 def _kind(vector: Vector) -> list[Any]:
     return [vector.detector, sorted(map(str, vector.options.items())), sorted(vector.signals)]
-
-
-def _series(tenant: str, vector: str, group: str) -> int:
-    """Return the id of a group, as a series has one."""
-    text = "\0".join((tenant, vector, group)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -16,6 +16,10 @@ BEGIN = 1_704_067_200 * SECOND
 WINDOW = 60 * SECOND
 LENGTH, FAULT = 300, slice(240, 262)
 SIGNALS = ("load", "busy")
+SHOP = {
+    "name": "shop",
+    "signals": {signal: {"metric": f"shop.{signal}", "take": "mean"} for signal in SIGNALS},
+}
 
 
 def messages(first: int, last: int) -> Iterator[bytes]:
@@ -52,17 +56,7 @@ def test_two_signals_that_do_not_fit_are_one_alert_also_over_a_restart(
 ) -> None:
     flow = new_flow()
     flow.settings["rollups"] = {"windows": ["1m"]}
-    flow.settings["scoring"] = {
-        "alerts_per_series_month": 50,
-        "vectors": [
-            {
-                "name": "shop",
-                "signals": {
-                    signal: {"metric": f"shop.{signal}", "take": "mean"} for signal in SIGNALS
-                },
-            }
-        ],
-    }
+    flow.settings["scoring"] = {"alerts_per_series_month": 50, "vectors": [SHOP]}
     # The restart is in the middle of the incident.
     for first, last in ((0, FAULT.start + 8), (FAULT.start + 8, LENGTH)):
         feed(flow.kafka, flow.topic, messages(first, last))
@@ -77,3 +71,19 @@ def test_two_signals_that_do_not_fit_are_one_alert_also_over_a_restart(
     parts = fires["evidence"]["signals"]
     assert sorted(parts) == sorted(SIGNALS)
     assert abs(sum(part["contribution"] for part in parts.values()) - 1) < 1e-6
+
+
+def test_an_alert_of_a_vector_that_is_taken_out_of_the_settings_is_resolved(
+    new_flow: FlowFactory,
+) -> None:
+    flow = new_flow()
+    flow.settings["rollups"] = {"windows": ["1m"]}
+    flow.settings["scoring"] = {"alerts_per_series_month": 50, "vectors": [SHOP]}
+    cut = FAULT.start + 8
+    for first, last, vectors in ((0, cut, [SHOP]), (cut, cut + 4, [])):
+        flow.settings["scoring"]["vectors"] = vectors
+        feed(flow.kafka, flow.topic, messages(first, last))
+        flow.run_to_the_end(*flow.recovery())
+    found = [each for each in events(flow) if each["labels"]["alertname"] == "SignalsAnomaly"]
+    assert [each["status"] for each in found] == ["firing", "resolved"]
+    assert found[0]["fingerprint"] == found[1]["fingerprint"]

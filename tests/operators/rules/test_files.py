@@ -65,7 +65,6 @@ def rule(text: str) -> str:
         (rule("{record: 'a{}', expr: up}"), "braces in the name"),
         (rule("{alert: A, expr: 'up =='}"), 'rule 1 "A": expr: '),
         (rule("{alert: A, expr: 'up[5m]'}"), "expr: the result is neither"),
-        (rule("{alert: A, expr: 'limit_ratio(1, up)'}"), r"expr: the aggregation limit_ratio"),
         (rule("{alert: A, expr: 'rate(up[5m] smoothed)'}"), 'rule 1 "A": expr: '),
         (rule("{alert: A, expr: 'up{a=~\"(\"}'}"), 'rule 1 "A": expr: '),
         (rule(f"{{alert: A, expr: '{'+'.join(['up'] * 900)}'}}"), "nested too deeply"),

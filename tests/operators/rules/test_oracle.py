@@ -95,3 +95,57 @@ def test_results_are_those_of_prometheus(engine, delayed):
                 if not close(got[labels], value)
             )
     assert not different, "\n".join(str(one) for one in different[:20])
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+def test_a_ratio_of_the_series_are_those_of_prometheus(engine, delayed):
+    """Which they are is decided by a hash of bytes, so labels of all lengths and scripts are there."""
+    random, time = Random(SEED + delayed), 300_000
+    alphabets = ("abc", "0123456789", "äöü", "日本語", "\U0001f600 ")
+    made = [
+        {
+            "__name__": random.choice(("m", "a_metric_with_a_long_name_total")),
+            "number": str(number),
+            **{
+                random.choice(("job", "zone", "le", "pod_" * 8)): "".join(
+                    random.choices(random.choice(alphabets), k=size)
+                )
+                for size in random.sample((1, 3, 4, 7, 8, 20, 31, 33, 100, 254, 255, 256, 700), 3)
+            },
+        }
+        for number in range(300)
+    ]
+    store = SeriesStore()
+    values = [float(random.randint(0, 9)) for _ in made]
+    store.append(
+        store.rows(made).astype(np.int32), np.full(len(made), time, np.int64), np.array(values)
+    )
+    engine.ask(
+        {
+            "series": [
+                {"labels": labels, "ts": [time], "values": [str(value)]}
+                for labels, value in zip(made, values, strict=True)
+            ]
+        }
+    )
+    plan = Evaluator(store, delayed_name_removal=delayed)
+    of_all = '{__name__=~".+"}'
+    for ratio in (0, 0.01, 0.3, 0.5, 0.999, 1, 7, -0.01, -0.5, -1, -7, "NaN"):
+        for text in (
+            f"limit_ratio({ratio}, {of_all})",
+            f"limit_ratio by (zone) ({ratio}, {of_all})",
+            f"limit_ratio({ratio}, m + 1)",
+            f"limit_ratio({ratio}, sum({of_all}))",
+            f"limit_ratio({ratio}, nothing)",
+        ):
+            plan.begin()
+            said = engine.ask({"query": text, "time": time, "delayed": delayed})
+            try:
+                got = result(plan.expression(text), time)
+            except EvaluationError:
+                assert said["error"], text
+                continue
+            assert not said["error"], text
+            assert got == {
+                tuple(sorted(row["labels"].items())): float(row["value"]) for row in said["rows"]
+            }, text

@@ -166,14 +166,3 @@ def test_batches_shards_and_restarts_change_nothing(
 
 def hash_of(name: str) -> int:
     return int(name[1:])
-
-
-def test_who_is_no_more_holds_nothing_back() -> None:
-    """Vectors are a source of events beside the shards, until the settings ask for none."""
-    told = Told(shards=2)
-    told.take(("vectors", Passed(BEGIN + 5 * SECOND)))
-    told.at(5, event("a"))
-    told.shards = 1
-    told.restart()
-    told.at(10, event("b"))
-    assert [at for _, at in told.events] == [5, 10]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from itertools import chain
@@ -273,6 +274,58 @@ def test_a_service_that_stops_sending_ends_its_alert() -> None:
     for number in range(SHARDS):
         other.add(number, [split(joined(made), number)], len(made) + 20)
     assert other.told == one.told
+
+
+@pytest.mark.parametrize("left", [(), ("other",)])
+def test_a_vector_that_is_taken_out_of_the_settings_ends_its_alert(left: tuple[str, ...]) -> None:
+    until = FAULT.stop - 2
+    one = plainly(golden(), windows()[:until])
+    fires, seen = one.told[0][1], until - 1
+    vectors = [replace(golden(), name=name) for name in left]
+
+    one.logic = VectorsLogic(vectors, SCORING, SHARDS, one.logic.snapshot())
+    one.parts = [VectorPartsLogic(vectors) for _ in range(SHARDS)]
+    rows = joined(windows()[until : until + 2])
+    for number in range(SHARDS):
+        one.add(number, [split(rows, number)], until)  # which brings no window to its end
+    assert len(one.told) == 1
+    # Another start before anybody was told.
+    one.logic = VectorsLogic(vectors, SCORING, SHARDS, one.logic.snapshot())
+    for number in range(SHARDS):
+        one.add(number, [], until + 2)
+
+    at, ends = one.told[1]
+    assert ends["status"] == "resolved"
+    assert ends["fingerprint"] == fires["fingerprint"]
+    assert "not judged together any more" in ends["annotations"]["summary"]
+    ended = int(np.datetime64(ends["endsAt"].rstrip("Z"), "ns").astype(int))
+    assert ended == BEGIN + (seen + 1) * MINUTE
+    assert at == BEGIN + (until + 2) * MINUTE
+    # It is told once, and forgotten.
+    assert set(one.logic.snapshot()["judged"]) == set(left)
+    for number in range(SHARDS):
+        one.add(number, [], until + 4)
+    assert len(one.told) == 2
+
+
+def test_a_vector_that_is_gone_ends_its_alert_also_where_nothing_more_comes() -> None:
+    one = plainly(golden(), windows()[: FAULT.stop - 2])
+    state = one.logic.snapshot()
+    del state["judged"]["golden"]["window"]  # as states were before it was in them
+    one.logic = VectorsLogic([], SCORING, SHARDS, state)
+    one.take(one.logic.on_end())
+    assert [event["status"] for _, event in one.told] == ["firing", "resolved"]
+
+
+def test_a_vector_that_is_back_before_anybody_was_told_goes_on() -> None:
+    run = Run(golden())
+    for number in range(SHARDS):
+        run.add(number, [split(joined(windows()[: FAULT.stop - 2]), number)], FAULT.stop - 2)
+    run.logic = VectorsLogic([], SCORING, SHARDS, run.logic.snapshot())
+    run.restart()
+    for number in range(SHARDS):
+        run.add(number, [split(joined(windows()[FAULT.stop - 2 :]), number)], LENGTH)
+    assert run.told == plain().told
 
 
 def test_groups_know_nothing_of_each_other() -> None:
