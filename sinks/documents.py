@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -28,6 +29,7 @@ __all__ = [
     "anomaly_documents",
     "data_stream",
     "incident_documents",
+    "instant",
     "notification_documents",
 ]
 
@@ -182,6 +184,16 @@ def _record(content: bytes, schema: str) -> dict[str, Any]:
 def _document(stream: str, own: str, document: dict[str, Any]) -> pl.DataFrame:
     text = orjson.dumps(document).decode()
     return pl.DataFrame({"stream": [stream], "id": [own], "document": [text]}).cast(DOCUMENTS)
+
+
+def instant(nanoseconds: int) -> str:
+    """Return a time in RFC 3339, to the nanosecond.
+
+    >>> instant(1_500_000_000)
+    '1970-01-01T00:00:01.500000000Z'
+    """
+    whole, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def _instant(nanoseconds: pl.Expr) -> pl.Expr:

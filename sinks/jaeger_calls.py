@@ -22,13 +22,13 @@ from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import SERVICE_CALL_BATCHES
 from operators.contracts.frames import SERVICE_CALLS
 from sinks.base import Destination, Remainder, Unavailable, address, joined, rejects
+from sinks.documents import instant
 from sinks.elasticsearch import ElasticsearchSettings, connect, unavailable
 from sinks.jaeger_earlier import earlier_calls, remove_earlier
 from sinks.jaeger_hours import (
     by_hour,
     dependencies_of,
     hour_for,
-    instant,
     ledger_of,
     merged,
     read_ledger,

@@ -17,7 +17,7 @@ from elasticsearch.helpers import scan
 
 from operators.contracts.frames import SERVICE_CALLS
 from sinks.base import Unavailable
-from sinks.jaeger_hours import instant
+from sinks.documents import instant
 
 __all__ = ["earlier_calls", "remove_earlier"]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
@@ -23,12 +22,12 @@ from operators.columns.batches import decode_batches, encode_batches
 from operators.contracts.batch_form import SERVICE_CALL_BATCHES
 from operators.contracts.frames import SERVICE_CALLS
 from operators.traces.metrics import REQUESTS
+from sinks.documents import instant
 
 __all__ = [
     "by_hour",
     "dependencies_of",
     "hour_for",
-    "instant",
     "ledger_of",
     "merged",
     "read_ledger",
@@ -132,13 +131,3 @@ def read_ledger(document: Mapping[str, Any]) -> pl.DataFrame:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a ledger of calls: {error}") from None
     return decode_batches(values, SERVICE_CALL_BATCHES)
-
-
-def instant(nanoseconds: int) -> str:
-    """Return a time as Jaeger writes it.
-
-    >>> instant(1_500_000_000)
-    '1970-01-01T00:00:01.500000000Z'
-    """
-    whole, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

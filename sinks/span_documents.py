@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 from operators.contracts.frames import DOCUMENTS
 from operators.decoders.otlp.logs import flat_attributes
 from operators.decoders.protobuf.lenient import read_message
-from sinks.documents import SPANS, data_stream
+from sinks.documents import SPANS, data_stream, instant
 
 __all__ = ["span_document", "span_documents"]
 
@@ -62,7 +61,7 @@ def span_document(row: dict[str, Any]) -> dict[str, Any]:
     """
     span = read_message(trace_pb2.Span, row["span"])
     document: dict[str, Any] = {
-        "@timestamp": _instant(row["begun"]),
+        "@timestamp": instant(row["begun"]),
         "tenant": row["tenant"],
         "trace_id": row["trace_id"],
         "span_id": row["span_id"],
@@ -77,7 +76,7 @@ def span_document(row: dict[str, Any]) -> dict[str, Any]:
         "attributes": _plain(span.attributes),
         "events": [
             {
-                "@timestamp": _instant(event.time_unix_nano),
+                "@timestamp": instant(event.time_unix_nano),
                 "name": event.name,
                 "attributes": _plain(event.attributes),
             }
@@ -102,8 +101,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def _instant(nanoseconds: int) -> str:
-    whole, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

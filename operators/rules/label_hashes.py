@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.columns.compiling import compiled, inlined, word_at
+from operators.columns.messages import Messages
 from operators.rules.label_sets import LabelSets
 
 __all__ = ["prometheus_hashes"]
@@ -22,6 +23,7 @@ _2: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _3: Final = np.uint64(0x165667B19E3779F9)
 _4: Final = np.uint64(0x85EBCA77C2B2AE63)
 _5: Final = np.uint64(0x27D4EB2F165667C5)
+_HALF: Final = np.uint64(0xFFFFFFFF)
 _LONG: Final = 255
 
 
@@ -32,9 +34,8 @@ def prometheus_hashes(sets: LabelSets) -> NDArray[np.uint64]:
         head = _sized(name)
         for row in np.flatnonzero(ids):
             parts[row] += head + _sized(texts[ids[row]])
-    bounds = np.zeros(sets.size + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=bounds[1:])
-    return _hashes(np.frombuffer(b"".join(parts), np.uint8), bounds)
+    joined = Messages.of([bytes(part) for part in parts])
+    return _hashes(joined.buffer, joined.bounds)
 
 
 def _sized(text: str) -> bytes:
@@ -43,7 +44,7 @@ def _sized(text: str) -> bytes:
     return (bytes([size]) if size < _LONG else b"\xff" + size.to_bytes(3, "little")) + data
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _hashes(data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
     made = np.empty(len(bounds) - 1, np.uint64)
     for row in range(len(made)):
@@ -51,26 +52,17 @@ def _hashes(data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> NDArray[np.ui
     return made
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _rotated(x: np.uint64, bits: int) -> np.uint64:
     return np.uint64((x << np.uint64(bits)) | (x >> np.uint64(64 - bits)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _word(data: NDArray[np.uint8], at: int, size: int) -> np.uint64:
-    """Return ``size`` bytes as a number, the lowest byte first."""
-    found = np.uint64(0)
-    for i in range(size):
-        found |= np.uint64(data[at + i]) << np.uint64(8 * i)
-    return found
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _round(lane: np.uint64, word: np.uint64) -> np.uint64:
     return np.uint64(_rotated(lane + word * _2, 31) * _1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _xxh64(data: NDArray[np.uint8], at: int, end: int) -> np.uint64:
     size = end - at
     if size >= 32:
@@ -79,7 +71,7 @@ def _xxh64(data: NDArray[np.uint8], at: int, end: int) -> np.uint64:
         lanes[2], lanes[3] = np.uint64(0), np.uint64(0) - _1
         while end - at >= 32:
             for i in range(4):
-                lanes[i] = _round(lanes[i], _word(data, at + 8 * i, 8))
+                lanes[i] = _round(lanes[i], word_at(data, at + 8 * i))
             at += 32
         made = _rotated(lanes[0], 1) + _rotated(lanes[1], 7)
         made += _rotated(lanes[2], 12) + _rotated(lanes[3], 18)
@@ -89,10 +81,10 @@ def _xxh64(data: NDArray[np.uint8], at: int, end: int) -> np.uint64:
         made = _5
     made += np.uint64(size)
     while end - at >= 8:
-        made = _rotated(made ^ _round(np.uint64(0), _word(data, at, 8)), 27) * _1 + _4
+        made = _rotated(made ^ _round(np.uint64(0), word_at(data, at)), 27) * _1 + _4
         at += 8
     if end - at >= 4:
-        made = _rotated(made ^ (_word(data, at, 4) * _1), 23) * _2 + _3
+        made = _rotated(made ^ ((word_at(data, at) & _HALF) * _1), 23) * _2 + _3
         at += 4
     while at < end:
         made = _rotated(made ^ (np.uint64(data[at]) * _5), 11) * _1

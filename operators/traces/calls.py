@@ -29,13 +29,11 @@ _CODES: Final = 1 << 14
 _LOW: Final = 30
 _LOWEST: Final = (1 << _LOW) - 1
 """Sums are kept as a number of 30 bits, and what is above it."""
+_FIRST_HALF: Final = np.uint64(0xA0761D6478BD642F)
+_SECOND_HALF: Final = np.uint64(0xE7037ED1A0B428DB)
 MILLISECOND: Final = 1e6
 SECOND: Final = 1e9
 """Nanoseconds of the units in which durations are told."""
-
-
-_FIRST_HALF: Final = np.uint64(0xA0761D6478BD642F)
-_SECOND_HALF: Final = np.uint64(0xE7037ED1A0B428DB)
 
 
 class Durations(NamedTuple):

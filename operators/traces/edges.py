@@ -47,7 +47,7 @@ def called(met: Met, table: OperationTable) -> Edges:
         clients["failed"] | servers["failed"],
         clients["duration"],
         servers["duration"],
-        np.ascontiguousarray(servers["weight"]),
+        servers["weight"],
     )
 
 
@@ -63,10 +63,10 @@ def _to_peers(found: LinksOfWindow, which: NDArray[np.bool_], table: OperationTa
         table.service[mine],
         table.peer[mine],
         some["connection"],
-        np.ascontiguousarray(some["failed"]),
+        some["failed"],
         some["duration"],
         some["duration"],
-        np.ascontiguousarray(some["weight"]),
+        some["weight"],
     )
 
 
@@ -95,8 +95,8 @@ def from_outside(found: LinksOfWindow, table: OperationTable) -> Edges:
         table.user[mine],
         table.service[mine],
         np.full(len(some), _VIRTUAL, np.uint8),
-        np.ascontiguousarray(some["failed"]),
+        some["failed"],
         np.full(len(some), -1, np.int64),
         some["duration"],
-        np.ascontiguousarray(some["weight"]),
+        some["weight"],
     )

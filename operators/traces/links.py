@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.columns.compiling import Word, compiled, fold, inlined, uncounted
-from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, trace_key, weights
+from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, chosen, trace_key, weights
 from operators.traces.table import CONNECTIONS, OperationTable
 
 __all__ = ["LINK", "LinkWindow", "Links", "LinksOfWindow", "Met"]
@@ -117,14 +117,18 @@ class Links:
     def of(self, starts: Iterable[int]) -> LinksOfWindow:
         """Return the links of windows, in the order of time."""
         wanted = set(starts)
-        return self._of([place for place in self._places if place.start in wanted])
+        places = [place for place in self._places if place.start in wanted]
+        starts_of_links = np.repeat([p.start for p in places], [p.end - p.first for p in places])
+        first, end = (places[0].first, places[-1].end) if places else (0, 0)
+        if end - first == len(starts_of_links):
+            links, met = self._room[first:end], self._met[first:end]
+        else:
+            numbers = np.concatenate([np.arange(place.first, place.end) for place in places])
+            links, met = chosen(self._room, numbers), self._met[numbers]
+        return LinksOfWindow(links, starts_of_links.astype(np.int64), met > 0, met == _AFTER)
 
-    def add(self, windows: Sequence[LinkWindow]) -> LinksOfWindow:
-        """Take in windows, which are in the order of time; those of the same start are replaced.
-
-        Returns:
-            Their links.
-        """
+    def add(self, windows: Sequence[LinkWindow]) -> None:
+        """Take in windows, which are in the order of time; those of the same start are replaced."""
         sizes = [int((window.rows["kind"] >= SERVER).sum()) for window in windows]
         if self._places and windows[0].start <= self._places[-1].start:
             self._lay_out(windows, sizes)
@@ -132,7 +136,6 @@ class Links:
             self._reserve(sum(sizes))
             for window, size in zip(windows, sizes, strict=True):
                 self._put(window, size)
-        return self.of(window.start for window in windows)
 
     def meet(self, first: int) -> Met:
         """Return all calls that met in a window from ``first`` on, of which nothing was told before.
@@ -156,7 +159,7 @@ class Links:
             first,
         )  # fmt: skip
         self._entered, self._again = end, False
-        return Met(_taken(self._room, servers), _taken(self._room, clients), later)
+        return Met(chosen(self._room, servers), chosen(self._room, clients), later)
 
     def drop(self, before: int) -> None:
         """Forget windows that begin before a time."""
@@ -168,16 +171,6 @@ class Links:
 
     def _forget_slots(self) -> None:
         self._slots[:], self._used, self._entered = _NOBODY, 0, 0
-
-    def _of(self, places: Sequence[_Place]) -> LinksOfWindow:
-        starts = np.repeat([p.start for p in places], [p.end - p.first for p in places])
-        first, end = (places[0].first, places[-1].end) if places else (0, 0)
-        if end - first == len(starts):
-            links, met = self._room[first:end], self._met[first:end]
-        else:
-            numbers = np.concatenate([np.arange(place.first, place.end) for place in places])
-            links, met = _taken(self._room, numbers), self._met[numbers]
-        return LinksOfWindow(links, starts.astype(np.int64), met > 0, met == _AFTER)
 
     def _put(self, window: LinkWindow, size: int) -> None:
         first = self._places[-1].end if self._places else 0
@@ -216,7 +209,7 @@ class Links:
         new = {window.start: (window, size) for window, size in zip(windows, sizes, strict=True)}
         tail = {place.start: place for place in self._places if place.start >= windows[0].start}
         moved = next(iter(tail.values())).first
-        links = _taken(self._room, np.arange(moved, self._places[-1].end))
+        links = chosen(self._room, np.arange(moved, self._places[-1].end))
         met = self._met[moved : self._places[-1].end].copy()
         self._places = [place for place in self._places if place.start < windows[0].start]
         self._reserve(
@@ -241,11 +234,6 @@ def _copy(target: NDArray[Any], first: int, links: NDArray[Any]) -> None:
     """Copy rows as a whole, see ``operators.traces.rows.joined``."""
     size = LINK.itemsize
     target.view(np.uint8)[first * size : (first + len(links)) * size] = links.view(np.uint8)
-
-
-def _taken(links: NDArray[Any], numbers: NDArray[np.integer[Any]]) -> NDArray[Any]:
-    found: NDArray[Any] = links.view(np.dtype((np.void, LINK.itemsize)))[numbers].view(LINK)
-    return found
 
 
 @compiled

@@ -102,7 +102,9 @@ class SpanMetrics:
             ],
             np.int32,
         )
-        made, failed = _counted(group, len(keys), edges.weight, edges.failed)
+        # Of one layout, so that the loop is compiled once.
+        weight, lost = np.ascontiguousarray(edges.weight), np.ascontiguousarray(edges.failed)
+        made, failed = _counted(group, len(keys), weight, lost)
         self._meter.count(rows[:, 0], start, made)
         self._meter.count(rows[:, 1], start, failed)
         for column, durations in ((2, edges.server_duration), (3, edges.client_duration)):

@@ -396,12 +396,12 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
             counted.append(LinkWindow(window.start, spans.rows, spans.operations))
         SPANS_LEFT_OUT.labels("duplicate").inc(duplicates)
         self._shown = max(self._shown, due[-1].start + self._settings.window)
-        new = self._links.add(counted)
+        self._links.add(counted)
         met = self._links.meet(due[0].start)
         self._metrics.edges(called(met, self._table), "")
+        new = self._links.of(window.start for window in due)
         self._metrics.edges(to_databases(new, self._table), "/databases")
-        now = self._links.of(window.start for window in due)
-        self._metrics.edges(from_outside(now, self._table), "/outside")
+        self._metrics.edges(from_outside(new, self._table), "/outside")
 
     def _settle(self, watermark: int) -> bool:
         """Tell of calls that nobody received, once nobody can any more."""

@@ -18,9 +18,9 @@ from werkzeug import Request, Response
 from flows.settings import ElasticsearchSection as Settings
 from operators.contracts.frames import SERVICE_CALLS
 from sinks.base import Unavailable
+from sinks.documents import instant
 from sinks.jaeger import ensure_jaeger
 from sinks.jaeger_calls import JaegerCalls
-from sinks.jaeger_hours import instant
 from tests.backends.proxy import Mode, Proxy
 from tests.sinks.samples import DAY, MIDNIGHT, MINUTE
 from tests.sinks.test_jaeger_hours import HOUR, Told, calls_of

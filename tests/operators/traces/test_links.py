@@ -135,7 +135,8 @@ def search_again(rounds: list[tuple[dict[int, list[Call]], str]]) -> None:
             due[now + offset] = held.get(now + offset, []) + numbered
         held |= due
         now = max(now, *held)
-        added = links.add([window(start, calls) for start, calls in sorted(due.items())])
+        links.add([window(start, calls) for start, calls in sorted(due.items())])
+        added = links.of(due)
         expected = [
             (start, call.number)
             for start, calls in sorted(due.items())

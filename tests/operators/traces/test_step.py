@@ -144,5 +144,5 @@ def test_windows_that_are_due_at_once_are_asked_for_their_links_at_once() -> Non
         driver.follow()
         driver.send(0, calls)
         driver.end()
-    assert asked.call_count <= 6  # when they are added, when they are met, when they are settled
+    assert asked.call_count <= 6  # when they are met, when they are settled
     assert_told(driver, calls)
