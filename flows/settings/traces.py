@@ -50,7 +50,7 @@ class SpanSampling(Section):
 class Traces(Section):
     """What the flow ``traces`` does. Windows and their other times are those of ``rollups``."""
 
-    shards: int = Field(default=8, ge=1, le=1024)
+    shards: int = Field(default=4, ge=1, le=1024)
     """Keyed states, by trace; fixed for the life of a recovery store."""
     hold: PositiveDuration = "30s"  # type: ignore[assignment]
     """How long after the end of its window a span still counts, and how far apart the ends of a call

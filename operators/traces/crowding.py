@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.traces.calls import unique
-from operators.traces.rows import TRACE_ROW, chosen, joined
+from operators.traces.rows import FEW_WINDOWS, TRACE_ROW, chosen, joined_chosen
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 
@@ -55,35 +55,61 @@ class GaveWay(NamedTuple):
     randomness: NDArray[np.int64]
 
 
+class _Piece(NamedTuple):
+    """Spans that came together: of each its row, the key of its trace, its operation, and its place."""
+
+    rows: NDArray[Any]
+    keys: NDArray[np.uint64]
+    operations: NDArray[np.int32]
+    places: NDArray[np.int64]
+
+    def of(self, which: NDArray[Any]) -> _Piece:
+        return _Piece(
+            chosen(self.rows, which), self.keys[which], self.operations[which], self.places[which]
+        )
+
+
 class _Window:
-    """What ended in a window of one tenant."""
+    """What ended in a window of one tenant, which is a place.
 
-    __slots__ = ("bytes", "checked", "keys", "least", "operations", "rows", "state")
+    Its pieces may have spans of other places, too. They are parted only when the window is looked at, which
+    is where there is more than the memory allows, or once most of them are decided.
+    """
 
-    def __init__(self) -> None:
-        self.rows: list[NDArray[Any]] = []
-        self.keys: list[NDArray[np.uint64]] = []
-        self.operations: list[NDArray[np.int32]] = []
+    __slots__ = ("_pieces", "_place", "bytes", "checked", "least", "state")
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+        self._pieces: list[_Piece] = []
         self.bytes = 0
         self.checked = 0
         self.state = _FILLING
         self.least: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = []
 
-    def add(
-        self, rows: NDArray[Any], keys: NDArray[np.uint64], operations: NDArray[np.int32]
-    ) -> None:
-        self.rows.append(rows)
-        self.keys.append(keys)
-        self.operations.append(operations)
-        self.bytes += _bytes_of(rows)
+    def add(self, piece: _Piece, size: int) -> None:
+        """Take in a piece, of which so many bytes are of this window."""
+        self._pieces.append(piece)
+        self.bytes += size
+
+    def spans(self) -> _Piece:
+        """Return all spans of this window."""
+        if len(self._pieces) > 1 or (self._pieces[0].places != self._place).any():
+            mine = [piece.places == self._place for piece in self._pieces]
+            rows = joined_chosen([piece.rows for piece in self._pieces], mine)
+            keys, operations, places = (
+                np.concatenate(
+                    [piece[column][which] for piece, which in zip(self._pieces, mine, strict=True)]
+                )
+                for column in range(1, 4)
+            )
+            self._pieces = [_Piece(rows, keys, operations, places)]
+        return self._pieces[0]
 
     def keep(self, stays: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
         """Go on with the spans of chosen traces alone."""
-        rows, keys, operations = map(joined, (self.rows, self.keys, self.operations))
-        mine = stays(keys)
-        self.rows, self.keys = [chosen(rows, mine)], [keys[mine]]
-        self.operations = [operations[mine]]
-        self.bytes = _bytes_of(self.rows[0])
+        spans = self.spans()
+        kept = spans.of(stays(spans.keys))
+        self._pieces, self.bytes = [kept], _bytes_of(kept.rows)
 
     def leave(self, gone: Sequence[GaveWay]) -> None:
         """Go on without the spans of traces that gave way."""
@@ -117,30 +143,26 @@ class Crowd:
     ) -> list[GaveWay]:
         """Take in spans, decided ones too; return which traces have to give way at once."""
         places = _places(rows, operations, self._table.tenant, self._window)
+        piece = _Piece(rows, keys, operations, places)
         first = int(places[0])
         if (places == first).all():
-            return self._fill(first, rows, keys, operations)
-        # Spans may be of as many windows as there are of them, if their clocks are wrong.
+            return self._fill(first, piece, _bytes_of(rows))
+        found = []
         order = np.argsort(places, kind="stable")
         bounds = np.flatnonzero(np.diff(places[order], prepend=-1, append=-1)).tolist()
-        found = []
         for begin, end in pairwise(bounds):
             mine = order[begin:end]
-            found += self._fill(
-                int(places[mine[0]]), chosen(rows, mine), keys[mine], operations[mine]
-            )
+            size = _sizes_of(rows, mine) + _A_ROW * len(mine)
+            part = piece if len(bounds) - 1 <= FEW_WINDOWS else piece.of(mine)
+            found += self._fill(int(places[mine[0]]), part, size)
         return found
 
-    def _fill(
-        self,
-        place: int,
-        rows: NDArray[Any],
-        keys: NDArray[np.uint64],
-        operations: NDArray[np.int32],
-    ) -> list[GaveWay]:
+    def _fill(self, place: int, piece: _Piece, size: int) -> list[GaveWay]:
         key = place >> 44, (place & (1 << 44) - 1) * self._window
-        window = self._windows.setdefault(key, _Window())
-        window.add(rows, keys, operations)
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(place)
+        window.add(piece, size)
         limit = self._limits[_FILLING]
         if window.state != _FILLING or window.bytes <= max(
             limit, window.checked + limit // _GROWTH
@@ -211,8 +233,7 @@ class Crowd:
         Args:
             known: those that are known to be kept stay before others.
         """
-        rows, keys = joined(window.rows), joined(window.keys)
-        operations = joined(window.operations)
+        rows, keys, operations, _ = window.spans()
         once = unique(rows, operations, self._table.tenant)
         numbers, traces = HashIndex().number(keys[once])
         sizes, randomness = _by_trace(rows, once, numbers, len(traces), _A_ROW)
@@ -237,14 +258,10 @@ class Crowd:
         for (whose, begins), window in self._windows.items():
             if whose != tenant or begins > start + self._window:
                 continue
-            for rows, keys, operations in zip(
-                window.rows, window.keys, window.operations, strict=True
-            ):
-                says = _says(
-                    rows, operations, self._table.wanted, self._rules.errors, self._rules.slow
-                )
-                of = index.find(keys[says])
-                found[of[of >= 0]] = True
+            rows, keys, operations, _ = window.spans()
+            says = _says(rows, operations, self._table.wanted, self._rules.errors, self._rules.slow)
+            of = index.find(keys[says])
+            found[of[of >= 0]] = True
         return found
 
 
@@ -294,13 +311,13 @@ def _places(
 
 
 def _bytes_of(rows: NDArray[Any]) -> int:
-    return _sizes_of(rows) + _A_ROW * len(rows)
+    return _sizes_of(rows, np.arange(len(rows))) + _A_ROW * len(rows)
 
 
 @compiled
-def _sizes_of(rows: np.ndarray) -> int:
+def _sizes_of(rows: np.ndarray, numbers: NDArray[np.int64]) -> int:
     size = 0
-    for number in range(len(rows)):
+    for number in numbers:
         row = rows[number]
         size += row.size + row.resource_size + row.scope_size
     return size

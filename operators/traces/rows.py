@@ -13,7 +13,7 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "FEW_WINDOWS", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "ended_within", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
@@ -48,6 +48,10 @@ NO_ROWS: Final = np.empty(0, TRACE_ROW)
 _NO_BYTES: Final = np.empty(0, np.uint8)
 ONE: Final = 256
 """A span of which nothing was left out, in the units in which spans are counted."""
+FEW_WINDOWS: Final = 8
+"""Spans that came together lie together, whatever their windows, if they are of so many windows at most.
+
+Of more they are where clocks are wrong. Each window would look through all of them."""
 _ALL: Final = 1 << 56
 _MOST: Final = 1 << 24
 """A span stands for so many at most. Whoever calls a service sets its threshold, so it is not to be trusted."""
@@ -257,6 +261,15 @@ def starts_of(rows: np.ndarray, window: int) -> NDArray[np.int64]:
         if not start <= ended < start + window:  # most are of that before
             start = ended - ended % window
         found[number] = start
+    return found
+
+
+@compiled
+def ended_within(rows: np.ndarray, start: int, end: int) -> NDArray[np.bool_]:
+    """Return which spans ended from an event time on, and before another."""
+    found = np.empty(len(rows), np.bool_)
+    for number in range(len(rows)):
+        found[number] = start <= rows[number].ended < end
     return found
 
 

@@ -390,7 +390,7 @@ class TracingLogic(KeyedLogic[SpanBatch, Out]):
         counted = []
         duplicates = 0
         for window in due:
-            spans = window.compute(self._table)
+            spans = window.compute(self._table, self._settings.window)
             duplicates += spans.twice
             self._metrics.calls(spans.rows, spans.operations, window.start)
             counted.append(LinkWindow(window.start, spans.rows, spans.operations))

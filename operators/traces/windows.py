@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.traces.calls import unique
-from operators.traces.rows import chosen, joined
+from operators.traces.rows import FEW_WINDOWS, chosen, ended_within, joined_chosen
 from operators.traces.table import OperationTable
 
 __all__ = ["CountedSpans", "SpanWindow", "Windows"]
@@ -29,8 +29,8 @@ class CountedSpans(NamedTuple):
 class SpanWindow:
     """The spans that ended in one window.
 
-    They stay in the pieces in which they came, which those that are undecided are in, too. Put together they
-    are only while they are counted.
+    They stay in the pieces in which they came, which those that are undecided are in, too, and which may have
+    spans of other windows. Put together they are only while they are counted.
 
     Attributes:
         start: where it begins.
@@ -43,31 +43,35 @@ class SpanWindow:
         self.settled = False
         self.changed = False
         self._parts: list[NDArray[Any]] = []
+        self._count = 0
 
-    def add(self, rows: NDArray[Any]) -> None:
-        """Take in spans; some may be there already."""
+    def add(self, rows: NDArray[Any], count: int) -> None:
+        """Take in a piece with so many spans of this window; some may be there already."""
         self._parts.append(rows)
+        self._count += count
         self.changed = True
 
-    def compute(self, table: OperationTable) -> CountedSpans:
-        """Return all spans, each once."""
-        rows = joined(self._parts)
+    def compute(self, table: OperationTable, length: int) -> CountedSpans:
+        """Return all spans, each once; the window has so many nanoseconds."""
+        end = self.start + length
+        mine = [ended_within(rows, self.start, end) for rows in self._parts]
+        rows = joined_chosen(self._parts, mine)
         operations = table.find(rows["operation"])
         once = unique(rows, operations, table.tenant)
         twice = len(rows) - len(once)
         if twice:
             rows, operations = chosen(rows, once), operations[once]
-            self._parts = [rows]
+            self._parts, self._count = [rows], len(rows)
         self.changed = False
         self.settled = False
         return CountedSpans(rows, operations, twice)
 
     def seal(self) -> None:
         """Let go of the spans: none can join them any more."""
-        self._parts = []
+        self._parts, self._count = [], 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return self._count
 
 
 class Windows:
@@ -93,10 +97,12 @@ class Windows:
             return
         first = int(starts[0])
         if (starts == first).all():
-            self._at(first).add(rows)
+            self._at(first).add(rows, len(rows))
             return
-        for start in np.unique(starts).tolist():
-            self._at(start).add(chosen(rows, starts == start))
+        found, counts = (each.tolist() for each in np.unique(starts, return_counts=True))
+        for start, count in zip(found, counts, strict=True):
+            piece = rows if len(found) <= FEW_WINDOWS else chosen(rows, starts == start)
+            self._at(start).add(piece, count)
 
     def _at(self, start: int) -> SpanWindow:
         window = self._by_start.get(start)
