@@ -24,6 +24,8 @@ __all__ = ["LINK", "LinkWindow", "Links", "LinksOfWindow", "Met"]
 _FAILED: Final = 2
 _DATABASE: Final = CONNECTIONS.index("database")
 _FEWEST: Final = 1024
+_MOST: Final = 2**31 - 1
+"""Numbers are counted on until there."""
 _NOBODY: Final = np.int32(-1)
 _MET: Final = 1
 _AFTER: Final = 2
@@ -85,7 +87,7 @@ class Met(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where the links of a window lie."""
+    """The numbers of the links of a window: from the first on, without the end."""
 
     start: int
     first: int
@@ -95,8 +97,9 @@ class _Place(NamedTuple):
 class Links:
     """The links of the windows that are held.
 
-    Those of all windows lie one after the other in one array. Clients are found by a table of their trace
-    and span, which has the numbers of links in that array.
+    They are numbered on and on, one window after the other, and lie in a ring: what comes next lies where
+    windows were that are forgotten. Clients are found by a table of their trace and span, which has their
+    numbers.
 
     Args:
         hold: windows of a call are no further apart than these nanoseconds.
@@ -106,8 +109,8 @@ class Links:
     def __init__(self, hold: int, table: OperationTable) -> None:
         self._hold = hold
         self._table = table
-        self._room = np.empty(0, LINK)
-        self._met = np.empty(0, np.uint8)
+        self._ring = np.empty(1, LINK)  # as many as a power of two
+        self._met = np.empty(1, np.uint8)
         self._places: list[_Place] = []
         self._slots = np.full(_FEWEST, _NOBODY)
         self._used = 0  # slots
@@ -120,11 +123,13 @@ class Links:
         places = [place for place in self._places if place.start in wanted]
         starts_of_links = np.repeat([p.start for p in places], [p.end - p.first for p in places])
         first, end = (places[0].first, places[-1].end) if places else (0, 0)
-        if end - first == len(starts_of_links):
-            links, met = self._room[first:end], self._met[first:end]
+        mask = len(self._ring) - 1
+        at, size = first & mask, end - first
+        if size == len(starts_of_links) and at + size <= len(self._ring):
+            links, met = self._ring[at : at + size], self._met[at : at + size]
         else:
-            numbers = np.concatenate([np.arange(place.first, place.end) for place in places])
-            links, met = chosen(self._room, numbers), self._met[numbers]
+            where = np.concatenate([np.arange(place.first, place.end) for place in places]) & mask
+            links, met = chosen(self._ring, where), self._met[where]
         return LinksOfWindow(links, starts_of_links.astype(np.int64), met > 0, met == _AFTER)
 
     def add(self, windows: Sequence[LinkWindow]) -> None:
@@ -146,6 +151,7 @@ class Links:
         within = [place for place in self._places if place.start >= first - self._hold]
         look = within[0].first if within else end
         alive = self._places[0].first if self._places else end
+        self._entered = max(self._entered, alive)
         if 2 * (self._used + end - self._entered) + 2 > len(self._slots):
             size = _FEWEST
             while size < 4 * (end - alive):
@@ -153,13 +159,13 @@ class Links:
             self._slots, self._used, self._entered = np.full(size, _NOBODY), 0, alive
         firsts = np.array([place.first for place in self._places], np.int64)
         starts = np.array([place.start for place in self._places], np.int64)
-        self._used += _enter(self._room, self._slots, self._entered, end)
+        self._used += _enter(self._ring, self._slots, self._entered, end)
         servers, clients, later = _meet(
-            self._room, self._met, self._slots, look, end, firsts, starts, self._hold, self._again,
+            self._ring, self._met, self._slots, look, end, firsts, starts, self._hold, self._again,
             first,
         )  # fmt: skip
         self._entered, self._again = end, False
-        return Met(chosen(self._room, servers), chosen(self._room, clients), later)
+        return Met(chosen(self._ring, servers), chosen(self._ring, clients), later)
 
     def drop(self, before: int) -> None:
         """Forget windows that begin before a time."""
@@ -178,28 +184,30 @@ class Links:
         table = self._table
         _fill(
             window.rows, window.operations, table.salt, table.connection,
-            weights(window.rows["threshold"]), self._room[first : place.end],
+            weights(window.rows["threshold"]), self._ring, self._met, first,
         )  # fmt: skip
-        self._met[first : place.end] = 0
         self._places.append(place)
 
     def _reserve(self, more: int) -> None:
         """Have room for links behind those that are there."""
-        if not self._places:
-            first = end = 0
-        else:
-            first, end = self._places[0].first, self._places[-1].end
-        if end + more <= len(self._room):
-            return
-        held, room, met = end - first, self._room, self._met
-        # Memory that was used before costs nothing; new memory costs more than to copy.
-        if held > first or held + more > len(room):
-            room, met = np.empty(2 * (held + more), LINK), np.empty(2 * (held + more), np.uint8)
-        _copy(room, 0, self._room[first:end])
-        met[:held] = self._met[first:end]
-        self._room, self._met = room, met
-        self._places = [_Place(p.start, p.first - first, p.end - first) for p in self._places]
-        self._forget_slots()
+        first, end = (self._places[0].first, self._places[-1].end) if self._places else (0, 0)
+        if end - first + more > len(self._ring):
+            old, mask = (self._ring, self._met), len(self._ring) - 1
+            size = 1 << (end - first + more - 1).bit_length()
+            self._ring, self._met = np.empty(size, LINK), np.empty(size, np.uint8)
+            where = np.arange(first, end) & mask
+            self._lay(first, chosen(old[0], where), old[1][where])
+        if end + more > _MOST:
+            less = first - first % len(self._ring)
+            self._places = [_Place(p.start, p.first - less, p.end - less) for p in self._places]
+            self._forget_slots()
+
+    def _lay(self, first: int, links: NDArray[Any], met: NDArray[np.uint8]) -> None:
+        """Put links into the ring, with numbers from ``first`` on."""
+        where = np.arange(first, first + len(links)) & len(self._ring) - 1
+        whole = np.dtype((np.void, LINK.itemsize))  # see ``operators.traces.rows.joined``
+        self._ring.view(whole)[where] = links.view(whole)
+        self._met[where] = met
 
     def _lay_out(self, windows: Sequence[LinkWindow], sizes: Sequence[int]) -> None:
         """Put windows among those that are there. What met before is told again.
@@ -209,8 +217,8 @@ class Links:
         new = {window.start: (window, size) for window, size in zip(windows, sizes, strict=True)}
         tail = {place.start: place for place in self._places if place.start >= windows[0].start}
         moved = next(iter(tail.values())).first
-        links = chosen(self._room, np.arange(moved, self._places[-1].end))
-        met = self._met[moved : self._places[-1].end].copy()
+        where = np.arange(moved, self._places[-1].end) & len(self._ring) - 1
+        links, met = chosen(self._ring, where), self._met[where]
         self._places = [place for place in self._places if place.start < windows[0].start]
         self._reserve(
             sum(p.end - p.first for p in tail.values() if p.start not in new) + sum(sizes)
@@ -223,17 +231,10 @@ class Links:
             first = self._places[-1].end if self._places else 0
             place = _Place(start, first, first + before.end - before.first)
             part = slice(before.first - moved, before.end - moved)
-            _copy(self._room, first, links[part])
-            self._met[first : place.end] = met[part]
+            self._lay(first, links[part], met[part])
             self._places.append(place)
         self._forget_slots()
         self._again = True
-
-
-def _copy(target: NDArray[Any], first: int, links: NDArray[Any]) -> None:
-    """Copy rows as a whole, see ``operators.traces.rows.joined``."""
-    size = LINK.itemsize
-    target.view(np.uint8)[first * size : (first + len(links)) * size] = links.view(np.uint8)
 
 
 @compiled
@@ -243,14 +244,17 @@ def _fill(
     salts: NDArray[np.uint64],
     connections: NDArray[np.uint8],
     weight: NDArray[np.int64],
-    links: np.ndarray,
+    ring: np.ndarray,
+    met: NDArray[np.uint8],
+    first: int,
 ) -> None:
-    at = 0
+    at = first
     for number in range(len(rows)):
         row = rows[number]
         if row.kind < SERVER:
             continue
-        link = links[at]
+        link = ring[at & len(ring) - 1]
+        met[at & len(ring) - 1] = 0
         at += 1
         operation = operations[number]
         link.trace = trace_key(row.trace_high, row.trace_low, salts[operation])
@@ -266,12 +270,12 @@ def _slot(trace: Word, span: Word) -> Word:
 
 
 @compiled
-def _enter(links: np.ndarray, slots: NDArray[np.int32], first: int, end: int) -> int:
+def _enter(ring: np.ndarray, slots: NDArray[np.int32], first: int, end: int) -> int:
     """Put the numbers of those who make calls, but those of databases, into slots; return how many."""
     mask = np.uint64(len(slots) - 1)
     used = 0
     for number in range(first, end):
-        link = links[number]
+        link = ring[number & len(ring) - 1]
         if (link.kind == CLIENT or link.kind == PRODUCER) and link.connection != _DATABASE:
             slot = _slot(link.trace, link.span) & mask
             while slots[slot] >= 0:
@@ -296,7 +300,7 @@ def _window(firsts: NDArray[np.int64], number: int) -> int:
 
 @compiled
 def _meet(
-    links: np.ndarray,
+    ring: np.ndarray,
     met: NDArray[np.uint8],
     slots: NDArray[np.int32],
     look: int,
@@ -316,7 +320,7 @@ def _meet(
     nothing of itself, meets nobody. Their windows are ``hold`` apart at most.
 
     Args:
-        links: of all windows.
+        ring: the links of all windows.
         met: of each 0, ``_MET`` or ``_AFTER``.
         slots: of those who make calls, by trace and span.
         look: receivers from there on may meet somebody now.
@@ -326,16 +330,18 @@ def _meet(
         first: calls whose windows both begin before are left out.
 
     Returns:
-        The receivers, those whom they met, and the later of their windows.
+        Where in the ring the receivers are, and those whom they met, and the later of their windows.
     """
+    inside = len(ring) - 1
     mask = np.uint64(len(slots) - 1)
     servers, clients = np.empty(end - look, np.int32), np.empty(end - look, np.int32)
     later = np.empty(end - look, np.int64)
     count = 0
     window = 0
     for number in range(look, end):
-        link = links[number]
-        if (link.kind != SERVER and link.kind != CONSUMER) or (met[number] > 0 and not again):
+        at = number & inside
+        link = ring[at]
+        if (link.kind != SERVER and link.kind != CONSUMER) or (met[at] > 0 and not again):
             continue
         while window + 1 < len(firsts) and firsts[window + 1] <= number:
             window += 1
@@ -348,22 +354,22 @@ def _meet(
             while slots[slot] >= 0:
                 other = slots[slot]
                 slot = (slot + np.uint64(1)) & mask
-                client = links[other]
+                client = ring[other & inside]
                 if client.span != span or client.trace != link.trace or other < firsts[0]:
                     continue
                 theirs = _window(firsts, other)
                 if abs(starts[theirs] - starts[window]) > hold:
                     continue
                 if theirs < before or (
-                    theirs == before and turn == of and client.kind < links[found].kind
+                    theirs == before and turn == of and client.kind < ring[found].kind
                 ):
-                    found, before, of = other, theirs, turn
+                    found, before, of = np.int32(other & inside), theirs, turn
         if found < 0:
             continue
-        met[number] = _AFTER if before > window else _MET
+        met[at] = _AFTER if before > window else _MET
         met[found] = _MET
         start = max(starts[before], starts[window])
         if start >= first:
-            servers[count], clients[count], later[count] = number, found, start
+            servers[count], clients[count], later[count] = at, found, start
             count += 1
     return servers[:count].copy(), clients[:count].copy(), later[:count].copy()

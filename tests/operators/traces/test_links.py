@@ -113,7 +113,11 @@ def search(held: dict[int, list[Call]], first: int) -> Iterator[tuple[int, int, 
 def test_links_meet_as_a_search_through_all_windows_has_it(
     rounds: list[tuple[dict[int, list[Call]], str]],
 ) -> None:
-    with patch.object(operators.traces.links, "_FEWEST", 2):  # so the table grows
+    # So the table grows, and numbers begin anew.
+    with (
+        patch.object(operators.traces.links, "_FEWEST", 2),
+        patch.object(operators.traces.links, "_MOST", 40),
+    ):
         search_again(rounds)
 
 
