@@ -174,7 +174,7 @@ class Steps:
         self.seconds["windows"] += process_time() - sampled
 
 
-_EVERYTHING: Final = {
+EVERYTHING: Final = {
     "slow_percentile": 99,
     "slow_history": "1m",
     "attributes": {"http.request.method": "DELETE"},
@@ -184,7 +184,7 @@ _EVERYTHING: Final = {
 
 
 def measure(
-    values: Sequence[bytes], spans: int, sampling: dict[str, Any] | None = _EVERYTHING
+    values: Sequence[bytes], spans: int, sampling: dict[str, Any] | None = EVERYTHING
 ) -> dict[str, Any]:
     """Take messages through the steps, and return nanoseconds a span by step."""
     settings = Settings(
@@ -250,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
-    sampling = None if chosen.no_sampling else _EVERYTHING
+    sampling = None if chosen.no_sampling else EVERYTHING
     values = messages(chosen.spans)
     if chosen.by_id:
         values = by_trace(values)

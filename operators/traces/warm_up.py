@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,6 +12,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from operators.contracts.clock import SystemClock
 from operators.contracts.items import Polled, SpanBatch
+from operators.contracts.monitoring import (
+    BATCH_SECONDS,
+    OPEN_SPANS,
+    SPANS_DECODED,
+    SPANS_LEFT_OUT,
+    TRACES_CROWDED_OUT,
+)
 from operators.contracts.watermark import Mark
 from operators.decoders import SPAN_DECODERS
 from operators.series.enrichment import Enricher
@@ -19,12 +27,14 @@ from operators.traces.operations import Operations
 from operators.traces.rows import NO_ROWS, own
 from operators.traces.rules import KeepingRules
 from operators.traces.step import TracingLogic
+from operators.traces.undecided import Undecided
 
 __all__ = ["compile_kernels"]
 
 _SECOND: Final = 1_000_000_000
 _BEGUN: Final = 1_767_225_600 * _SECOND
 _STATES: Final = ("", "ot=th:8", "")
+_COUNTED: Final = (BATCH_SECONDS, OPEN_SPANS, SPANS_DECODED, SPANS_LEFT_OUT, TRACES_CROWDED_OUT)
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,21 @@ class _Settings:
 
 
 def compile_kernels(encodings: Iterable[str], enrichment: Enricher) -> None:
-    """Compile the loops of the flow's steps, or load them from the disk."""
+    """Compile the loops of the flow's steps, or load them from the disk.
+
+    Call it before the first message: what is counted of its own spans is forgotten at its end.
+    """
+    log = logging.getLogger(Undecided.__module__)
+    before, log.disabled = log.disabled, True  # nobody can do anything about these spans
+    try:
+        _compile(encodings, enrichment)
+    finally:
+        log.disabled = before
+        for metric in _COUNTED:
+            metric.clear()
+
+
+def _compile(encodings: Iterable[str], enrichment: Enricher) -> None:
     for encoding in encodings:
         SPAN_DECODERS[encoding].compile_kernels()
     usual = _Settings.sampling
