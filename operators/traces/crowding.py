@@ -94,22 +94,24 @@ class _Window:
     def spans(self) -> _Piece:
         """Return all spans of this window."""
         if len(self._pieces) > 1 or (self._pieces[0].places != self._place).any():
-            mine = [piece.places == self._place for piece in self._pieces]
-            rows = joined_chosen([piece.rows for piece in self._pieces], mine)
-            keys, operations, places = (
-                np.concatenate(
-                    [piece[column][which] for piece, which in zip(self._pieces, mine, strict=True)]
-                )
-                for column in range(1, 4)
-            )
-            self._pieces = [_Piece(rows, keys, operations, places)]
+            self._part([piece.places == self._place for piece in self._pieces])
         return self._pieces[0]
 
     def keep(self, stays: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
         """Go on with the spans of chosen traces alone."""
-        spans = self.spans()
-        kept = spans.of(stays(spans.keys))
-        self._pieces, self.bytes = [kept], _bytes_of(kept.rows)
+        self._part([(piece.places == self._place) & stays(piece.keys) for piece in self._pieces])
+        self.bytes = _bytes_of(self._pieces[0].rows)
+
+    def _part(self, which: Sequence[NDArray[np.bool_]]) -> None:
+        """Go on with some spans of each piece, as one piece."""
+        rows = joined_chosen([piece.rows for piece in self._pieces], which)
+        keys, operations, places = (
+            np.concatenate(
+                [piece[column][mine] for piece, mine in zip(self._pieces, which, strict=True)]
+            )
+            for column in range(1, len(_Piece._fields))
+        )
+        self._pieces = [_Piece(rows, keys, operations, places)]
 
     def leave(self, gone: Sequence[GaveWay]) -> None:
         """Go on without the spans of traces that gave way."""
