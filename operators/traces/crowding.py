@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.traces.calls import unique
-from operators.traces.rows import FEW_WINDOWS, TRACE_ROW, chosen, joined_chosen
+from operators.traces.rows import LARGE_PART, TRACE_ROW, chosen, joined_chosen
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 
@@ -155,7 +155,7 @@ class Crowd:
         for begin, end in pairwise(bounds):
             mine = order[begin:end]
             size = _sizes_of(rows, mine) + _A_ROW * len(mine)
-            part = piece if len(bounds) - 1 <= FEW_WINDOWS else piece.of(mine)
+            part = piece if LARGE_PART * len(mine) >= len(rows) else piece.of(mine)
             found += self._fill(int(places[mine[0]]), part, size)
         return found
 

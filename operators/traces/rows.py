@@ -13,7 +13,7 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "FEW_WINDOWS", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "ended_within", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "LARGE_PART", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "ended_within", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
@@ -48,10 +48,9 @@ NO_ROWS: Final = np.empty(0, TRACE_ROW)
 _NO_BYTES: Final = np.empty(0, np.uint8)
 ONE: Final = 256
 """A span of which nothing was left out, in the units in which spans are counted."""
-FEW_WINDOWS: Final = 8
-"""Spans that came together lie together, whatever their windows, if they are of so many windows at most.
-
-Of more they are where clocks are wrong. Each window would look through all of them."""
+LARGE_PART: Final = 4
+"""Windows share the rows of spans that came together. One that has less than this part of them gets rows of
+its own, so it keeps no more than four times what it needs: one wrong clock must not keep all for long."""
 _ALL: Final = 1 << 56
 _MOST: Final = 1 << 24
 """A span stands for so many at most. Whoever calls a service sets its threshold, so it is not to be trusted."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.traces.calls import unique
-from operators.traces.rows import FEW_WINDOWS, chosen, ended_within, joined_chosen
+from operators.traces.rows import LARGE_PART, chosen, ended_within, joined_chosen
 from operators.traces.table import OperationTable
 
 __all__ = ["CountedSpans", "SpanWindow", "Windows"]
@@ -101,7 +101,8 @@ class Windows:
             return
         found, counts = (each.tolist() for each in np.unique(starts, return_counts=True))
         for start, count in zip(found, counts, strict=True):
-            piece = rows if len(found) <= FEW_WINDOWS else chosen(rows, starts == start)
+            large = LARGE_PART * count >= len(rows)
+            piece = rows if large else chosen(rows, starts == start)
             self._at(start).add(piece, count)
 
     def _at(self, start: int) -> SpanWindow:
