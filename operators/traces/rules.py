@@ -1,10 +1,11 @@
-"""Which traces are kept."""
+"""What the steps of the traces need to know."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["KeepingRules"]
+__all__ = ["KeepingRules", "TraceSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,47 @@ class KeepingRules:
     def budget(self) -> bool:
         """Whether what is kept of the others is limited for a tenant as a whole."""
         return bool(self.spans or self.bytes)
+
+
+class TraceSettings(Protocol):
+    """What the step of the spans needs to know; ``flows.settings.TraceRules`` is one. Times in nanoseconds."""
+
+    @property
+    def window(self) -> int:
+        """Length of the finest windows of rollups."""
+        ...
+
+    @property
+    def hold(self) -> int:
+        """How long after the end of its window a span still counts."""
+        ...
+
+    @property
+    def disorder(self) -> int:
+        """How far a span's end may lag behind a later one of its partition."""
+        ...
+
+    @property
+    def partition_lag(self) -> int:
+        """How far a partition that is read to its end may be behind others and hold back time."""
+        ...
+
+    @property
+    def evict_after(self) -> int:
+        """Silence after which a series is forgotten."""
+        ...
+
+    @property
+    def series_shards(self) -> int:
+        """Number of shards of the series."""
+        ...
+
+    @property
+    def shards(self) -> int:
+        """Number of shards of the traces, and of their root operations."""
+        ...
+
+    @property
+    def sampling(self) -> KeepingRules | None:
+        """Which traces are kept; none if there is no rule."""
+        ...

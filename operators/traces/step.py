@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -51,13 +51,13 @@ from operators.traces.links import Links, LinkWindow
 from operators.traces.meter import Meter
 from operators.traces.metrics import SpanMetrics
 from operators.traces.rows import chosen, starts_of
-from operators.traces.rules import KeepingRules
+from operators.traces.rules import TraceSettings
 from operators.traces.sampling import CANDIDATES, CROWDED, lost_frame
 from operators.traces.table import OperationTable
 from operators.traces.undecided import SpanDecision, Undecided
 from operators.traces.windows import SpanWindow, Windows
 
-__all__ = ["TraceSettings", "TracingLogic", "traces"]
+__all__ = ["TracingLogic", "traces"]
 
 _VERSION: Final = 1
 _EVERYTHING: Final = 2**62
@@ -68,50 +68,6 @@ _NO_CANDIDATES: Final = empty(CANDIDATES)
 
 Out = ShardBatch | Named | Late | Kept | Candidates
 """What comes of spans."""
-
-
-class TraceSettings(Protocol):
-    """What this step needs to know; ``flows.settings.TraceRules`` is one. Times in nanoseconds."""
-
-    @property
-    def window(self) -> int:
-        """Length of the finest windows of rollups."""
-        ...
-
-    @property
-    def hold(self) -> int:
-        """How long after the end of its window a span still counts."""
-        ...
-
-    @property
-    def disorder(self) -> int:
-        """How far a span's end may lag behind a later one of its partition."""
-        ...
-
-    @property
-    def partition_lag(self) -> int:
-        """How far a partition that is read to its end may be behind others and hold back time."""
-        ...
-
-    @property
-    def evict_after(self) -> int:
-        """Silence after which a series is forgotten."""
-        ...
-
-    @property
-    def series_shards(self) -> int:
-        """Number of shards of the series."""
-        ...
-
-    @property
-    def shards(self) -> int:
-        """Number of shards of the traces, and of their root operations."""
-        ...
-
-    @property
-    def sampling(self) -> KeepingRules | None:
-        """Which traces are kept; none if there is no rule."""
-        ...
 
 
 def traces(

@@ -12,37 +12,42 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.contracts.monitoring import TRACES_CROWDED_OUT
 from operators.traces.calls import unique
+from operators.traces.chunks import Chunk, Taken, bytes_of, compacted
 from operators.traces.crowding import Crowd, GaveWay
+from operators.traces.fates import (
+    DROPPED,
+    ERROR,
+    FAILED,
+    REASONS,
+    REST,
+    SENT,
+    SLOW,
+    foremost,
+    judge,
+    keys_of,
+    says_due,
+)
 from operators.traces.kept import BatchPart, spans_of
-from operators.traces.rows import chosen, joined_chosen, own, trace_key
+from operators.traces.rows import joined_chosen
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 from operators.traces.usual import UsualDurations
 
-__all__ = ["DROPPED", "KEPT", "SENT", "SpanDecision", "Undecided"]
+__all__ = ["SpanDecision", "Undecided"]
 
 _log = logging.getLogger(__name__)
 
-KEPT: Final = 1
-SENT: Final = 2  # to the shard of its root operation, which decides
-DROPPED: Final = 3
-_REASONS: Final = pl.Series(["", "error", "slow", "wanted", "rest"])
-_ERROR, _SLOW, _WANTED, _REST = 1, 2, 3, 4
-_FAILED: Final = 2
 _QUIET: Final = 60_000_000_000
 """Nanoseconds of event time for which a shard does not say again that its memory is full."""
-_FATES: Final = 16
-"""What is below is the reason for which a trace is kept; what is above, what became of it."""
 
 
 @dataclass(slots=True)
@@ -62,34 +67,6 @@ class SpanDecision:
     late: pl.DataFrame | None = None
     lost: pl.DataFrame | None = None
     crowded: pl.DataFrame | None = None
-
-
-class _Chunk:
-    """Rows of one batch that are not decided, with their bytes.
-
-    ``came`` is how many bytes of spans it had when those became its own, ``first`` an event time before
-    which none of them ended.
-    """
-
-    __slots__ = ("came", "content", "first", "keys", "operations", "rows")
-
-    def __init__(
-        self,
-        rows: NDArray[Any],
-        content: NDArray[np.uint8],
-        operations: NDArray[np.int32],
-        keys: NDArray[np.uint64],
-        came: int,
-        first: int,
-    ) -> None:
-        self.rows, self.content, self.operations, self.keys = rows, content, operations, keys
-        self.came, self.first = came, first
-
-    def of(self, which: NDArray[np.bool_]) -> _Chunk:
-        return _Chunk(
-            chosen(self.rows, which), self.content, self.operations[which], self.keys[which],
-            self.came, self.first,
-        )  # fmt: skip
 
 
 class Undecided:
@@ -115,7 +92,7 @@ class Undecided:
         self._age = -(-rules.max_age // window) * window
         self._hold = hold
         self._table = table
-        self._chunks: list[_Chunk] = []
+        self._chunks: list[Chunk] = []
         self.decided: int = state["decided"] if state else -(2**62)
         """Slots that begin before this event time are decided."""
         columns = state["memory"] if state else [b""] * 5
@@ -155,9 +132,9 @@ class Undecided:
         if not len(rows):
             return SpanDecision()
         operations = self._table.find(rows["operation"])
-        keys = _keys(rows, self._table.salt[operations])
+        keys = keys_of(rows, self._table.salt[operations])
         first = int(rows["ended"].min())
-        chunk = _Chunk(rows, content, operations, keys, _bytes_of(rows), first)
+        chunk = Chunk(rows, content, operations, keys, bytes_of(rows), first)
         at = self._index.find(chunk.keys)
         decided = at >= 0
         found = SpanDecision()
@@ -174,7 +151,7 @@ class Undecided:
 
     def _give_way(self, crowds: Sequence[GaveWay]) -> pl.DataFrame | None:
         """Leave traces out that are not decided; return what of them failed."""
-        gone: list[_Chunk] = []
+        gone: list[Chunk] = []
         for crowd in crowds:
             new = self._index.find(crowd.keys) < 0  # a trace that is kept stays so
             keys = crowd.keys[new]
@@ -183,7 +160,7 @@ class Undecided:
             self._remember(
                 keys,
                 np.full(len(keys), crowd.start),
-                np.full(len(keys), _FATES + DROPPED, np.uint8),
+                np.full(len(keys), DROPPED, np.uint8),
                 np.zeros(len(keys), np.uint64),
                 crowd.randomness[new],
             )
@@ -196,11 +173,11 @@ class Undecided:
                     left.append(chunk)
                     continue
                 spans += int(mine.sum())
-                failed = mine & (chunk.rows["status"] == _FAILED)
+                failed = mine & (chunk.rows["status"] == FAILED)
                 if failed.any():
                     gone.append(chunk.of(failed))
                 if not mine.all():
-                    left.append(_compacted(chunk.of(~mine)))
+                    left.append(compacted(chunk.of(~mine)))
             self._chunks = left
             tenant = next(t for t, n in self._table.tenants.items() if n == crowd.tenant)
             TRACES_CROWDED_OUT.labels(tenant).inc(len(keys))
@@ -230,18 +207,18 @@ class Undecided:
         ]
         self._index.insert(traces, np.arange(size, size + len(traces), dtype=np.int32))
 
-    def _follow(self, chunk: _Chunk, at: NDArray[np.int32]) -> SpanDecision:
+    def _follow(self, chunk: Chunk, at: NDArray[np.int32]) -> SpanDecision:
         _, slots, fates, groups, randomness = self._memory
         fate = fates[at]
         found = SpanDecision()
-        kept = fate < _FATES
+        kept = fate < SENT
         if kept.any():
             found.kept = self._frame([chunk.of(kept)], fate[kept])
-        sent = fate == _FATES + SENT
+        sent = fate == SENT
         if sent.any():
-            frame = self._frame([chunk.of(sent)], np.full(int(sent.sum()), _REST))
+            frame = self._frame([chunk.of(sent)], np.full(int(sent.sum()), REST))
             found.late = _placed(frame, slots[at][sent], groups[at][sent], randomness[at][sent])
-        lost = (fate == _FATES + DROPPED) & (chunk.rows["status"] == _FAILED)
+        lost = (fate == DROPPED) & (chunk.rows["status"] == FAILED)
         if lost.any():
             found.lost = self._frame([chunk.of(lost)], np.zeros(int(lost.sum()), np.uint8))
         return found
@@ -263,7 +240,7 @@ class Undecided:
         # Slots before ``limit``, and traces that began to be heard of too long ago to wait on.
         oldest = 2**62 if ended else limit - self._age
         due = [
-            chunk.keys[_due(chunk.rows, limit, oldest)]
+            chunk.keys[says_due(chunk.rows, limit, oldest)]
             for chunk in self._chunks
             if chunk.first < max(limit, oldest)
         ]
@@ -281,10 +258,10 @@ class Undecided:
     def _decide(self, keys: NDArray[np.uint64]) -> SpanDecision:
         index = HashIndex()
         _, traces = index.number(keys)
-        whole: list[_Chunk] = []
+        whole: list[Chunk] = []
         numbers: list[NDArray[np.int32]] = []
         masks: list[NDArray[np.bool_]] = []
-        left: list[_Chunk] = []
+        left: list[Chunk] = []
         for chunk in self._chunks:
             trace = index.find(chunk.keys)
             mine = trace >= 0
@@ -295,40 +272,40 @@ class Undecided:
             numbers.append(trace[mine])
             masks.append(mine)
             if not mine.all():
-                left.append(_compacted(chunk.of(~mine)))
+                left.append(compacted(chunk.of(~mine)))
         self._chunks = left
         rows = joined_chosen([chunk.rows for chunk in whole], masks)
         operations = np.concatenate(
             [chunk.operations[mine] for chunk, mine in zip(whole, masks, strict=True)]
         )
         trace = np.concatenate(numbers)
-        taken = _Taken(
+        taken = Taken(
             rows, operations, [(c.content, len(n)) for c, n in zip(whole, numbers, strict=True)]
         )
         # Duplicates count for nothing, and are not kept.
         once = np.zeros(len(rows), np.bool_)
         once[unique(rows, operations, self._table.tenant)] = True
-        fates, slots, roots, randomness, durations = _judge(
+        fates, slots, roots, randomness, durations = judge(
             rows, operations, trace, once, self._table.wanted, len(traces), self._rules.errors,
             self._rules.slow, self._window, self._age,
         )  # fmt: skip
         groups = self._table.root[operations[roots]]
         if self._usual is not None:
-            fates[self._usual.slow(slots, groups, durations) & (fates != _ERROR)] = _SLOW
+            fates[self._usual.slow(slots, groups, durations) & (fates != ERROR)] = SLOW
         rest = np.flatnonzero(fates == 0)
         fate = fates.copy()
-        fate[rest] = _FATES + DROPPED
-        fate[rest[_foremost(slots[rest], groups[rest], randomness[rest], self._rules.rest + 1)]] = (
-            _FATES + SENT
+        fate[rest] = DROPPED
+        fate[rest[foremost(slots[rest], groups[rest], randomness[rest], self._rules.rest + 1)]] = (
+            SENT
         )
         of_row = fate[trace]
         # Those with less would have had to give way, so each that did not stands for some.
         least = self._crowd.least(traces)[trace]
         found = SpanDecision()
-        kept, sent = once & (of_row < _FATES), once & (of_row == _FATES + SENT)
+        kept, sent = once & (of_row < SENT), once & (of_row == SENT)
         count, more = int(kept.sum()), int(sent.sum())
         if count or more:
-            reasons = np.concatenate([of_row[kept], np.full(more, _REST, np.uint8)])
+            reasons = np.concatenate([of_row[kept], np.full(more, REST, np.uint8)])
             frame = self._framed([*taken.parts(kept), *taken.parts(sent)], reasons)
             frame = _at_least(frame, np.concatenate([least[kept], least[sent]]))
             found.kept = frame[:count] if count else None
@@ -340,12 +317,12 @@ class Undecided:
         self._remember(traces, slots, fate, groups, randomness)
         return found
 
-    def _frame(self, chunks: Sequence[_Chunk], reasons: NDArray[Any]) -> pl.DataFrame:
+    def _frame(self, chunks: Sequence[Chunk], reasons: NDArray[Any]) -> pl.DataFrame:
         parts = [BatchPart(chunk.rows, chunk.content, chunk.operations) for chunk in chunks]
         return self._framed(parts, reasons)
 
     def _framed(self, parts: Sequence[BatchPart], reasons: NDArray[Any]) -> pl.DataFrame:
-        return spans_of(parts, self._table, _REASONS[pl.Series(reasons)])
+        return spans_of(parts, self._table, REASONS[pl.Series(reasons)])
 
     def _forget(self, decided: int) -> None:
         """Forget what was decided so long ago that nothing is read again of it."""
@@ -356,32 +333,6 @@ class Undecided:
             self._memory = [column[~old] for column in self._memory]
             self._index = HashIndex()
             self._index.insert(self._memory[0], np.arange(len(self._memory[0]), dtype=np.int32))
-
-
-class _Taken(NamedTuple):
-    """Spans that are decided.
-
-    Attributes:
-        rows, operations: of one chunk after the other.
-        contents: the bytes that the rows of each chunk point into, and how many rows those are.
-    """
-
-    rows: NDArray[Any]
-    operations: NDArray[np.int32]
-    contents: Sequence[tuple[NDArray[np.uint8], int]]
-
-    def parts(self, which: NDArray[np.bool_]) -> list[BatchPart]:
-        """Return some of the rows, by the bytes that they point into."""
-        found = []
-        first = 0
-        for content, size in self.contents:
-            end = first + size
-            mine = which[first:end]
-            if mine.any():
-                rows, operations = self.rows[first:end], self.operations[first:end]
-                found.append(BatchPart(chosen(rows, mine), content, operations[mine]))
-            first = end
-        return found
 
 
 def _at_least(frame: pl.DataFrame, least: NDArray[np.int64]) -> pl.DataFrame:
@@ -398,109 +349,3 @@ def _placed(
 ) -> pl.DataFrame:
     more = {"slot": slots, "group": groups, "randomness": randomness}
     return frame.hstack([pl.Series(name, column) for name, column in more.items()])
-
-
-def _compacted(chunk: _Chunk) -> _Chunk:
-    """Return a chunk whose bytes are its own, if it needs less than half of what it came with."""
-    used = _bytes_of(chunk.rows)
-    if 2 * used > chunk.came:
-        return chunk
-    return _Chunk(*own(chunk.rows, chunk.content), chunk.operations, chunk.keys, used, chunk.first)
-
-
-def _bytes_of(rows: NDArray[Any]) -> int:
-    return int(rows["size"].sum(dtype=np.int64))
-
-
-@compiled
-def _keys(rows: np.ndarray, salts: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a number for the trace of each row; those of tenants differ."""
-    found = np.empty(len(rows), np.uint64)
-    for number in range(len(rows)):
-        row = rows[number]
-        found[number] = trace_key(row.trace_high, row.trace_low, salts[number])
-    return found
-
-
-@compiled
-def _due(rows: np.ndarray, limit: int, oldest: int) -> NDArray[np.bool_]:
-    """Return which spans say that their trace is decided: roots, and what has waited too long."""
-    found = np.empty(len(rows), np.bool_)
-    for number in range(len(rows)):
-        row = rows[number]
-        found[number] = row.ended < oldest or (row.ended < limit and row.parent == np.uint64(0))
-    return found
-
-
-@compiled
-def _judge(
-    rows: np.ndarray,
-    operations: NDArray[np.int32],
-    trace: NDArray[np.int32],
-    once: NDArray[np.bool_],
-    wanted: NDArray[np.bool_],
-    count: int,
-    errors: bool,
-    slow: int,
-    window: int,
-    age: int,
-) -> tuple[
-    NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
-]:
-    """Return of each trace the reason for which it is kept, 0 without, its slot, the row of its root,
-    its randomness, and how long it took.
-    """
-    fates = np.zeros(count, np.uint8)
-    slots = np.zeros(count, np.int64)
-    roots = np.full(count, -1, np.int64)
-    begun = np.full(count, np.iinfo(np.int64).max, np.int64)
-    ended = np.zeros(count, np.int64)
-    randomness = np.zeros(count, np.int64)
-    for number in range(len(rows)):
-        if not once[number]:
-            continue
-        row, of = rows[number], trace[number]
-        begun[of] = min(begun[of], row.begun)
-        ended[of] = max(ended[of], row.ended)
-        randomness[of] = max(randomness[of], row.randomness)
-        if errors and row.status == _FAILED:
-            fates[of] = _ERROR
-        elif wanted[operations[number]] and fates[of] == 0:
-            fates[of] = _WANTED
-        # The first root; without any, the first span: in an order that does not depend on that of
-        # their coming.
-        other = roots[of]
-        if other < 0:
-            roots[of] = number
-            continue
-        best = rows[other]
-        mine, theirs = row.parent != np.uint64(0), best.parent != np.uint64(0)
-        if mine != theirs:
-            if theirs:
-                roots[of] = number
-        elif (row.ended, row.span, row.kind) < (best.ended, best.span, best.kind):
-            roots[of] = number
-    for of in range(count):
-        root = rows[roots[of]]
-        slots[of] = root.ended - root.ended % window
-        if root.parent != np.uint64(0):
-            slots[of] += age
-        if slow > 0 and ended[of] - begun[of] >= slow and fates[of] != _ERROR:
-            fates[of] = _SLOW
-    return fates, slots, roots, randomness, ended - begun
-
-
-def _foremost(
-    slots: NDArray[np.int64],
-    groups: NDArray[np.uint64],
-    randomness: NDArray[np.int64],
-    most: int,
-) -> NDArray[np.int64]:
-    """Return the elements of the largest randomness of each slot and group."""
-    order = np.lexsort((-randomness, groups, slots))
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (groups[order][1:] != groups[order][:-1]) | (slots[order][1:] != slots[order][:-1])
-    first = np.flatnonzero(new)
-    rank = np.arange(len(order)) - first[np.cumsum(new) - 1]
-    found: NDArray[np.int64] = order[rank < most]
-    return found

@@ -20,8 +20,9 @@ from operators.contracts.watermark import Mark
 from operators.series.enrichment import Enricher
 from operators.traces.decoding import TraceDecoding
 from operators.traces.kept import hexadecimal
+from operators.traces.rules import TraceSettings
 from operators.traces.sampling import SamplingLogic
-from operators.traces.step import TraceSettings, TracingLogic
+from operators.traces.step import TracingLogic
 from sinks.otlp_encoding import encode_spans
 
 __all__ = ["SEEN", "STORED", "PolicyReplay", "polls_of"]
