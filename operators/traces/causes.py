@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -43,6 +44,8 @@ _MOST_CALLED: Final = 200
 """Services that are told to be called by one."""
 _FEWEST: Final = 20
 """A ranking is told of a service that received so many calls at least."""
+_TOLD: Final = 3
+"""Causes that are told at most."""
 _NEARLY: Final = 1 - 1e-9
 """Sums in another order differ by less than this."""
 
@@ -271,13 +274,15 @@ class CauseBook:
         found = []
         for at in told.tolist():
             service = int(services[at])
-            changes = compared.changes(service, number, float(least[at]))
-            causes: dict[int, LikelyCause] = {}
-            for change in changes:
-                if change.service not in causes:
-                    causes[change.service] = self._cause(compared, service, change, why, worse[at])
-            if causes:
-                found.append((service, float(worse[at] / took[at]), list(causes.values())[:3]))
+            first: dict[int, OwnChange] = {}
+            for change in compared.changes(service, number, float(least[at])):
+                first.setdefault(change.service, change)
+            if first:
+                causes = [
+                    self._cause(compared, service, change, why, worse[at])
+                    for change in islice(first.values(), _TOLD)
+                ]
+                found.append((service, float(worse[at] / took[at]), causes))
         return found
 
     def _cause(
