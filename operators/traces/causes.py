@@ -19,14 +19,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.call_causes import FAILURES, TIME, CallComparison, CallTotals, OwnChange
+from models.call_causes import FAILURES, RECEIVES, TIME, CallComparison, CallTotals, OwnChange
 from operators.contracts.durations import format_duration
 from operators.contracts.service_changes import ServiceCalls, ServiceChange
 from operators.traces.call_places import NumberedCalls
 from operators.traces.call_windows import CallWindows
+from operators.traces.calls_seen import CALLS_SEEN
 from operators.traces.own_times import WindowTimes, changed_times, changed_ways, times_of
 
-__all__ = ["CauseBook", "LikelyCause", "ServiceRanking"]
+__all__ = ["CauseBook", "LikelyCause", "ServiceRanking", "compile_kernels"]
 
 _LEAST_TIME: Final = 0.1
 """A change of time counts from this part of what a call of the service took before."""
@@ -304,6 +305,19 @@ class CauseBook:
             float(change.added / worse),
             change.service == service,
         )
+
+
+def compile_kernels() -> None:
+    """Compile the loops that find causes, or load them from the disk."""
+    called = (False, "called", "", RECEIVES[0])
+    book = CauseBook(1)
+    for start, took in ((0, 1.0), (_RANKED, 10.0)):
+        calls = [
+            ("", start, number, *who, 2.0 * _FEWEST, took * _FEWEST, 0.0, 0.0)
+            for number, who in enumerate((called, (True, "caller", "called", "")))
+        ]
+        book.observe(pl.DataFrame(calls, schema=CALLS_SEEN, orient="row"))
+    book.rank(_RANKED + 1)
 
 
 class _Called(NamedTuple):
