@@ -129,8 +129,7 @@ class CallWindows:
         self._usual.fade(self._faded(oldest))
         for start in starts[:-_RECENT]:
             self._usual.add(self._windows.pop(start), self._fades(start, oldest))
-        count, total, _, way = self._usual.numbers
-        self._usual.drop(count + total + np.abs(way) <= _LEAST)
+        self._usual.drop(np.abs(self._usual.numbers).sum(axis=0) <= _LEAST)
         self._folded = oldest
         self._forget()
 
