@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.call_causes import NUMBERS, CallTotals
 from operators.traces.call_places import SERIES_OF_CALLS, NumberedCalls
-from operators.traces.calls_seen import CALLS_SEEN
+from operators.traces.calls_seen import CALLS_SEEN, NO_CALLS
 
 __all__ = ["CallWindows"]
 
@@ -99,7 +99,7 @@ class CallWindows:
     def __init__(self, window: int, state: dict[str, Any] | None = None) -> None:
         self._window = window
         self._folded = 0  # windows that begin before this are folded
-        self._put_in(pl.DataFrame(schema=CALLS_SEEN), None)
+        self._put_in(NO_CALLS, None)
         if state is not None:
             recent, usual = (pl.read_ipc(io.BytesIO(state[name])) for name in ("recent", "usual"))
             self._folded = state.get("folded", 0)

@@ -12,7 +12,7 @@ from operators.columns.hash_index import HashIndex
 from operators.traces.call_places import first_of_new
 from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS, SERVER_SECONDS
 
-__all__ = ["CALLS_SEEN", "CallReading"]
+__all__ = ["CALLS_SEEN", "NO_CALLS", "CallReading"]
 
 CALLS_SEEN: Final = pl.Schema(
     {
@@ -30,12 +30,13 @@ CALLS_SEEN: Final = pl.Schema(
     }
 )
 """What the rollups of a window tell of calls; a row a series."""
+NO_CALLS: Final = pl.DataFrame(schema=CALLS_SEEN)
+"""None of them: to make an empty frame takes as long as much of what else is done with one."""
 _NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS, SERVER_SECONDS)
 _LABELS: Final = (
     "service.name", "span.name", "span.kind", "status.code", "client", "server", "connection_type",
 )  # fmt: skip
-_READ: Final = ("tenant", "window_start", "series", "count", "sum", "increase")
-_TEXTS: Final = ("edge", "service", "operation", "kind")
+_TEXTS: Final = ("tenant", "edge", "service", "operation", "kind")
 _FACTORS: Final = pl.Schema(
     {
         "counted": pl.Float64,  # the count of a row is so many calls
@@ -75,18 +76,19 @@ class CallReading:
             self._meet(rollups, rows)
         mine = np.flatnonzero(self._place[rows] >= 0)
         if not len(mine):
-            return pl.DataFrame(schema=CALLS_SEEN)
+            return NO_CALLS
         places = self._place[rows[mine]]
-        found = rollups.select(_READ)[mine]
         count, total, increase = (
-            found[name].cast(pl.Float64).fill_null(0.0).to_numpy()
-            for name in ("count", "sum", "increase")
+            _numbers(rollups[name])[mine] for name in ("count", "sum", "increase")
         )
         counted, increased, taken, count_failed, increase_failed, on_way = self._factors[:, places]
+        tenant, *texts = self._texts[places]
         return pl.DataFrame(
             [
-                *found.select(_READ[:3]),
-                *self._texts[places],
+                tenant,
+                pl.Series("window_start", rollups["window_start"].to_numpy()[mine]),
+                pl.Series("series", series[mine]),
+                *texts,
                 pl.Series("count", _times(count, counted) + _times(increase, increased)),
                 pl.Series("total", _times(total, taken)),
                 pl.Series(
@@ -98,7 +100,7 @@ class CallReading:
 
     def _meet(self, rollups: pl.DataFrame, rows: NDArray[np.int32]) -> None:
         """Work out what the series that are new tell of."""
-        new = rollups.select("name", "labels")[first_of_new(rows, len(self._place))]
+        new = rollups.select("tenant", "name", "labels")[first_of_new(rows, len(self._place))]
         ours = np.flatnonzero(new["name"].is_in(_NAMES).to_numpy())
         place = np.full(new.height, -1, np.int64)
         place[ours] = np.arange(self._texts.height, self._texts.height + len(ours))
@@ -114,6 +116,13 @@ class CallReading:
         self._place = np.empty(0, np.int64)
         self._texts = pl.DataFrame(schema={name: CALLS_SEEN[name] for name in _TEXTS})
         self._factors = np.empty((len(_FACTORS), 0))
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    """Return the numbers of a column, 0 where there are none."""
+    numbers = column.to_numpy().astype(np.float64)
+    numbers[np.isnan(numbers)] = 0.0
+    return numbers
 
 
 def _times(numbers: NDArray[np.float64], factors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,6 +156,7 @@ def _meanings(rollups: pl.DataFrame) -> pl.DataFrame:
         .when(name == SERVER_SECONDS).then(-1000.0),
     }  # fmt: skip
     return said.select(
+        "tenant",
         edge=~of_span,
         service=pl.when(of_span).then("service.name").otherwise("client").fill_null(""),
         operation=pl.when(of_span).then("span.name").otherwise("server").fill_null(""),

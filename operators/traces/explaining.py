@@ -29,7 +29,7 @@ from operators.contracts.items import (
 )
 from operators.contracts.service_changes import ServiceCalls
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
-from operators.traces.calls_seen import CALLS_SEEN, CallReading
+from operators.traces.calls_seen import NO_CALLS, CallReading
 from operators.traces.causes import CauseBook
 from operators.traces.examples import Examples
 
@@ -69,7 +69,7 @@ class CallsLogic(KeyedLogic[Closed | Passed, CallsSeen]):
         frames, passed = rollups_and_watermark(items)
         mine = [frame for frame in frames if frame["window"][0] == self._window]
         calls = [self._reading.read(each) for each in mine]
-        frame = pl.concat(calls) if calls else pl.DataFrame(schema=CALLS_SEEN)
+        frame = pl.concat(calls) if calls else NO_CALLS
         return [CallsSeen(frame, passed)] if frame.height or passed > UNKNOWN else []
 
     def snapshot(self) -> None:
