@@ -14,6 +14,7 @@ all services are judged at once, in arrays. The numbers of a call are rows of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -21,7 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.call_reach import reach_of, worst_of
+from models.call_reach import worst_of
 
 __all__ = [
     "COUNT",
@@ -120,10 +121,12 @@ class Worse(NamedTuple):
     Attributes:
         added: what all that got worse adds to their calls, those of the span of time together.
         most: the largest part of it that is of one service, its own or on the way.
+        changes: those that are a large part of it, the likeliest cause first.
     """
 
     added: _Floats
     most: _Floats
+    changes: Sequence[Sequence[OwnChange]]
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ class CallComparison:
         self._places = places
         self._before, self._now = _Sums(places, before), _Sums(places, now)
         self._owns: dict[int, tuple[_Floats, _Floats, _Floats]] = {}
+        self._operations: dict[tuple[int, int], tuple[_Integers, _Floats]] = {}
 
     @property
     def received(self) -> _Integers:
@@ -210,71 +214,56 @@ class CallComparison:
         (before, told_before), (now, told_now) = self._before.pairs, self._now.pairs
         return told_before | told_now, np.maximum(before[COUNT], now[COUNT])
 
-    def worse(self, services: _Integers, number: int, least: _Floats) -> Worse:
-        """Return how much worse services are.
+    def worse(self, services: _Integers, number: int, least: _Floats, part: float) -> Worse:
+        """Return how much worse services are, and what changed of them and all that they call.
 
         Args:
-            services: which are asked about.
+            services: which are asked about; all have received calls now.
             number: ``TIME`` or ``FAILURES``.
-            least: by entry, where the largest part does not reach that, both may be returned as 0.
+            least: by entry, what is added to all its calls by one change that counts.
+            part: what is a large part of all that got worse.
         """
-        *_, gained = self._own(number)
-        starts, called = self._calls
+        before, now, gained = self._own(number)
         ways = self._ways if number == TIME else _no_ways(self._places.services)
-        gains = np.maximum(ways.spent - ways.usual, 0.0)
+        gains = np.maximum(ways.numbers[1] - ways.numbers[0], 0.0)
         on_way = np.bincount(ways.whose, weights=gains, minlength=self._places.services)
         # Nothing that anybody is the cause of adds more than this, so most services are left out at once.
         most = max(gained.max(initial=0.0), on_way.max(initial=0.0))
-        found = Worse(np.zeros(len(services)), np.zeros(len(services)))
+        all_added, all_most = np.zeros(len(services)), np.zeros(len(services))
+        changes: list[list[OwnChange]] = [[] for _ in services]
         asked = np.flatnonzero((most > 0) & (least <= most))
-        if len(asked):
-            found.added[asked], found.most[asked] = worst_of(
-                services[asked], starts, called, gained, ways.starts, ways.whose,
-                ways.spent - ways.usual,
-            )  # fmt: skip
-        return found
-
-    def changes(self, service: int, number: int, least: float = -np.inf) -> list[OwnChange]:
-        """Return the changes of a service and all that it calls, the likeliest cause first.
-
-        Args:
-            service: which has received calls now.
-            number: ``TIME`` or ``FAILURES``.
-            least: what a change adds at least to a call.
-        """
-        calls = self.count[service]
-        before, now, gained = self._own(number)
-        reach = self.reach(service)
-        old, new, added = before[reach], now[reach], gained[reach] / calls
-        who, way = reach, np.zeros(len(reach), np.bool_)
-        if number == TIME:
-            name, usual, spent, added_on_way = self._on_the_way(reach, calls)
-            who, way = np.append(who, name), np.append(way, np.ones(len(name), np.bool_))
-            old, new, added = (
-                np.append(old, usual), np.append(new, spent), np.append(added, added_on_way)
-            )  # fmt: skip
-        weight = added
-        if number == TIME:
-            unlike = np.minimum((new - old) / np.maximum(old, 1e-9), _TIMES_AT_MOST)
-            weight = np.where(added > 0, added * unlike, added)
-        chosen = np.flatnonzero(added >= least)
-        chosen = chosen[np.argsort(-weight[chosen], kind="stable")]
-        columns = (column[chosen].tolist() for column in (who, old, new, added, way))
-        return [OwnChange(*row) for row in zip(*columns, strict=True)]
-
-    def reach(self, service: int) -> _Integers:
-        """Return a service and all that it calls, directly or not, the nearest first."""
-        found = np.empty(self._places.services, np.int64)
-        marks = np.full(self._places.services, -1, np.int64)
-        return found[: reach_of(service, *self._calls, found, marks, 0, -1)]
+        if not len(asked):
+            return Worse(all_added, all_most, changes)
+        worst = worst_of(
+            services[asked], *self._calls, gained, ways.starts, ways.whose, ways.numbers, part
+        )
+        all_added[asked], all_most[asked] = worst.added, worst.gained.max(axis=1)
+        old = np.where(worst.way, worst.usual, before[worst.who])
+        new = np.where(worst.way, worst.spent, now[worst.who])
+        unlike = np.minimum((new - old) / np.maximum(old, 1e-9), _TIMES_AT_MOST)
+        added = worst.gained / self.count[services[asked], None]
+        weight = added * unlike if number == TIME else added
+        order = np.argsort(-weight, axis=1, kind="stable")
+        for at in np.flatnonzero(all_most[asked] >= least[asked]).tolist():
+            chosen = order[at]
+            chosen = chosen[chosen < worst.causes[at]]
+            columns = (
+                column[at, chosen].tolist() for column in (worst.who, old, new, added, worst.way)
+            )
+            changes[asked[at]] = [OwnChange(*row) for row in zip(*columns, strict=True)]
+        return Worse(all_added, all_most, changes)
 
     def operations(self, service: int, number: int) -> tuple[_Integers, _Floats]:
         """Return the places of a service's operations now, and what was added at each since before."""
+        if (service, number) in self._operations:
+            return self._operations[service, number]
         totals, old = self._now.totals, self._before.totals
         mine = (self._places.kind == RECEIVED) & (self._places.service == service) & totals.seen
         found = np.flatnonzero(mine)
         usual = _parts(old.numbers[number, found], old.numbers[COUNT, found])
-        return found, totals.numbers[number, found] - usual * totals.numbers[COUNT, found]
+        gained = totals.numbers[number, found] - usual * totals.numbers[COUNT, found]
+        self._operations[service, number] = found, gained
+        return found, gained
 
     def _own(self, number: int) -> tuple[_Floats, _Floats, _Floats]:
         """Return what services add themselves before and now, and what that adds to all calls."""
@@ -307,49 +296,24 @@ class CallComparison:
         usual = old[WAY, known] / old[COUNT, known]
         count, spent = new[COUNT, known], new[WAY, known]
         whose = whose_ways(caller, called, spent / count - usual)
-        return _Ways(_starts(caller, places.services), caller, whose, usual * count, spent, count)
-
-    def _on_the_way(
-        self, reach: _Integers, calls: float
-    ) -> tuple[_Integers, _Floats, _Floats, _Floats]:
-        """Return what calls of services spend on the way, by whose it is.
-
-        Args:
-            reach: the services.
-            calls: of the service that was asked about, now.
-
-        Returns:
-            Whose, the milliseconds of a call that were usual, those that were spent, and what that adds.
-        """
-        reached = np.zeros(self._places.services, np.bool_)
-        reached[reach] = True
-        ways = self._ways
-        mine = np.flatnonzero(reached[ways.caller])
-        numbers = np.stack([ways.usual[mine], ways.spent[mine], ways.calls[mine]])
-        usual, spent, count = sums_by(ways.whose[mine], numbers, self._places.services)
-        whose = np.flatnonzero(count)
-        usual, spent, count = usual[whose], spent[whose], count[whose]
-        return whose, usual / count, spent / count, (spent - usual) / calls
+        numbers = np.stack([usual * count, spent, count])
+        return _Ways(_starts(caller, places.services), whose, numbers)
 
 
 class _Ways(NamedTuple):
     """Ways between services, in the order of their callers.
 
-    ``starts`` says where each service's own begin. The milliseconds that are ``usual`` and those ``spent`` are
-    of so many ``calls``.
+    ``starts`` says where each service's own begin, ``whose`` whose they are. ``numbers`` are the milliseconds
+    that were usual, those that were spent, and of how many calls; of shape (3, ways).
     """
 
     starts: _Integers
-    caller: _Integers
     whose: _Integers
-    usual: _Floats
-    spent: _Floats
-    calls: _Floats
+    numbers: _Floats
 
 
 def _no_ways(services: int) -> _Ways:
-    none, numbers = np.empty(0, np.int64), np.empty(0)
-    return _Ways(np.zeros(services + 1, np.int64), none, none, numbers, numbers, numbers)
+    return _Ways(np.zeros(services + 1, np.int64), np.empty(0, np.int64), np.empty((3, 0)))
 
 
 def whose_ways(caller: _Integers, called: _Integers, change: _Floats) -> _Integers:

@@ -47,8 +47,6 @@ _FEWEST: Final = 20
 """A ranking is told of a service that received so many calls at least."""
 _TOLD: Final = 3
 """Causes that are told at most."""
-_NEARLY: Final = 1 - 1e-9
-"""Sums in another order differ by less than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,19 +263,15 @@ class CauseBook:
             number, share = TIME, _LEAST_TIME
             took = np.maximum(compared.whole_before[services], 1e-9)
         least = share * took
-        added, most = compared.worse(services, number, least * calls)
+        added, most, changes = compared.worse(services, number, least * calls, _LEAST_PART)
         worse = added / calls
-        least = np.maximum(least, _LEAST_PART * worse)
-        # A cause that is at the limit by rounding is left to be decided below.
-        told = np.flatnonzero(
-            (worse >= clear * took) & (most > 0) & (most >= least * calls * _NEARLY)
-        )
         found = []
-        for at in told.tolist():
+        for at in np.flatnonzero((worse >= clear * took) & (most > 0)).tolist():
             service = int(services[at])
             first: dict[int, OwnChange] = {}
-            for change in compared.changes(service, number, float(least[at])):
-                first.setdefault(change.service, change)
+            for change in changes[at]:
+                if change.added >= least[at]:
+                    first.setdefault(change.service, change)
             if first:
                 causes = [
                     self._cause(compared, service, change, why, worse[at])

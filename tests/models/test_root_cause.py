@@ -167,14 +167,10 @@ def test_sums_of_calls_are_those_of_the_flow():
         (True, "web", "pay", "", 1, 60, 0, 20),
     }
     calls, compared = comparison([], calls_of(spans).rows())
-    changes = {
-        calls.services[one.service][1]: one.now
-        for one in compared.changes(calls.find("", "web"), TIME)
-    }
-    assert changes == {"web": (130 - 60) / 2, "pay": 40}
-    assert compared.reach(calls.find("", "web")).tolist() == [
-        calls.find("", "web"), calls.find("", "pay")
-    ]  # fmt: skip
+    web = np.array([calls.find("", "web")])
+    (changes,) = compared.worse(web, TIME, np.zeros(1), 0.1).changes
+    own = {calls.services[one.service][1]: one.now for one in changes}
+    assert own == {"web": (130 - 60) / 2, "pay": 40}
 
 
 def comparison(before, now):
@@ -235,7 +231,8 @@ def test_a_service_far_from_all_others_is_blamed_for_the_way_to_each_of_them(
     }
     now = {pair: before[pair] + changed[pair] for pair in PAIRS}
     calls, compared = comparison(star(before), star(now))
-    first = compared.changes(calls.find("", "web"), TIME)[0]
+    web = np.array([calls.find("", "web")])
+    (first, *_), *_ = compared.worse(web, TIME, np.zeros(1), 0.1).changes
     assert (calls.services[first.service], first.way) == (("", far), True)
     # Each call of web makes one of each pair, all one after the other.
     assert first.added == pytest.approx(
