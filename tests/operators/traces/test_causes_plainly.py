@@ -4,7 +4,7 @@ import random
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.traces import call_windows
@@ -111,6 +111,7 @@ def check(book, seen, until):
     assert told == plain_causes.calls(seen, until)
 
 
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**9),
     services=st.integers(1, 7),
