@@ -2,8 +2,8 @@
 
 Traces of twelve services go through the very steps of the flow ``traces``, one after the other in this
 process, without a broker or an engine: everything on (calls, service graph, and sampling by errors, the
-operation's own percentile, an attribute, and the rest within a budget), or with ``--no-sampling`` calls and
-graph alone. CPU time of the process is taken by step, in nanoseconds a span.
+operation's own percentile, an attribute, and the rest within a budget; causes are ranked), or with
+``--no-sampling`` calls, graph and causes alone. CPU time of the process is taken by step, in nanoseconds a span.
 
 With ``--collector`` the whole flow and OpenTelemetry's collector read the same spans from a broker
 (``bench.beside_collector``), ``--turns`` times, and what is printed is microseconds of each and their ratio.
@@ -29,10 +29,20 @@ from flows.settings import Settings
 from operators.columns.messages import Messages
 from operators.contracts.clock import SystemClock
 from operators.contracts.frames import shard_of
-from operators.contracts.items import Admitted, Candidates, Kept, Named, Polled, ShardBatch
+from operators.contracts.items import (
+    Admitted,
+    Candidates,
+    Closed,
+    Kept,
+    Named,
+    Passed,
+    Polled,
+    ShardBatch,
+)
 from operators.contracts.watermark import Mark
 from operators.kafka.low_water import LowWater
 from operators.series.enrichment import Enricher
+from operators.traces.explaining import CallsLogic, ExplainingLogic
 from operators.traces.sampling import SamplingLogic
 from operators.traces.step import TracingLogic
 from operators.windows.step import WindowLogic
@@ -121,7 +131,7 @@ class Steps:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.seconds = dict.fromkeys(("decode", "traces", "sampling", "windows"), 0.0)
+        self.seconds = dict.fromkeys(("decode", "traces", "sampling", "windows", "causes"), 0.0)
         self.kept = 0
         self.rollups = 0
         low_water = LowWater()
@@ -141,6 +151,8 @@ class Steps:
             WindowLogic(settings.rollups_of_traces, settings.traces.shards, SystemClock(), None)
             for _ in range(settings.rollups_of_traces.shards)
         ]
+        self.calls = [CallsLogic(settings.judged) for _ in self.windows]
+        self.causes = ExplainingLogic(settings.judged, len(self.calls), SystemClock(), None)
 
     def take(self, polled: Polled) -> None:
         """Take a poll through all steps."""
@@ -156,6 +168,7 @@ class Steps:
                 for kept in self.sampling[item.shard].on_batch([item]):
                     self.kept += kept.spans.height if isinstance(kept, Kept) else 0
         sampled = process_time()
+        of_shards = []
         for item in told:
             if isinstance(item, Named):
                 where = shard_of(item.series["series"].to_numpy(), len(self.windows))
@@ -165,13 +178,20 @@ class Steps:
                         logic.on_batch([Admitted(shard, item.tenant, part)])
             elif isinstance(item, ShardBatch):
                 closed = self.windows[item.shard].on_batch([item])
+                of_shards.append((item.shard, closed))
                 self.rollups += sum(
                     getattr(each, "frame", pl.DataFrame()).height for each in closed
                 )
+        rolled_up = process_time()
+        for shard, closed in of_shards:
+            rollups = [each for each in closed if isinstance(each, Closed | Passed)]
+            for seen in self.calls[shard].on_batch(rollups):
+                self.causes.on_batch([(str(shard), seen)])
+        self.seconds["causes"] += process_time() - rolled_up
         self.seconds["decode"] += decoded - began
         self.seconds["traces"] += traced - decoded
         self.seconds["sampling"] += sampled - traced
-        self.seconds["windows"] += process_time() - sampled
+        self.seconds["windows"] += rolled_up - sampled
 
 
 EVERYTHING: Final = {

@@ -32,7 +32,7 @@ from operators.logs.decoding import EncodedLogs, LogDecoding
 from operators.logs.scrubbing.rules import ScrubbingRules
 from operators.notifying.alert import alert_of
 from operators.notifying.causes import KnownRankings, causes_of
-from operators.traces.causes import CALLS_SEEN
+from operators.traces.calls_seen import CALLS_SEEN
 from operators.traces.explaining import ExplainingLogic
 from operators.traces.rankings import ranking_messages
 

@@ -310,7 +310,7 @@ class CallsSeen:
     """Calls that the rollups of a shard are of, and how far its time is.
 
     Attributes:
-        frame: of ``operators.traces.causes.CALLS_SEEN``.
+        frame: of ``operators.traces.calls_seen.CALLS_SEEN``.
         passed: the shard's watermark, or ``UNKNOWN`` if it did not say.
     """
 

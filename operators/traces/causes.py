@@ -10,47 +10,25 @@ take less itself than it does, before the incident as in it.
 
 from __future__ import annotations
 
-import io
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from models.call_causes import FAILURES, TIME, CallTotals, own_changes
+from models.call_causes import FAILURES, RECEIVES, TIME, CallComparison, CallTotals, OwnChange
 from operators.contracts.durations import format_duration
 from operators.contracts.service_changes import ServiceCalls, ServiceChange
-from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS, SERVER_SECONDS
-from operators.traces.own_times import changed_times, changed_ways
+from operators.traces.call_places import NumberedCalls
+from operators.traces.call_windows import CallWindows
+from operators.traces.calls_seen import CALLS_SEEN
+from operators.traces.own_times import WindowTimes, changed_times, changed_ways, times_of
 
-__all__ = ["CALLS_SEEN", "CauseBook", "LikelyCause", "ServiceRanking", "calls_seen"]
+__all__ = ["CauseBook", "LikelyCause", "ServiceRanking", "compile_kernels"]
 
-CALLS_SEEN: Final = pl.Schema(
-    {
-        "tenant": pl.String,
-        "window_start": pl.Int64,
-        "series": pl.UInt64,
-        "edge": pl.Boolean,  # of the service graph; else of an operation
-        "service": pl.String,  # of an edge: who calls
-        "operation": pl.String,  # of an edge: whom
-        "kind": pl.String,  # of a span, or of a connection
-        "count": pl.Float64,
-        "total": pl.Float64,  # milliseconds
-        "failed": pl.Float64,
-        "way": pl.Float64,  # of an edge: milliseconds of the caller's beyond those of who received the call
-    }
-)
-"""What the rollups of a window tell of calls; a row a series."""
-_NAMES: Final = (DURATION, REQUESTS, FAILED, CLIENT_SECONDS, SERVER_SECONDS)
-_LABELS: Final = (
-    "service.name", "span.name", "span.kind", "status.code", "client", "server", "connection_type",
-)  # fmt: skip
-_KEY: Final = ("series", "tenant", "edge", "service", "operation", "kind")
-_NUMBERS: Final = ("count", "total", "failed", "way")
-
-_RECENT: Final = 24
-"""Windows that are kept one by one; what is older is folded into what is usual."""
-_FADES: Final = 0.97
-"""What is usual counts less by this factor with each window before the incident, folded or not."""
 _LEAST_TIME: Final = 0.1
 """A change of time counts from this part of what a call of the service took before."""
 _LEAST_FAILED: Final = 0.01
@@ -67,45 +45,8 @@ _MOST_CALLED: Final = 200
 """Services that are told to be called by one."""
 _FEWEST: Final = 20
 """A ranking is told of a service that received so many calls at least."""
-
-
-def calls_seen(rollups: pl.DataFrame) -> pl.DataFrame:
-    """Return a CALLS_SEEN frame of rollups; all but those of calls are passed over.
-
-    Args:
-        rollups: of ROLLUPS' columns, of one resolution.
-    """
-    ours = rollups.filter(pl.col("name").is_in(_NAMES))
-    if not ours.height:
-        return pl.DataFrame(schema=CALLS_SEEN)
-    name, labels = pl.col("name"), pl.col("labels")
-    said = ours.with_columns(
-        labels.str.json_decode(pl.Struct(dict.fromkeys(_LABELS, pl.String))).struct.unnest()
-    )
-    of_span = name == DURATION
-    observed = name.is_in((DURATION, CLIENT_SECONDS))
-    failed = pl.when(of_span & (pl.col("status.code") == "STATUS_CODE_ERROR")).then("count")
-    # Of a database there is only what its caller waits; who receives a message takes its time later.
-    on_the_way = pl.col("connection_type").fill_null("") == ""
-    side = pl.when(name == CLIENT_SECONDS).then(1000.0).when(name == SERVER_SECONDS).then(-1000.0)
-    return said.select(
-        "tenant",
-        "window_start",
-        "series",
-        edge=~of_span,
-        service=pl.when(of_span).then("service.name").otherwise("client"),
-        operation=pl.when(of_span).then("span.name").otherwise("server"),
-        kind=pl.when(of_span).then("span.kind").otherwise("connection_type"),
-        count=pl.when(of_span).then("count").when(name == REQUESTS).then("increase").otherwise(0.0),
-        total=pl.when(observed)
-        .then(pl.col("sum") * pl.when(of_span).then(1.0).otherwise(1000.0))
-        .otherwise(0.0),
-        failed=pl.when(name == FAILED).then("increase").otherwise(failed.fill_null(0)),
-        way=pl.when(on_the_way).then(pl.col("sum") * side).otherwise(0.0),
-    ).select(
-        pl.col(column).fill_null("" if kind == pl.String else 0).cast(kind)
-        for column, kind in CALLS_SEEN.items()
-    )
+_TOLD: Final = 3
+"""Causes that are told at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +122,6 @@ class ServiceRanking:
     causes: tuple[LikelyCause, ...]
 
 
-def _length(milliseconds: float) -> str:
-    if milliseconds >= 10_000:
-        return f"{milliseconds / 1000:.3g} s"
-    return f"{milliseconds:.3g} ms" if milliseconds else format_duration(0)
-
-
 class CauseBook:
     """Remembers what calls there were, and finds causes.
 
@@ -197,59 +132,20 @@ class CauseBook:
 
     def __init__(self, window: int, state: dict[str, Any] | None = None) -> None:
         self._window = window
-        self._folded = 0  # windows that begin before this are folded
-        self._recent = pl.DataFrame(schema=CALLS_SEEN)
-        self._usual = pl.DataFrame(schema={name: CALLS_SEEN[name] for name in (*_KEY, *_NUMBERS)})
-        if state is not None:
-            self._recent, self._usual = (
-                pl.read_ipc(io.BytesIO(state[name])) for name in ("recent", "usual")
-            )
-            self._folded = state.get("folded", 0)
-        self._totals: dict[tuple[str, int, int], tuple[CallTotals, CallTotals]] = {}
+        self._seen = CallWindows(window, state)
+        self._compared: dict[tuple[int, int], CallComparison] = {}
+        self._times: dict[int, tuple[CallTotals, WindowTimes]] = {}
+        self._called: _Called | None = None
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data: a few windows as they were, and what was usual before them."""
-        found: dict[str, Any] = {"folded": self._folded}
-        for name, frame in (("recent", self._recent), ("usual", self._usual)):
-            buffer = io.BytesIO()
-            frame.write_ipc(buffer, compression="zstd")
-            found[name] = buffer.getvalue()
-        return found
+        return self._seen.snapshot()
 
     def observe(self, seen: pl.DataFrame) -> None:
         """Take in a CALLS_SEEN frame; of a series and window that comes again the last counts."""
-        if not seen.height:
-            return
-        self._totals = {}
-        self._recent = pl.concat([self._recent, seen]).unique(
-            ("series", "window_start"), keep="last", maintain_order=True
-        )
-        starts = self._recent["window_start"].unique().sort()
-        if len(starts) <= _RECENT:
-            return
-        oldest = starts[-_RECENT]
-        old = self._recent.filter(pl.col("window_start") < oldest)
-        self._usual = (
-            self._before(self._usual, old, oldest)
-            .pipe(_summed)
-            .filter(pl.col("count") + pl.col("total") + pl.col("way").abs() > 1e-6)
-        )
-        self._recent = self._recent.filter(pl.col("window_start") >= oldest)
-        self._folded = oldest
-
-    def _before(self, usual: pl.DataFrame, old: pl.DataFrame, since: int) -> pl.DataFrame:
-        """Return what is usual at an event time: the window before it counts whole."""
-        age = (since - pl.col("window_start")) // self._window - 1
-        faded = old.with_columns(
-            pl.col(name) * pl.lit(_FADES).pow(age.cast(pl.Float64)) for name in _NUMBERS
-        )
-        fades = _FADES ** max((since - self._folded) // self._window, 0)
-        return pl.concat(
-            [
-                usual.with_columns(pl.col(name) * fades for name in _NUMBERS),
-                faded.select(usual.columns),
-            ]
-        )
+        if seen.height:
+            self._compared = {}
+            self._seen.observe(seen)
 
     def find(
         self, tenant: str, service: str, since: int, until: int, about: str
@@ -262,17 +158,20 @@ class CauseBook:
             since, until: the incident, in nanoseconds of event time.
             about: ``time``, ``errors``, or empty for what of the two changed more.
         """
-        before, now = self._both(tenant, since, until)
-        found: list[LikelyCause] = []
+        number = self._seen.calls.find(tenant, service)
+        if number is None:
+            return []
+        compared = self._compare(since, until)
         for why in ("errors", "time"):
-            if about in ("", why) and not found:
-                _, found = _likeliest(before, now, service, why)
-        return found
+            if about in ("", why):
+                for _, _, causes in self._likeliest(compared, np.array([number]), why, 0.0):
+                    return causes
+        return []
 
     @property
     def reached(self) -> int:
         """Return the end of the newest window of which calls are known, 0 without any."""
-        return int(self._recent["window_start"].max()) + self._window if self._recent.height else 0  # type: ignore[arg-type]
+        return self._seen.reached
 
     def rank(self, until: int) -> list[ServiceRanking]:
         """Return what is behind each service that is clearly worse than before, of all tenants.
@@ -281,19 +180,18 @@ class CauseBook:
             until: the end of the newest window that counts, in nanoseconds of event time.
         """
         since = until - _RANKED * self._window
-        found = []
-        for tenant in self._recent["tenant"].unique().sort().to_list():
-            before, now = self._both(tenant, since, until)
-            for service in now.services():
-                if now.count(service) < _FEWEST:
-                    continue
-                for why, clear in (("time", _CLEAR), ("errors", _CLEAR / 20)):
-                    worse, causes = _likeliest(before, now, service, why)
-                    if causes and worse >= clear:
-                        found.append(
-                            ServiceRanking(tenant, service, why, since, until, worse, tuple(causes))
-                        )
-        return found
+        compared = self._compare(since, until)
+        services = compared.received
+        services = services[compared.count[services] >= _FEWEST]
+        found = [
+            ServiceRanking(
+                *self._seen.calls.services[service], why, since, until, worse, tuple(causes)
+            )
+            for why, clear in (("time", _CLEAR), ("errors", _CLEAR / 20))
+            for service, worse, causes in self._likeliest(compared, services, why, clear)
+        ]
+        # Of a service its time comes first.
+        return sorted(found, key=lambda one: (one.tenant, one.service))
 
     def changes(self, until: int) -> list[ServiceChange]:
         """Return which services take longer themselves, or their calls on the way, of all tenants.
@@ -301,87 +199,158 @@ class CauseBook:
         Args:
             until: the end of the newest window that counts, in nanoseconds of event time.
         """
-        since = until - _RANKED * self._window
+        since, calls = until - _RANKED * self._window, self._seen.calls
+        windows = []
+        for start, totals in self._seen.single(until):
+            known = self._times.get(start)
+            if known is None or known[0] is not totals:
+                known = totals, times_of(calls, totals)
+            windows.append((start, known))
+        self._times = dict(windows)
+        times = [(start, one) for start, (_, one) in windows]
         return [
-            *changed_times(self._recent, since, until),
-            *changed_ways(self._recent, since, until),
+            *changed_times(calls, times, since, until),
+            *changed_ways(calls, times, since, until),
         ]
 
     def calls(self, until: int) -> list[ServiceCalls]:
         """Return whom each service calls, as far as is known at an event time, by tenant and name."""
-        since = until - _RANKED * self._window
+        told, most = self._compare(until - _RANKED * self._window, until).pairs
+        known, tenants, calls = most >= _CALLED, self._seen.tenants(), self._seen.calls
+        last = self._called
+        if (
+            last is None
+            or last.calls is not calls
+            or last.tenants != tenants
+            or not np.array_equal(last.told, told)
+            or not np.array_equal(last.known, known)
+        ):
+            last = self._called = _Called(
+                calls, tenants, told, known, _whom_each_calls(calls, tenants, told, known)
+            )
+        return [ServiceCalls(*service, until, whom) for service, whom in last.whom]
+
+    def _compare(self, since: int, until: int) -> CallComparison:
+        since -= since % self._window
+        if (since, until) not in self._compared:
+            before = self._seen.before(since, until)
+            now = self._seen.between(since, until)
+            self._compared[since, until] = CallComparison(self._seen.calls.places, before, now)
+        return self._compared[since, until]
+
+    def _likeliest(
+        self, compared: CallComparison, services: NDArray[np.int64], why: str, clear: float
+    ) -> list[tuple[int, float, list[LikelyCause]]]:
+        """Return services that are worse, how much, and the likely causes of it, the likeliest first.
+
+        Args:
+            compared: what was seen.
+            services: which are asked about.
+            why: ``time`` or ``errors``.
+            clear: how much worse they are at least.
+
+        Returns:
+            What all that got worse adds to a call is a part of what one took, or a share that fails. Causes are
+            three at most, and of services without any nothing is told.
+        """
+        services = services[(compared.count[services] > 0) & (compared.count_before[services] > 0)]
+        if not len(services):
+            return []
+        calls = compared.count[services]
+        if why == "errors":
+            number, took, share = FAILURES, np.ones(len(services)), _LEAST_FAILED
+        else:
+            number, share = TIME, _LEAST_TIME
+            took = np.maximum(compared.whole_before[services], 1e-9)
+        least = share * took
+        added, most, changes = compared.worse(services, number, least * calls, _LEAST_PART)
+        worse = added / calls
         found = []
-        for tenant in self._recent["tenant"].unique().sort().to_list():
-            both = self._both(tenant, since, until)
-            for service in sorted({name for totals in both for name in totals.calls}):
-                called = {
-                    name
-                    for totals in both
-                    for name, numbers in totals.calls.get(service, {}).items()
-                    if numbers[0] >= _CALLED
-                }
-                found.append(
-                    ServiceCalls(tenant, service, until, tuple(sorted(called)[:_MOST_CALLED]))
-                )
+        for at in np.flatnonzero((worse >= clear * took) & (most > 0)).tolist():
+            service = int(services[at])
+            first: dict[int, OwnChange] = {}
+            for change in changes[at]:
+                if change.added >= least[at]:
+                    first.setdefault(change.service, change)
+            if first:
+                causes = [
+                    self._cause(compared, service, change, why, worse[at])
+                    for change in islice(first.values(), _TOLD)
+                ]
+                found.append((service, float(worse[at] / took[at]), causes))
         return found
 
-    def _both(self, tenant: str, since: int, until: int) -> tuple[CallTotals, CallTotals]:
-        since -= since % self._window
-        key = tenant, since, until
-        if key not in self._totals:
-            mine = pl.col("tenant") == tenant
-            recent = self._recent.filter(mine, pl.col("window_start") < until)
-            began = pl.col("window_start") >= since
-            old = self._before(self._usual.filter(mine), recent.filter(~began), since)
-            self._totals[key] = _totals(old), _totals(recent.filter(began))
-        return self._totals[key]
-
-
-def _summed(calls: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a series: a number is quicker to group by than the texts that it stands for."""
-    return calls.group_by("series", maintain_order=True).agg(pl.first(*_KEY[1:]), pl.sum(*_NUMBERS))
-
-
-def _totals(calls: pl.DataFrame) -> CallTotals:
-    """Return the totals of calls of one tenant."""
-    columns = ("edge", "service", "operation", "kind", *_NUMBERS)
-    return CallTotals.of(_summed(calls).select(columns).rows())
-
-
-def _likeliest(
-    before: CallTotals, now: CallTotals, service: str, why: str
-) -> tuple[float, list[LikelyCause]]:
-    """Return how much worse a service is, and the likely causes of it, the likeliest first.
-
-    Args:
-        before, now: what was seen.
-        service: its name.
-        why: ``time`` or ``errors``.
-
-    Returns:
-        What all that got worse adds to a call: a part of what one took, or a share that fails; and three
-        causes at most.
-    """
-    calls = now.count(service)
-    if not calls or not before.count(service):
-        return 0.0, []
-    number = FAILURES if why == "errors" else TIME
-    took = 1.0 if why == "errors" else max(before.whole(service), 1e-9)
-    least = _LEAST_FAILED if why == "errors" else _LEAST_TIME * took
-    changes = own_changes(before, now, service, number)
-    worse = sum(change.added for change in changes if change.added > 0)
-    found: dict[str, LikelyCause] = {}
-    for change in changes:
-        if change.added < least or change.added < _LEAST_PART * worse:
-            continue
-        cause = LikelyCause(
-            change.service,
-            "" if change.way else now.operation(change.service, before, number),
+    def _cause(
+        self, compared: CallComparison, service: int, change: OwnChange, why: str, worse: float
+    ) -> LikelyCause:
+        """Return a change, of a service or those that it calls, as the cause of so much."""
+        calls, operation = self._seen.calls, ""
+        if not change.way:
+            number = FAILURES if why == "errors" else TIME
+            places, gained = compared.operations(change.service, number)
+            names = (calls.names[place] for place in places.tolist())
+            _, operation = max(zip(gained.tolist(), names, strict=True), default=(0.0, ""))
+        return LikelyCause(
+            calls.services[change.service][1],
+            operation,
             "way" if change.way else why,
             change.before,
             change.now,
-            change.added / worse,
+            float(change.added / worse),
             change.service == service,
         )
-        found.setdefault(change.service, cause)
-    return worse / took, list(found.values())[:3]
+
+
+def compile_kernels() -> None:
+    """Compile the loops that find causes, or load them from the disk."""
+    called = (False, "called", "", RECEIVES[0])
+    book = CauseBook(1)
+    for start, took in ((0, 1.0), (_RANKED, 10.0)):
+        calls = [
+            ("", start, number, *who, 2.0 * _FEWEST, took * _FEWEST, 0.0, 0.0)
+            for number, who in enumerate((called, (True, "caller", "called", "")))
+        ]
+        book.observe(pl.DataFrame(calls, schema=CALLS_SEEN, orient="row"))
+    book.rank(_RANKED + 1)
+
+
+class _Called(NamedTuple):
+    """Whom services call, and of which pairs that was told and known."""
+
+    calls: NumberedCalls
+    tenants: set[str]
+    told: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    whom: list[tuple[tuple[str, str], tuple[str, ...]]]
+
+
+def _whom_each_calls(
+    calls: NumberedCalls, tenants: set[str], told: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> list[tuple[tuple[str, str], tuple[str, ...]]]:
+    """Return tenant and name of each service that calls others, and whom, by name.
+
+    Args:
+        calls: what numbers stand for.
+        tenants: whose services are told of.
+        told: by pair of services, whether the one was seen to call the other.
+        known: whether there were enough calls.
+    """
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    pairs = np.flatnonzero(told)
+    for caller, called, enough in zip(
+        calls.places.caller[pairs].tolist(),
+        calls.places.called[pairs].tolist(),
+        known[pairs].tolist(),
+        strict=True,
+    ):
+        if calls.services[caller][0] in tenants:
+            found[calls.services[caller]] += [calls.services[called][1]] if enough else []
+    return [
+        (service, tuple(sorted(whom)[:_MOST_CALLED])) for service, whom in sorted(found.items())
+    ]
+
+
+def _length(milliseconds: float) -> str:
+    if milliseconds >= 10_000:
+        return f"{milliseconds / 1000:.3g} s"
+    return f"{milliseconds:.3g} ms" if milliseconds else format_duration(0)

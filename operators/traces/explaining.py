@@ -29,7 +29,8 @@ from operators.contracts.items import (
 )
 from operators.contracts.service_changes import ServiceCalls
 from operators.contracts.watermark import UNKNOWN, ShardWatermarks
-from operators.traces.causes import CALLS_SEEN, CauseBook, calls_seen
+from operators.traces.calls_seen import NO_CALLS, CallReading
+from operators.traces.causes import CauseBook
 from operators.traces.examples import Examples
 
 __all__ = ["CallsLogic", "ExplainingLogic", "calls_of", "explaining"]
@@ -57,16 +58,18 @@ def calls_of(step_id: str, up: KeyedStream[Closed | Passed], window: int) -> Key
 
 
 class CallsLogic(KeyedLogic[Closed | Passed, CallsSeen]):
-    """Looks at the rollups of one shard. It has no state."""
+    """Looks at the rollups of one shard. It has no state but what it can work out again."""
 
     def __init__(self, window: int) -> None:
         self._window = window
+        self._reading = CallReading()
 
     def on_batch(self, items: list[Closed | Passed]) -> list[CallsSeen]:
         """Return what there is of calls."""
         frames, passed = rollups_and_watermark(items)
         mine = [frame for frame in frames if frame["window"][0] == self._window]
-        frame = calls_seen(pl.concat(mine)) if mine else pl.DataFrame(schema=CALLS_SEEN)
+        calls = [self._reading.read(each) for each in mine]
+        frame = pl.concat(calls) if calls else NO_CALLS
         return [CallsSeen(frame, passed)] if frame.height or passed > UNKNOWN else []
 
     def snapshot(self) -> None:

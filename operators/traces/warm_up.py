@@ -22,6 +22,7 @@ from operators.contracts.monitoring import (
 from operators.contracts.watermark import Mark
 from operators.decoders import SPAN_DECODERS
 from operators.series.enrichment import Enricher
+from operators.traces import causes
 from operators.traces.decoding import EncodedSpans, TraceDecoding
 from operators.traces.operations import Operations
 from operators.traces.rows import NO_ROWS, own
@@ -85,6 +86,7 @@ def _compile(encodings: Iterable[str], enrichment: Enricher) -> None:
             logic.on_batch([item for item in decode(polled) if isinstance(item, SpanBatch)])
 
     own(NO_ROWS, np.empty(0, np.uint8))
+    causes.compile_kernels()
 
 
 def _message(at: int, state: str) -> bytes:

@@ -26,7 +26,7 @@ def test_messages_hold_so_many_spans_ten_to_a_trace() -> None:
 
 def test_each_step_is_measured() -> None:
     found = measure(messages(SPANS), SPANS)
-    assert set(found["ns_a_span"]) == {"decode", "traces", "sampling", "windows", "all"}
+    assert set(found["ns_a_span"]) == {"decode", "traces", "sampling", "windows", "causes", "all"}
     assert found["rollups"] > 0
     assert 0 < found["kept"] < SPANS
 

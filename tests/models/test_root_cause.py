@@ -4,17 +4,20 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.call_causes import TIME, CallTotals, own_changes, whose_ways
+from models.call_causes import TIME, CallComparison, whose_ways
 from models.evaluate.__main__ import app
 from models.evaluate.live import calls_of
 from models.evaluate.nezha import faults, text_of
 from models.root_cause import SPANS, rank
+from operators.traces.call_windows import CallWindows
+from operators.traces.calls_seen import CALLS_SEEN
 
 SECOND = 1_000_000_000
 AT = 1_675_000_000 * SECOND  # 2023-01-29 13:46:40 UTC
@@ -163,16 +166,46 @@ def test_sums_of_calls_are_those_of_the_flow():
         (False, "pay", "charge", "SPAN_KIND_SERVER", 1, 40, 0, 0),
         (True, "web", "pay", "", 1, 60, 0, 20),
     }
-    totals = CallTotals.of(calls_of(spans).rows())
-    assert (totals.own("web", TIME), totals.own("pay", TIME)) == ((130 - 60) / 2, 40)
-    assert totals.reach("web") == ["web", "pay"]
+    calls, compared = comparison([], calls_of(spans).rows())
+    web = np.array([calls.find("", "web")])
+    (changes,) = compared.worse(web, TIME, np.zeros(1), 0.1).changes
+    own = {calls.services[one.service][1]: one.now for one in changes}
+    assert own == {"web": (130 - 60) / 2, "pay": 40}
+
+
+def comparison(before, now):
+    """Return numbers of services, and what changed between two lists of sums of calls, for one tenant."""
+    seen = CallWindows(1)
+    for start, rows in enumerate((before, now)):
+        seen.observe(
+            pl.DataFrame(
+                [("", start, hash(row[:4]) % 2**64, *row) for row in rows],
+                schema=CALLS_SEEN,
+                orient="row",
+            )
+        )
+    places = seen.calls.places
+    return seen.calls, CallComparison(places, seen.before(1, 2), seen.between(1, 2))
 
 
 def star(ways):
-    """Return the totals of calls that spend so many milliseconds on the way."""
-    rows = [(False, called, "op", "SPAN_KIND_SERVER", 10.0, 50.0, 0.0, 0.0) for _, called in ways]
-    rows += [(True, *pair, "", 10.0, 10 * (5 + way), 0.0, 10 * way) for pair, way in ways.items()]
-    return CallTotals.of(rows)
+    """Return sums of calls that spend so many milliseconds on the way; those of web take 5 s."""
+    rows = [(False, "web", "GET", "SPAN_KIND_SERVER", 10.0, 5000.0, 0.0, 0.0)]
+    rows += [
+        (False, called, f"called by {caller}", "SPAN_KIND_SERVER", 10.0, 50.0, 0.0, 0.0)
+        for caller, called in ways
+    ]
+    return rows + [
+        (True, *pair, "", 10.0, 10 * (5 + way), 0.0, 10 * way) for pair, way in ways.items()
+    ]
+
+
+def blamed(changed):
+    """Return whose the ways between services are, by the names of both."""
+    names = sorted({name for pair in changed for name in pair})
+    caller, called = (np.array([names.index(pair[end]) for pair in changed]) for end in (0, 1))
+    whose = whose_ways(caller, called, np.array([*changed.values()]))
+    return dict(zip(changed, (names[number] for number in whose), strict=True))
 
 
 PAIRS = [("web", "cart"), ("web", "pay"), ("web", "ads"), ("cart", "pay"), ("pay", "bank")]
@@ -192,16 +225,15 @@ def test_a_service_far_from_all_others_is_blamed_for_the_way_to_each_of_them(
         pair: more + (delay if far in pair else 0)
         for pair, more in zip(PAIRS, restless, strict=True)
     }
-    whose = whose_ways(changed)
+    whose = blamed(changed)
     assert {pair: name for pair, name in whose.items() if far in pair} == {
         pair: far for pair in PAIRS if far in pair
     }
     now = {pair: before[pair] + changed[pair] for pair in PAIRS}
-    web = {"web": star(before), "now": star(now)}
-    for totals in web.values():
-        totals.received["web"]["GET"] = [10.0, 5000.0, 0.0, 0.0]
-    first = own_changes(web["web"], web["now"], "web", TIME)[0]
-    assert (first.service, first.way) == (far, True)
+    calls, compared = comparison(star(before), star(now))
+    web = np.array([calls.find("", "web")])
+    (first, *_), *_ = compared.worse(web, TIME, np.zeros(1), 0.1).changes
+    assert (calls.services[first.service], first.way) == (("", far), True)
     # Each call of web makes one of each pair, all one after the other.
     assert first.added == pytest.approx(
         sum(changed[pair] for pair in PAIRS if whose[pair] == far), abs=1e-6

@@ -10,8 +10,10 @@ import pytest
 from operators.contracts.alert import alert_event, decode_event
 from operators.contracts.clock import ManualClock
 from operators.contracts.events import event_frame
+from operators.contracts.frames import ROLLUPS
 from operators.contracts.items import CallsSeen, Closed, Events, KeptExamples, Passed
-from operators.traces.causes import CauseBook, calls_seen
+from operators.traces.calls_seen import CallReading
+from operators.traces.causes import CauseBook
 from operators.traces.examples import examples_of
 from operators.traces.explaining import CallsLogic, ExplainingLogic
 from tests.operators.traces.driver import Driver
@@ -82,6 +84,7 @@ def rollups_of(calls):
     driver.end()
     return pl.DataFrame(
         [row for (_, _, window, _), row in driver.rollups.items() if window == WINDOW],
+        schema_overrides=ROLLUPS,
         infer_schema_length=None,
     ).sort("window_start")
 
@@ -89,7 +92,7 @@ def rollups_of(calls):
 def book_of(rollups, restart=False):
     book = CauseBook(WINDOW)
     for part in rollups.partition_by("window_start", maintain_order=True):
-        book.observe(calls_seen(part))
+        book.observe(CallReading().read(part))
         if restart:
             book = CauseBook(WINDOW, book.snapshot())
     return book
@@ -200,5 +203,5 @@ def test_an_event_waits_for_the_rollups_of_all_shards_and_never_for_long():
     clock.sleep(2.0)
     assert len(logic.on_wake()) == 1
     assert logic.wake_at() is None
-    seen = CallsSeen(rollups.pipe(calls_seen), at + 2 * WINDOW)
+    seen = CallsSeen(CallReading().read(rollups), at + 2 * WINDOW)
     assert logic.on_batch([("1", seen)]) == []

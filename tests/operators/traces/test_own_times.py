@@ -12,9 +12,9 @@ from operators.contracts.clock import ManualClock
 from operators.contracts.items import CallsSeen, Explanations
 from operators.contracts.service_changes import change_messages
 from operators.traces import explaining
-from operators.traces.causes import CALLS_SEEN
+from operators.traces.calls_seen import CALLS_SEEN
+from operators.traces.causes import CauseBook
 from operators.traces.explaining import ExplainingLogic
-from operators.traces.own_times import changed_times, changed_ways
 
 SECOND = 1_000_000_000
 WINDOW = 10 * SECOND
@@ -59,12 +59,9 @@ def seen(window, slow="", once="", far=()):
 
 
 def changes_of(windows):
-    until = AT + 20 * WINDOW
-    calls = pl.concat(windows)
-    return [
-        *changed_times(calls, until - 6 * WINDOW, until),
-        *changed_ways(calls, until - 6 * WINDOW, until),
-    ]
+    book = CauseBook(WINDOW)
+    book.observe(pl.concat(windows))
+    return book.changes(AT + 20 * WINDOW)
 
 
 def test_the_service_that_takes_longer_itself_is_told_and_not_who_waits_for_it():
@@ -90,7 +87,10 @@ def test_what_all_calls_of_a_service_spend_more_on_the_way_is_its_own(far):
 
 def test_a_tenant_knows_nothing_of_the_ways_of_another():
     windows = [seen(n, far=("pay",) if n >= 14 else ()) for n in range(20)]
-    other = [seen(n).with_columns(tenant=pl.lit("other")) for n in range(20)]
+    other = [
+        seen(n).with_columns(tenant=pl.lit("other"), series=pl.col("series") + 100)
+        for n in range(20)
+    ]
     assert changes_of(windows + other) == changes_of(windows)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from operators.contracts.clock import ManualClock
 from operators.contracts.items import CallsSeen, Explanations
-from operators.traces.causes import calls_seen
+from operators.traces.calls_seen import CallReading
 from operators.traces.explaining import ExplainingLogic
 from operators.traces.rankings import InvalidRanking, ranking_messages, ranking_of
 from tests.operators.traces.shop import WINDOW
@@ -35,7 +35,7 @@ def told(rollups, *, restart=False, at_once=False):
         logic = logic or ExplainingLogic(WINDOW, SHARDS, clock, None)
         passed = part["window_start"].max() + WINDOW
         for shard in range(SHARDS):
-            seen = calls_seen(part.filter(pl.col("series") % SHARDS == shard))
+            seen = CallReading().read(part.filter(pl.col("series") % SHARDS == shard))
             for item in logic.on_batch([(str(shard), CallsSeen(seen, passed))]):
                 assert isinstance(item, Explanations)
                 assert shard == SHARDS - 1, "it was ranked before all shards had passed"
