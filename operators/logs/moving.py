@@ -112,7 +112,8 @@ def moved_courses(states: Sequence[dict[str, Any]], shards: int) -> dict[int, di
     samplers = [book["sampler"] for book in books]
     keys = _array(samplers, "keys", np.uint64)
     slots = _array(samplers, "slots", np.int64)
-    counts = _array(samplers, "counts", np.int64).reshape(len(keys), -1)
+    counts = _array(samplers, "counts", np.int64)
+    counts = counts.reshape(len(keys), counts.size // max(len(keys), 1))
     levels = _array(samplers, "levels", np.int64)
 
     def book_of(shard: int) -> dict[str, Any]:
