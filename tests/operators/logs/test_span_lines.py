@@ -83,6 +83,18 @@ def test_what_is_too_late_is_said_by_the_order_of_the_partition_however_it_is_po
     assert together == alone == [AT + 8 * SECOND, AT + 20 * SECOND]
 
 
+def test_services_of_other_shards_in_the_same_poll_make_no_line_late():
+    lines = [
+        (AT + at * SECOND, service, at + 1, 7, "x")
+        for at in range(0, 300, 5) for service in ("a", "b", "c", "d", "e")
+    ]  # fmt: skip
+    for shards in (1, 4):
+        items = lines_in(reading(shards), polled(lines))
+        assert len({item.shard for item in items if len(item.rows)}) > 1 or shards == 1
+        rows = np.concatenate([item.rows for item in items])
+        assert sorted(rows["ts"].tolist()) == [line[0] for line in lines]
+
+
 def test_marks_of_other_topics_hold_nothing_back_and_are_not_lost():
     read = reading(1)
     marks = {"logs/0": Mark.LIVE, "commands/0": Mark.CAUGHT_UP}
