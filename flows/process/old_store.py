@@ -39,7 +39,7 @@ def renamed(flow: str, pickled: Mapping[tuple[str, str], bytes], shards: int) ->
 
     Args:
         flow: that they are of.
-        pickled: the states of the old store.
+        pickled: the states of a store of before.
         shards: how many the flow has.
 
     Raises:
@@ -50,7 +50,7 @@ def renamed(flow: str, pickled: Mapping[tuple[str, str], bytes], shards: int) ->
     moving: defaultdict[str, list[Any]] = defaultdict(list)
     for (step, key), content in pickled.items():
         state = pickle.loads(content)  # noqa: S301 - what our own flow wrote
-        if step in _MOVED and (step, key) in keys:
+        if step in _MOVED:  # whatever its key: shards beyond those with new keys moved, too
             moving[step].append(state)
         else:
             states[step, keys.get((step, key), key)] = state

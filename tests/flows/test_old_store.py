@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.process.old_store import renamed
 from flows.process.recovery_store import (
     FIXED,
     StoreError,
@@ -20,9 +22,11 @@ from flows.process.recovery_store import (
     parts_of,
     states_there,
 )
-from flows.settings import Rollups, Settings
+from flows.settings import Logs, Rollups, Settings
 from operators.bytewax import shard_key
+from operators.contracts.items import ExceptionCommand
 from operators.logs.decoding import shard_of
+from operators.logs.step import GroupingLogic
 from tests.flows.conftest import FlowFactory
 from tests.flows.metrics_flow import MetricsFlow
 from tests.flows.old_keys import old_shard
@@ -119,6 +123,22 @@ def test_exceptions_and_templates_of_an_old_store_are_known_after_the_upgrade(
         name = group["service"]
         counts[name] = max(group["count"], counts.get(name, 0))
     assert counts == dict.fromkeys(SERVICES, 2)
+
+
+def test_services_of_all_shards_are_moved_also_of_those_whose_key_is_what_it_was() -> None:
+    old: dict[int, GroupingLogic] = {}
+    for service in SERVICES:
+        shard = old_shard("default", service, 1024)
+        command = ExceptionCommand(shard, "default", service, "f" * 32, "ignore", 1, "ann")
+        old.setdefault(shard, GroupingLogic(Logs(), None)).on_batch([command])
+    assert min(old) < 128 < max(old)
+    before = {("logs.grouping", str(n)): pickle.dumps(logic.snapshot()) for n, logic in old.items()}
+    found = {
+        (waiting["service"], key)
+        for (_, key), state in renamed("logs", before, 1024).items()
+        for waiting in state["exceptions"]["waiting"]
+    }
+    assert found == {(name, shard_key(shard_of("default", name, 1024))) for name in SERVICES}
 
 
 def send(flow: MetricsFlow, bodies: Sequence[str]) -> None:

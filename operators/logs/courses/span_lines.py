@@ -133,7 +133,11 @@ class _Thread:
 
         Beside it, how far event time is in their partitions.
         """
-        found = {batch.shard: _rows_of(batch) for batch in batches}
+        # Lines that waited for more come beside those of the poll, in a batch of their own.
+        records: dict[int, list[pl.DataFrame]] = {}
+        for batch in batches:
+            records.setdefault(batch.shard, []).append(batch.records)
+        found = {shard: _rows_of(pl.concat(parts)) for shard, parts in records.items()}
         found = {shard: one for shard, one in found.items() if len(one.at)}
         said: dict[int, _Said] = {}
         largest: dict[str, int] = {}
@@ -220,7 +224,7 @@ class _Thread:
 
 
 class _Rows(NamedTuple):
-    """The lines of spans in a batch."""
+    """The lines of spans in records."""
 
     records: pl.DataFrame
     at: NDArray[np.intp]  # which of the records they are
@@ -228,8 +232,7 @@ class _Rows(NamedTuple):
     rows: NDArray[Any]
 
 
-def _rows_of(batch: LogBatch) -> _Rows:
-    records = batch.records
+def _rows_of(records: pl.DataFrame) -> _Rows:
     at = np.flatnonzero((records["span_id"] != "").to_numpy())
     if not len(at):
         return _Rows(records, at, np.empty(0, np.int32), NO_LINES)
