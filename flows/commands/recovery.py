@@ -80,8 +80,7 @@ def upgrade(directory: Path) -> None:
     try:
         there = states_there(parts)
         flow = min((step.partition(".")[0] for step, _ in there), default="")
-        moved = len(old_keys(flow, there))
-        if not moved:
+        if not old_keys(flow, there):
             say_outcome(out, "unchanged", f"{directory}: this version can use it as it is")
             return
         fixed = noted(directory) or found_settings(flow, parts)
@@ -95,12 +94,14 @@ def upgrade(directory: Path) -> None:
         new.mkdir()
         _make(new, len(parts))
         write_store(new, flow, states)
+        if last_states(parts_of(new)).keys() != states.keys():
+            raise CommandFailed(f"{new}: not all states are in it; {directory} is as it was")
         _set_aside(directory, aside)
         for file in new.iterdir():
             file.rename(directory / file.name)
         new.rmdir()
         (directory / FIXED).write_bytes(orjson.dumps(dict(fixed) | {"flow": flow, "keys": KEYS}))
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, RuntimeError, StoreError, subprocess.CalledProcessError) as error:
         raise CommandFailed(
             f"{directory}: {error}; what was there is there, or in {aside}"
         ) from None
