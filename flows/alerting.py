@@ -27,7 +27,7 @@ from flows.process.endpoint import offer
 from flows.rule_faults import refused_rules
 from flows.rule_places import agreed_rules
 from flows.settings import Settings
-from operators.bytewax import only, read
+from operators.bytewax import only, read, shard_key
 from operators.columns import batches
 from operators.contracts.items import Events, Recorded, Rejected, SampleBatch
 from operators.kafka import fetching
@@ -81,7 +81,7 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
 
 def shard_of(item: SampleBatch) -> str:
     """Return the key of the shard that samples are for."""
-    return str(item.shard)
+    return shard_key(item.shard)
 
 
 def __getattr__(name: str) -> Dataflow:

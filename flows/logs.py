@@ -23,7 +23,7 @@ from flows.outputs import Outputs
 from flows.process import serve
 from flows.process.compiling import tell_compiling
 from flows.settings import Settings
-from operators.bytewax import only, read
+from operators.bytewax import only, read, shard_key
 from operators.contracts.items import (
     Events,
     ExceptionCommand,
@@ -89,7 +89,7 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
 
 def shard_of(item: LogBatch | ExceptionCommand | SpanLines) -> str:
     """Return the key of the shard that records or a command are for."""
-    return str(item.shard)
+    return shard_key(item.shard)
 
 
 def __getattr__(name: str) -> Dataflow:

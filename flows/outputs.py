@@ -10,7 +10,7 @@ from collections.abc import Callable
 import polars as pl
 
 from flows.settings import Settings
-from operators.bytewax import KeyedStream, Stream, op, write
+from operators.bytewax import KeyedStream, Stream, op, shard_number, write
 from operators.contracts.batch_form import (
     LOG_BATCHES,
     ROLLUP_BATCHES,
@@ -165,7 +165,7 @@ def dead_letter(settings: Settings, flow: str) -> DeadLetter:
 
 
 def _of_shard(item: tuple[str, Scored]) -> Sharded:
-    return int(item[0]), item[1].frame
+    return shard_number(item[0]), item[1].frame
 
 
 def _anomalous(item: Sharded) -> Sharded | None:

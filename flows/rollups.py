@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import bytewax.operators as op
 
@@ -10,12 +10,11 @@ from flows.feedback import ReportedAlarms
 from flows.outputs import Outputs
 from flows.promotions import PromotedModels, registry_of
 from flows.settings import Rollups, Settings
-from operators.bytewax import KeyedStream, Stream, only
+from operators.bytewax import KeyedStream, Stream, only, shard_key, shard_number
 from operators.cardinality.step import admission
 from operators.cardinality.tenants import tenants_limit
 from operators.contracts.items import (
     Admitted,
-    CallsSeen,
     Closed,
     Events,
     Explanations,
@@ -43,6 +42,11 @@ from operators.traces.explaining import calls_of, explaining
 from operators.windows.step import windows
 
 __all__ = ["rolled_up"]
+
+Item = TypeVar("Item")
+
+_VECTORS: Final = "vectors"
+"""Key under which signals that are judged together are."""
 
 
 def rolled_up(
@@ -122,7 +126,7 @@ def _explained(
 
     What is behind services that are worse goes to its topic, for alerts of other flows.
     """
-    seen = op.map("all_calls", calls_of("calls", closed, settings.judged), _with_key)
+    seen = _gathered("all_calls", calls_of("calls", closed, settings.judged), "causes")
     asked = op.map("to_explain", events, lambda item: ("causes", ("", item)))
     examples = [op.map("examples", kept, _examples)] if kept is not None else []
     both: KeyedStream[Any] = op.merge("calls_and_events", seen, asked, *examples)
@@ -134,10 +138,6 @@ def _explained(
 
 def _examples(item: Kept) -> tuple[str, tuple[str, KeptExamples]]:
     return "causes", ("", KeptExamples(examples_of(item.spans)))
-
-
-def _with_key(item: tuple[str, CallsSeen]) -> tuple[str, tuple[str, CallsSeen]]:
-    return "causes", item
 
 
 def _promotions(settings: Settings) -> tuple[Promotions, Promotions]:
@@ -169,7 +169,7 @@ def _told(
     raised = op.merge("raised_of_vectors", of_series, vectors)
     if not (settings.scoring.enabled and within):
         return op.filter_map("told", op.key_rm("scored", raised), only(Events))
-    gathered = op.map("all_raised", raised, lambda item: ("causes", item))
+    gathered = _gathered("all_raised", raised, "causes")
     sources = shards + 1  # the shards and the vectors
     return op.key_rm("told", together("together", gathered, within, sources))
 
@@ -180,7 +180,7 @@ def _vectors(
     """Return the events of signals that are judged together; the end of alerts if none are any more."""
     vectors = settings.vectors if settings.scoring.enabled else ()
     parts = vector_parts("vector_parts", closed, vectors)
-    gathered = op.map("all_vector_parts", parts, lambda item: ("vectors", item))
+    gathered = _gathered("all_vector_parts", parts, _VECTORS)
     return judged_vectors("vectors", gathered, vectors, settings.scoring, shards, reports)
 
 
@@ -193,14 +193,24 @@ def _silence(
         return []
     owners = OWNERS if asked.hosts else OWNERS[:1]
     present = presence("presence", closed, settings.judged, owners)
-    gathered = op.map("all_services", present, lambda item: ("services", item))
+    gathered = _gathered("all_services", present, "services")
     told = silence("silence", gathered, asked, settings.judged, shards)
     return [op.key_rm("silent", told)]
 
 
+def _gathered(step_id: str, up: KeyedStream[Item], key: str) -> KeyedStream[tuple[str, Item]]:
+    """Bring what shards tell to one place: under one key, each with the name of who tells it."""
+    return op.map(step_id, up, lambda item: (key, (_teller(item[0]), item[1])))
+
+
+def _teller(key: str) -> str:
+    """Return what states that gather know a shard by: its number; the vectors are nobody's shard."""
+    return key if key == _VECTORS else str(shard_number(key))
+
+
 def shard_of(item: ShardBatch | Admitted | Refused) -> str:
     """Return the key of the shard that an item is for."""
-    return str(item.shard)
+    return shard_key(item.shard)
 
 
 def everyone(_: Named) -> str:

@@ -27,7 +27,7 @@ from flows.process.compiling import tell_compiling
 from flows.rollups import rolled_up
 from flows.settings import Settings
 from flows.warm_up import compile_kernels
-from operators.bytewax import only, read
+from operators.bytewax import only, read, shard_key
 from operators.contracts.items import (
     Candidates,
     Events,
@@ -107,7 +107,7 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
 
 def shard_of(item: SpanBatch | Candidates) -> str:
     """Return the key of the shard that spans are for."""
-    return str(item.shard)
+    return shard_key(item.shard)
 
 
 def held_by_traces(settings: Settings) -> int:

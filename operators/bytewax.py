@@ -22,7 +22,17 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from operators.contracts.clock import Clock, SystemClock
 from operators.contracts.engine import EndOfInput, KeyedLogic, Reader, Source, Writer
 
-__all__ = ["KeyedStream", "Stream", "keyed", "only", "op", "read", "write"]
+__all__ = [
+    "KeyedStream",
+    "Stream",
+    "keyed",
+    "only",
+    "op",
+    "read",
+    "shard_key",
+    "shard_number",
+    "write",
+]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -30,6 +40,22 @@ Item = TypeVar("Item")
 
 _LENGTHS: Final = 8
 """Epochs, of all workers, by which their length is known: one that seemed short is soon forgotten."""
+
+_SUFFIXES: Final = (
+    40079, 24700, 79275, 42387, 3547, 68431, 132535, 3223, 57299, 52380, 13459, 28946, 15224,
+    28177, 191577, 9353, 75897, 33028, 150509, 10079, 111623, 216760, 66436, 31313, 25115, 116244,
+    127500, 16158, 201247, 118060, 4517, 158761, 79672, 2091, 81947, 89778, 237893, 115388,
+    275626, 133649, 56291, 8625, 156810, 59083, 6281, 1081, 255256, 29933, 126686, 13567, 6340,
+    69027, 173544, 7231, 28998, 67164, 65887, 150111, 72061, 12482, 3476, 57283, 42151, 15531,
+    193338, 93089, 46785, 39295, 36260, 116056, 130335, 85514, 9203, 117765, 45442, 268745, 17445,
+    93067, 19967, 84282, 20054, 21799, 64887, 112993, 113376, 14908, 74464, 24869, 95938, 480,
+    56412, 47321, 25969, 95360, 75260, 55265, 13239, 11205, 99382, 37419, 86913, 37066, 72721,
+    148511, 4929, 27506, 51754, 41873, 61058, 2611, 115497, 85842, 128761, 915, 118983, 65530,
+    88585, 70697, 35698, 33409, 17726, 1104, 7830, 27592, 67408, 32823, 8691, 115544,
+)  # fmt: skip
+"""Of each shard, what its key ends in: the smallest number with which the key's hash, modulo 55440, is the
+shard's number. 55440 is the least common multiple of 1 to 12 and 16. Keys are in recovery stores: none of
+these may change."""
 
 
 def read(step_id: str, flow: Dataflow, source: Source[Item]) -> Stream[Item]:
@@ -52,6 +78,31 @@ def keyed(
         return _Logic(build(state))
 
     return op.stateful_batch(step_id, up, wrapped)
+
+
+def shard_key(number: int) -> str:
+    """Return the key of a shard, by which shards lie evenly on workers.
+
+    Bytewax has a key on the worker whose number is the key's hash modulo the number of workers; the hash is
+    Rust's ``DefaultHasher``, SipHash-1-3 without a secret, of the key's UTF-8 and a byte 0xff. Of the names
+    0 to 7 six are on one of two workers, and 0 to 3 are all on the same. With these keys shard ``n`` is on
+    worker ``n % workers``, for 1 to 12 and for 16 workers.
+
+    Shards beyond the first 128 have their number as their key: chance spreads so many evenly enough.
+
+    >>> shard_key(0), shard_key(7), shard_key(128)
+    ('0.40079', '7.3223', '128')
+    """
+    return f"{number}.{_SUFFIXES[number]}" if number < len(_SUFFIXES) else str(number)
+
+
+def shard_number(key: str) -> int:
+    """Return the number of the shard that a key is of.
+
+    >>> shard_number("7.3223"), shard_number("128")
+    (7, 128)
+    """
+    return int(key.partition(".")[0])
 
 
 def write(step_id: str, up: Stream[Item], connect: Callable[[], Writer[Item]]) -> None:

@@ -43,6 +43,24 @@ def rescale_store(
     command(directory, partitions)
 
 
+@recovery.command("upgrade")
+def upgrade_store(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Of the store.")],
+) -> None:
+    """Make a store of an earlier version one of this version, with all that it remembers.
+
+    The flow, which must be stopped, then goes on where it stood. The store of before is set aside in
+    its directory.
+
+    Examples:
+
+    - `headrace recovery upgrade recovery/logs`
+    """
+    from flows.commands.recovery import upgrade as command
+
+    command(directory)
+
+
 @letters.command("list")
 def list_letters(
     context: typer.Context,

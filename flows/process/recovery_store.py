@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -27,22 +27,42 @@ from typing import Any, Final
 import orjson
 
 from flows.settings import Settings
+from operators.bytewax import shard_key, shard_number
 from operators.contracts.durations import format_duration
 
-__all__ = ["FIXED", "StoreError", "check_store", "fixed_settings", "parts_of", "resume_epoch"]
+__all__ = [
+    "FIXED",
+    "KEYS",
+    "StoreError",
+    "check_store",
+    "fixed_settings",
+    "found_settings",
+    "is_sharded",
+    "last_states",
+    "noted",
+    "old_keys",
+    "parts_of",
+    "resume_epoch",
+    "states_there",
+]
 
 FIXED: Final = "headrace.json"
 _PARTITIONS: Final = 4
 _CHECKED: Final = 256 << 20
 """Bytes up to which a store is looked through for damage; reading a larger one takes too long."""
 _RESCALE: Final = "headrace recovery rescale"
+_UPGRADE: Final = "headrace recovery upgrade"
+KEYS: Final = 2
+"""How the keys of shards are made: as ``operators.bytewax.shard_key`` does. Before, they were plain numbers."""
 _SHARDED: Final = {
-    "metrics": ("rollups.shards", ".windows"),
-    "logs": ("logs.shards", ".grouping"),
-    "traces": ("traces.shards", ".traces"),
-    "alerting": ("rules.shards", ".rules"),
-}
-"""By flow, the number of shards, and a part of the name of the step that has a state for each."""
+    "metrics": ("rollups.shards", "windows", "scoring", "presence", "vector_parts"),
+    "logs": ("logs.shards", "grouping", "changes"),
+    "traces": (
+        "traces.shards", "traces", "sampling", "windows", "scoring", "vector_parts", "calls",
+    ),
+    "alerting": ("rules.shards", "rules"),
+}  # fmt: skip
+"""By flow, the number of shards, and the steps that have a state for each."""
 _READERS: Final = re.compile(r"reader-(\d+)")
 
 
@@ -53,6 +73,8 @@ class StoreError(Exception):
 def fixed_settings(flow: str, settings: Settings) -> dict[str, Any]:
     """Return what may not change while a flow uses the same store, by key."""
     fixed: dict[str, Any] = {"flow": flow, "kafka.readers": settings.kafka.readers}
+    if flow in _SHARDED:
+        fixed["keys"] = KEYS
     if flow == "logs":
         fixed["logs.shards"] = settings.logs.shards
     if flow == "traces":
@@ -97,12 +119,17 @@ def check_store(directory: Path, flow: str, settings: Settings, *, alone: bool =
         raise StoreError(f"{where}: let this user write there")
     _forget_unfinished(where, parts)
     file = directory / FIXED
-    before = _noted(where, file) or _found(flow, parts)
+    before = noted(directory) or found_settings(flow, parts)
     now = fixed_settings(flow, settings)
     if flow == "traces" and "rollups.shards" in before:
         raise StoreError(
             f"{where}: an earlier version made it, whose series were on other shards: run `{_RESCALE} "
             f"{directory}` to begin anew from what Kafka has"
+        )
+    if before.get("keys") != KEYS and old_keys(flow, states_there(parts)):
+        raise StoreError(
+            f"{where}: an earlier version made it, whose states lie on workers otherwise: run `{_UPGRADE} "
+            f"{directory}`, which keeps them all"
         )
     for key, value in before.items():
         if key in now and now[key] != value:
@@ -170,6 +197,29 @@ def resume_epoch(parts: list[Path]) -> int | None:
     return min(reached.values())
 
 
+def last_states(parts: list[Path]) -> dict[tuple[str, str], bytes]:
+    """Return the states with which a run would begin, pickled, by step and key.
+
+    Raises:
+        StoreError: nobody can say from these files where a run would begin.
+    """
+    resumed = resume_epoch(parts)
+    if resumed is None:
+        raise StoreError(f"recovery store {parts[0].parent}: nothing was run with all of its files")
+    found: dict[tuple[str, str], bytes] = {}
+    for part in parts:
+        with closing(_opened(part)) as store:
+            # Beside a maximum, SQLite takes the other columns from the row that has it.
+            for step, key, _, state in store.execute(
+                "SELECT step_id, state_key, MAX(snap_epoch), ser_change FROM snaps "
+                "WHERE snap_epoch < ? GROUP BY step_id, state_key",
+                (resumed,),
+            ):
+                if state is not None:  # else the state was dropped
+                    found[step, key] = state
+    return found
+
+
 def _forget_unfinished(where: str, parts: list[Path]) -> None:
     """Remove the snapshots of epochs that no run finished; nothing if a part is elsewhere."""
     resumed = resume_epoch(parts)
@@ -188,26 +238,34 @@ def _opened(part: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
 
 
-def _noted(where: str, file: Path) -> Mapping[str, Any] | None:
+def noted(directory: Path) -> Mapping[str, Any] | None:
+    """Return what is fixed for the life of a store, as it is noted there; None if nothing is.
+
+    Raises:
+        StoreError: the note can't be read.
+    """
+    file = directory / FIXED
     try:
         found = orjson.loads(file.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, orjson.JSONDecodeError) as error:
-        raise StoreError(f"{where}: {file.name} can't be read: {error}") from None
+        raise StoreError(
+            f"recovery store {directory}: {file.name} can't be read: {error}"
+        ) from None
     return found if isinstance(found, dict) else None
 
 
-def _found(flow: str, parts: list[Path]) -> dict[str, Any]:
+def found_settings(flow: str, parts: list[Path]) -> dict[str, Any]:
     """Return what the states in a store tell of the settings that it was made with."""
-    keys = set(_keys(parts))
+    keys = states_there(parts)
     found: dict[str, Any] = {}
     flows = {step.partition(".")[0] for step, _ in keys}
     if flows and flow not in flows:
         found["flow"] = min(flows)
     readers = [int(m[1]) for _, key in keys if (m := _READERS.fullmatch(key))]
-    number, name = _SHARDED.get(flow, ("", "?"))
-    shards = [int(key) for step, key in keys if name in step and key.isdecimal()]
+    number, *_ = _SHARDED.get(flow, ("",))
+    shards = [shard_number(key) for step, key in keys if is_sharded(flow, step)]
     if readers:
         found["kafka.readers"] = max(readers) + 1
     if shards:
@@ -215,7 +273,31 @@ def _found(flow: str, parts: list[Path]) -> dict[str, Any]:
     return found
 
 
-def _keys(parts: list[Path]) -> Iterator[tuple[str, str]]:
+def old_keys(flow: str, states: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return which states have a key that this version finds no state by, and the key it finds it by.
+
+    Args:
+        flow: that the states are of.
+        states: their steps and keys.
+    """
+    return {
+        (step, key): shard_key(int(key))
+        for step, key in states
+        if is_sharded(flow, step) and key.isdecimal() and shard_key(int(key)) != key
+    }
+
+
+def is_sharded(flow: str, step: str) -> bool:
+    """Return whether a step has a state for each shard; ``step`` as in the store, with its flow's name."""
+    name, _, rest = step.partition(".")
+    _, *steps = _SHARDED.get(flow, ("",))
+    return name == flow and rest.partition(".")[0] in steps
+
+
+def states_there(parts: list[Path]) -> set[tuple[str, str]]:
+    """Return steps and keys of all states in a store."""
+    found: set[tuple[str, str]] = set()
     for part in parts:
         with closing(_opened(part)) as store:
-            yield from store.execute("SELECT DISTINCT step_id, state_key FROM snaps")
+            found.update(store.execute("SELECT DISTINCT step_id, state_key FROM snaps"))
+    return found

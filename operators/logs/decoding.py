@@ -42,7 +42,7 @@ from operators.logs.parsing.records import parse, unwrap
 from operators.logs.scrubbing.rules import Scrubber, ScrubbingRules
 from operators.logs.templates.masking import masked_texts, shapes
 
-__all__ = ["EncodedLogs", "LogDecoding", "compile_kernels", "shard_of"]
+__all__ = ["EncodedLogs", "LogDecoding", "compile_kernels", "shard_of", "shard_of_origin"]
 
 _MOST_KNOWN: Final = 500_000
 _MOST_CLEAN: Final = 10_000
@@ -201,8 +201,8 @@ class LogDecoding:
     def _spread(self, records: pl.DataFrame) -> list[LogBatch]:
         """Part the records by the shard of their service, with the texts of shapes that are new."""
         services, codes = _services(records)
-        numbers = [shard_of(tenant, name, self._shards) for tenant, name in services]
         origins = [_origin_of(tenant, name) for tenant, name in services]
+        numbers = [shard_of_origin(origin, self._shards) for origin in origins]
         records = replaced(records, origin=np.array(origins, np.uint64)[codes])
         places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
         if len(places) == 1:
@@ -320,7 +320,9 @@ def _origin_of(tenant: str, service: str) -> int:
 
 def shard_of(tenant: str, service: str, shards: int) -> int:
     """Return the number of the shard that a service is of."""
-    number = 0xCBF29CE484222325
-    for byte in f"{tenant}\0{service}".encode():
-        number = (number ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return (number >> 32) % shards
+    return shard_of_origin(_origin_of(tenant, service), shards)
+
+
+def shard_of_origin(origin: int, shards: int) -> int:
+    """Return the same by the number that stands for tenant and service: column ``origin``."""
+    return origin % shards

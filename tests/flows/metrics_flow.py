@@ -68,6 +68,8 @@ class MetricsFlow:
         }
         self.prefix: Sequence[str] = ()
         """What to put before the command."""
+        self.modules: dict[str, str] = {}
+        """What to run instead of a flow, by its name."""
         self.storage: Process | None = None
         self.topics_are_there = False
         """Whether they need not be made, or can't be."""
@@ -118,9 +120,10 @@ class MetricsFlow:
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         ours = ("HEADRACE", "BYTEWAX", "RUST_BACKTRACE")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        module = self.modules.get(flow, f"flows.{flow}")
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "bytewax.run", f"flows.{flow}", *arguments],
+                [*self.prefix, sys.executable, "-m", "bytewax.run", module, *arguments],
                 cwd=ROOT,
                 env=environment | {"HEADRACE_CONFIG": str(file)},
                 stdin=subprocess.DEVNULL,

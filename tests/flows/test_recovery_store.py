@@ -7,6 +7,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.process.recovery_store import FIXED, StoreError, check_store, parts_of
 from flows.settings import Kafka, Rollups, Settings
+from operators.bytewax import shard_key
 from tests.flows.command_line import ROOT
 
 SETTINGS = Settings(kafka=Kafka(readers=2), rollups=Rollups(shards=16))
@@ -67,18 +69,48 @@ def test_what_is_fixed_for_the_life_of_a_store_is_in_it(
     assert f"headrace recovery rescale {store}" in message
 
 
-def test_a_store_without_that_note_tells_by_the_states_in_it(store: Path) -> None:
-    rows = [("metrics.kafka", f"reader-{n}") for n in range(2)]
-    rows += [("metrics.windows.stateful", str(n)) for n in range(16)]
+def put(store: Path, states: Sequence[tuple[str, str]]) -> None:
+    """Write states without content, by step and key."""
     with closing(sqlite3.connect(store / "part-0.sqlite3")) as part:
         part.executemany(
             "INSERT INTO snaps (step_id, state_key, snap_epoch, ser_change) VALUES (?, ?, 1, ?)",
-            [(*row, pickle.dumps(None)) for row in rows],
+            [(*each, pickle.dumps(None)) for each in states],
         )
         part.commit()
+
+
+def test_a_store_without_that_note_tells_by_the_states_in_it(store: Path) -> None:
+    rows = [("metrics.kafka", f"reader-{n}") for n in range(2)]
+    put(store, rows + [("metrics.windows.stateful", shard_key(n)) for n in range(16)])
     fewer = Settings(kafka=Kafka(readers=2), rollups=Rollups(shards=7))
     assert "rollups.shards is 7, but the store was made with 16" in fault(store, fewer)
     check_store(store, "metrics", SETTINGS)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_keys_of_before_are_refused_with_the_way_out_and_a_tenant_may_be_called_by_a_number(
+    store: Path, noted: bool
+) -> None:
+    if noted:
+        check_store(store, "metrics", SETTINGS)
+        note = orjson.loads((store / FIXED).read_bytes())
+        (store / FIXED).write_bytes(orjson.dumps({k: v for k, v in note.items() if k != "keys"}))
+    put(store, [("metrics.admission", "7"), ("metrics.windows", shard_key(7))])
+    done = CliRunner().invoke(app, ["recovery", "upgrade", str(store)])
+    assert "this version can use it as it is" in done.output
+    put(store, [("metrics.windows", "15")])
+    message = fault(store)
+    assert f"run `headrace recovery upgrade {store}`, which keeps them all" in message
+
+
+def test_a_store_that_can_not_be_upgraded_is_as_it_was(store: Path) -> None:
+    put(store, [("metrics.windows", "1")])  # but nothing says that it was ever run
+    before = [part.read_bytes() for part in parts_of(store)]
+    done = CliRunner().invoke(app, ["recovery", "upgrade", str(store)])
+    assert done.exit_code == 1
+    assert "nothing was run with all of its files; it is as it was" in str(done.exception)
+    assert [part.read_bytes() for part in parts_of(store)] == before
+    assert not list(store.glob("before-*"))
 
 
 def test_series_of_traces_have_the_shards_of_the_traces(store: Path) -> None:

@@ -43,7 +43,7 @@ from operators.logs.courses.span_sampling import (
     slots_of,
 )
 
-__all__ = ["SequenceBook"]
+__all__ = ["SequenceBook", "read_frame", "written_frame"]
 
 _RANKED: Final = 6
 """Windows that are compared with those before them, as many as of calls."""
@@ -106,8 +106,8 @@ class SequenceBook:
         self._sampler = SpanSampler(MOST_OF_SERVICE, state["sampler"] if state else None)
         if state is not None:
             self._lines = [np.frombuffer(state["lines"], SPAN_LINE)]
-            self._recent = [(start, _read(content)) for start, content in state["recent"]]
-            self._usual, self._noise, self._origins = map(_read, state["usual"])
+            self._recent = [(start, read_frame(content)) for start, content in state["recent"]]
+            self._usual, self._noise, self._origins = map(read_frame, state["usual"])
             self._names = {origin: (tenant, name) for origin, tenant, name in state["names"]}
             self._texts = {(origin, shape): text for origin, shape, text in state["texts"]}
             self._settled = state["settled"]
@@ -117,8 +117,8 @@ class SequenceBook:
         """Return plain data."""
         return {
             "lines": self._pending().tobytes(),
-            "recent": [(start, _written(frame)) for start, frame in self._recent],
-            "usual": [_written(frame) for frame in (self._usual, self._noise, self._origins)],
+            "recent": [(start, written_frame(frame)) for start, frame in self._recent],
+            "usual": [written_frame(frame) for frame in (self._usual, self._noise, self._origins)],
             "names": [(origin, *names) for origin, names in self._names.items()],
             "texts": [(*key, text) for key, text in self._texts.items()],
             "settled": self._settled,
@@ -360,11 +360,13 @@ def _bounded(usual: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([fine, many]).sort(PAIR)
 
 
-def _written(frame: pl.DataFrame) -> bytes:
+def written_frame(frame: pl.DataFrame) -> bytes:
+    """Return a frame as a state has it."""
     buffer = io.BytesIO()
     frame.write_ipc(buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def _read(content: bytes) -> pl.DataFrame:
+def read_frame(content: bytes) -> pl.DataFrame:
+    """Return what ``written_frame`` wrote."""
     return pl.read_ipc(io.BytesIO(content))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -99,10 +99,7 @@ class SpanLineReading:
         thread = self._threads.setdefault(threading.get_ident(), _Thread(self._disorder))
         newest = _newest(polled) if polled.topic in self._topics else {}
         cap = max(newest.values(), default=0) or 2**62
-        of_lines: dict[str, int] = {}
-        parts = {
-            batch.shard: thread.lines_of(batch, cap, polled.topic, of_lines) for batch in batches
-        }
+        parts, of_lines = thread.lines_of(batches, cap, polled.topic)
         largest = {name: at - LINES_LAG for name, at in newest.items()} | of_lines
         out += [
             SpanLines(
@@ -129,28 +126,42 @@ class _Thread:
         self._until = 0
         self._again = 0
 
-    def lines_of(self, batch: LogBatch, cap: int, topic: str, largest: dict[str, int]) -> _Said:
-        """Return the lines of spans in a batch, and what a ``SpanLines`` says besides.
+    def lines_of(
+        self, batches: Sequence[LogBatch], cap: int, topic: str
+    ) -> tuple[dict[int, _Said], dict[str, int]]:
+        """Return the lines of spans in a poll, and what a ``SpanLines`` says besides, by shard.
 
-        ``largest`` gets how far event time is in their partitions.
+        Beside it, how far event time is in their partitions.
         """
-        records = batch.records
-        at = np.flatnonzero((records["span_id"] != "").to_numpy())
-        if not len(at):
-            return NO_LINES, {}, (), None
-        whole = len(at) == records.height
+        # Lines that waited for more come beside those of the poll, in a batch of their own.
+        records: dict[int, list[pl.DataFrame]] = {}
+        for batch in batches:
+            records.setdefault(batch.shard, []).append(batch.records)
+        found = {shard: _rows_of(pl.concat(parts)) for shard, parts in records.items()}
+        found = {shard: one for shard, one in found.items() if len(one.at)}
+        said: dict[int, _Said] = {}
+        largest: dict[str, int] = {}
+        if not found:
+            return said, largest
+        # Of all shards together: which line was before which is a matter of their partition.
+        partitions = np.concatenate([one.partitions for one in found.values()])
+        rows = np.concatenate([one.rows for one in found.values()])
+        before = self._follow(partitions, rows, cap, topic, largest)
+        ends = np.cumsum([len(one.at) for one in found.values()])
+        its = rows["ts"][rows["ts"] <= cap + _AHEAD]
+        newest = int(slots_of(its).max(initial=0))
+        if newest > self._again:
+            self._again = newest + _TOLD_AGAIN
+            self._known = HashIndex()
+        for (shard, one), until in zip(found.items(), np.split(before, ends[:-1]), strict=True):
+            said[shard] = self._said(one, until, cap)
+        if newest > self._until:
+            self._until = newest
+            self._sampler.forget(newest - _REMEMBERED)
+        return said, largest
 
-        def column(name: str) -> pl.Series:
-            return records[name] if whole else records[name].gather(at)
-
-        rows = np.empty(len(at), SPAN_LINE)
-        for name in ("origin", "ts", "shape"):
-            rows[name] = column(name).to_numpy()
-        rows["place"] = column("offset").to_numpy()
-        rows["place"] <<= 16
-        rows["place"] |= column("index").to_numpy() & 0xFFFF
-        rows["span"] = _hashes(*text_column(column("trace_id")), *text_column(column("span_id")))
-        before = self._follow(column("partition").to_numpy(), rows["ts"], cap, topic, largest)
+    def _said(self, found: _Rows, before: NDArray[np.int64], cap: int) -> _Said:
+        records, at, rows = found.records, found.at, found.rows
         kept = (rows["ts"] >= before - self._disorder) & (rows["ts"] <= cap + _AHEAD)
         if not kept.all():
             LOG_LINES_LATE.inc(len(kept) - int(kept.sum()))
@@ -159,7 +170,6 @@ class _Thread:
         keys = slot_keys(rows["origin"], slots)
         kept = self._sampler.admit(keys, slots, rows["span"])
         levels = self._sampler.levels(keys)
-        self._go_on(int(slots.max(initial=0)))
         if not kept.all():
             rows, at = rows[kept], at[kept]
         if not len(rows):
@@ -174,30 +184,23 @@ class _Thread:
     def _follow(
         self,
         partitions: NDArray[np.int32],
-        ts: NDArray[np.int64],
+        rows: NDArray[Any],
         cap: int,
         topic: str,
         largest: dict[str, int],
     ) -> NDArray[np.int64]:
         """Return how far event time was in the partition of each line before it."""
-        before = np.empty(len(ts), np.int64)
+        before = np.empty(len(rows), np.int64)
         for number in np.unique(partitions).tolist():
             name = f"{topic}/{number}"
             mine = np.flatnonzero(partitions == number)
-            times = np.minimum(ts[mine], cap)
+            mine = mine[np.argsort(rows["place"][mine], kind="stable")]
+            times = np.minimum(rows["ts"][mine], cap)
             until = np.maximum.accumulate(np.append(self._reached.get(name, UNKNOWN), times))
             before[mine] = until[:-1]
             self._reached[name] = int(until[-1])
-            largest[name] = max(int(times.max()), largest.get(name, UNKNOWN))
+            largest[name] = int(times.max())
         return before
-
-    def _go_on(self, slot: int) -> None:
-        if slot > self._until:
-            self._until = slot
-            self._sampler.forget(slot - _REMEMBERED)
-        if slot > self._again:
-            self._again = slot + _TOLD_AGAIN
-            self._known = HashIndex()
 
     def _new_texts(
         self, rows: NDArray[Any], bodies: pl.Series, at: NDArray[np.intp]
@@ -218,6 +221,34 @@ class _Thread:
                 rows["origin"][first].tolist(), rows["shape"][first].tolist(), texts, strict=True
             )
         ]
+
+
+class _Rows(NamedTuple):
+    """The lines of spans in records."""
+
+    records: pl.DataFrame
+    at: NDArray[np.intp]  # which of the records they are
+    partitions: NDArray[np.int32]
+    rows: NDArray[Any]
+
+
+def _rows_of(records: pl.DataFrame) -> _Rows:
+    at = np.flatnonzero((records["span_id"] != "").to_numpy())
+    if not len(at):
+        return _Rows(records, at, np.empty(0, np.int32), NO_LINES)
+    whole = len(at) == records.height
+
+    def column(name: str) -> pl.Series:
+        return records[name] if whole else records[name].gather(at)
+
+    rows = np.empty(len(at), SPAN_LINE)
+    for name in ("origin", "ts", "shape"):
+        rows[name] = column(name).to_numpy()
+    rows["place"] = column("offset").to_numpy()
+    rows["place"] <<= 16
+    rows["place"] |= column("index").to_numpy() & 0xFFFF
+    rows["span"] = _hashes(*text_column(column("trace_id")), *text_column(column("span_id")))
+    return _Rows(records, at, column("partition").to_numpy(), rows)
 
 
 def _newest(polled: Polled) -> dict[str, int]:

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled, leading_zeros
 from operators.columns.hash_index import HashIndex
 
-__all__ = ["MOST_OF_SERVICE", "SETTLES", "Levels", "SpanSampler", "slot_keys", "slots_of"]
+__all__ = [
+    "MOST_OF_SERVICE",
+    "SETTLES",
+    "Levels",
+    "SpanSampler",
+    "origins_of",
+    "slot_keys",
+    "slots_of",
+]
 
 MOST_OF_SERVICE: Final = 2048
 
@@ -125,6 +133,11 @@ def slot_keys(origins: NDArray[np.uint64], slots: NDArray[np.int64]) -> NDArray[
     """Return a number of each service and slot, as well mixed as the numbers of services are."""
     spread = slots.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return np.asarray(origins ^ spread ^ (spread >> np.uint64(29)), np.uint64)
+
+
+def origins_of(keys: NDArray[np.uint64], slots: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the numbers of the services that ``slot_keys`` were made of."""
+    return slot_keys(keys, slots)  # what was mixed in once goes by being mixed in again
 
 
 @compiled

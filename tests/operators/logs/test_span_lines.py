@@ -4,7 +4,7 @@ import numpy as np
 
 from flows.settings import Logs
 from operators.contracts.clock import ManualClock
-from operators.contracts.items import Polled, SpanLines
+from operators.contracts.items import LogBatch, Polled, SpanLines
 from operators.contracts.watermark import Mark
 from operators.logs.courses.changing import ChangingLogic
 from operators.logs.courses.span_lines import LINES_LAG, SpanLineReading
@@ -81,6 +81,36 @@ def test_what_is_too_late_is_said_by_the_order_of_the_partition_however_it_is_po
     together = kept([polled(lines, came=newest)])
     alone = kept([polled([line], number, came=newest) for number, line in enumerate(lines)])
     assert together == alone == [AT + 8 * SECOND, AT + 20 * SECOND]
+
+
+def test_services_of_other_shards_in_the_same_poll_make_no_line_late():
+    lines = [
+        (AT + at * SECOND, service, at + 1, 7, "x")
+        for at in range(0, 300, 5) for service in ("a", "b", "c", "d", "e")
+    ]  # fmt: skip
+    for shards in (1, 4):
+        items = lines_in(reading(shards), polled(lines))
+        assert len({item.shard for item in items if len(item.rows)}) > 1 or shards == 1
+        rows = np.concatenate([item.rows for item in items])
+        assert sorted(rows["ts"].tolist()) == [line[0] for line in lines]
+
+
+def test_a_poll_may_become_several_batches_of_a_shard():
+    """Lines that waited for more do."""
+    whole = reading(1)
+    decoding = whole._decoding
+
+    def in_parts(poll):
+        (batch,) = decoding(poll)
+        middle = batch.records.height // 2
+        parts = batch.records[:middle], batch.records[middle:]
+        return [LogBatch(batch.shard, part, batch.texts) for part in parts]
+
+    lines = [(AT + at, "a", at + 1, 7, "x") for at in range(6)]
+    parted = SpanLineReading(in_parts, ("logs",), shards=1, disorder=2 * SECOND)
+    (one,), (other,) = lines_in(whole, polled(lines)), lines_in(parted, polled(lines))
+    assert one.rows.tolist() == other.rows.tolist()
+    assert (one.names, one.texts, one.largest) == (other.names, other.texts, other.largest)
 
 
 def test_marks_of_other_topics_hold_nothing_back_and_are_not_lost():
