@@ -95,7 +95,7 @@ class CallPlaces(NamedTuple):
         services: how many there are.
     """
 
-    kind: NDArray[np.int8]
+    kind: _Integers
     service: _Integers
     pair: _Integers
     caller: _Integers
