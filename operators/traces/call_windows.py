@@ -7,7 +7,7 @@ series, since one that comes again stands for itself, and added up by the places
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -45,9 +45,9 @@ class PlaceSums(NamedTuple):
 
 
 class _Sums:
-    """Numbers of the series that were seen, and what they come to by place.
+    """Numbers of the series that were seen in a window, and what they come to by place.
 
-    There is no room for others: where names change all the time, a window sees few of those that are known.
+    There is no room for others: where names change all the time, it sees few of those that are known.
     """
 
     def __init__(self) -> None:
@@ -58,26 +58,6 @@ class _Sums:
         """Set the numbers of some series; of one given twice the last count."""
         self._parts.append((rows.astype(np.int64), numbers))
         self._totals = None
-
-    def fade(self, factor: float) -> None:
-        """Count all less."""
-        rows, numbers = self.series()
-        self._set(rows, numbers * factor)
-
-    def add(self, other: _Sums, factor: float) -> None:
-        """Add what another has, times a factor."""
-        (rows, numbers), (more, added) = self.series(), other.series()
-        together = np.union1d(rows, more)
-        sums = np.zeros((NUMBERS, len(together)))
-        sums[:, np.searchsorted(together, rows)] = numbers
-        sums[:, np.searchsorted(together, more)] += added * factor
-        self._set(together, sums)
-
-    def drop_small(self, least: float) -> None:
-        """Forget series whose numbers come to no more than this."""
-        rows, numbers = self.series()
-        stays = ~(np.abs(numbers).sum(axis=0) <= least)
-        self._set(rows[stays], numbers[:, stays])
 
     def series(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return which series were seen, in the order of their numbers, and what was seen of them."""
@@ -92,13 +72,52 @@ class _Sums:
     def totals(self, calls: NumberedCalls) -> PlaceSums:
         """Return the sums by place."""
         if self._totals is None:
-            rows, numbers = self.series()
-            places, of = np.unique(calls.place_of[rows], return_inverse=True)
-            self._totals = PlaceSums(places, sums_by(of, numbers, len(places)))
+            self._totals = _by_place(calls, *self.series())
         return self._totals
 
-    def _set(self, rows: NDArray[np.int64], numbers: NDArray[np.float64]) -> None:
-        self._parts, self._totals = [(rows, numbers)], None
+
+class _Usual:
+    """What was usual: numbers of nearly all series that are known, so there is room for all."""
+
+    def __init__(self) -> None:
+        self._numbers = np.zeros((NUMBERS, 0))
+        self._seen = np.zeros(0, np.bool_)
+        self._totals: PlaceSums | None = None
+
+    def fade(self, factor: float) -> None:
+        """Count all less."""
+        self._numbers *= factor
+        self._totals = None
+
+    def add(
+        self, rows: NDArray[np.integer[Any]], numbers: NDArray[np.float64], factor: float = 1.0
+    ) -> None:
+        """Add numbers of some series, each of which is there once, times a factor."""
+        more = int(rows.max(initial=-1)) + 1 - len(self._seen)
+        if more > 0:
+            self._numbers = np.hstack([self._numbers, np.zeros((NUMBERS, more))])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.bool_)])
+        self._numbers[:, rows] += numbers * factor
+        self._seen[rows] = True
+        self._totals = None
+
+    def drop_small(self, least: float) -> None:
+        """Forget series whose numbers come to no more than this."""
+        small = np.abs(self._numbers).sum(axis=0) <= least
+        self._numbers[:, small] = 0.0
+        self._seen[small] = False
+        self._totals = None
+
+    def series(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return which series are known, in the order of their numbers, and what is usual of them."""
+        rows = np.flatnonzero(self._seen)
+        return rows, self._numbers[:, rows]
+
+    def totals(self, calls: NumberedCalls) -> PlaceSums:
+        """Return the sums by place."""
+        if self._totals is None:
+            self._totals = _by_place(calls, *self.series())
+        return self._totals
 
 
 class CallWindows:
@@ -144,7 +163,7 @@ class CallWindows:
         oldest = starts[-_RECENT]
         self._usual.fade(self._faded(oldest))
         for start in starts[:-_RECENT]:
-            self._usual.add(self._windows.pop(start), self._fades(start, oldest))
+            self._usual.add(*self._windows.pop(start).series(), self._fades(start, oldest))
         self._usual.drop_small(_LEAST)
         self._folded = oldest
         self._forget()
@@ -197,7 +216,7 @@ class CallWindows:
         """Return by which factor what is folded counts less than when it was."""
         return float(_FADES ** max((since - self._folded) // self._window, 0))
 
-    def _added(self, parts: Iterable[tuple[float, _Sums]]) -> CallTotals:
+    def _added(self, parts: Iterable[tuple[float, _Sums | _Usual]]) -> CallTotals:
         size = len(self.calls.names)
         numbers, seen = np.zeros((NUMBERS, size)), np.zeros(size, np.bool_)
         for factor, sums in parts:
@@ -218,9 +237,9 @@ class CallWindows:
         """Begin anew with what ``_frames`` gave."""
         self.calls = NumberedCalls()
         self._windows: dict[int, _Sums] = {}
-        self._usual = _Sums()
+        self._usual = _Usual()
         if usual is not None and usual.height:
-            self._usual.put(self.calls.number(usual), _numbers(usual))
+            self._usual.add(self.calls.number(usual), _numbers(usual))
         if recent.height:
             self._take(recent)
 
@@ -234,7 +253,7 @@ class CallWindows:
         )
         return recent.select(CALLS_SEEN.names()), self._texts([self._usual])
 
-    def _texts(self, parts: list[_Sums]) -> pl.DataFrame:
+    def _texts(self, parts: Sequence[_Sums | _Usual]) -> pl.DataFrame:
         """Return a row of each series that was seen, for one part after the other."""
         if not len(self.calls):
             names = (*SERIES_OF_CALLS, *_NUMBERS)
@@ -254,7 +273,8 @@ class CallWindows:
         if len(self.calls) < _FEW:
             return
         used = np.zeros(len(self.calls), np.bool_)
-        for sums in (self._usual, *self._windows.values()):
+        every: list[_Sums | _Usual] = [self._usual, *self._windows.values()]
+        for sums in every:
             used[sums.series()[0]] = True
         if 2 * used.sum() < len(used):
             self._put_in(*self._frames())
@@ -262,3 +282,14 @@ class CallWindows:
 
 def _numbers(frame: pl.DataFrame) -> NDArray[np.float64]:
     return np.stack([frame[name].to_numpy() for name in _NUMBERS])
+
+
+def _by_place(
+    calls: NumberedCalls, rows: NDArray[np.int64], numbers: NDArray[np.float64]
+) -> PlaceSums:
+    """Add up numbers of series by the places where they are counted."""
+    of = calls.place_of[rows]
+    seen = np.zeros(len(calls.names), np.bool_)
+    seen[of] = True
+    places = np.flatnonzero(seen)
+    return PlaceSums(places, sums_by((np.cumsum(seen) - 1)[of], numbers, len(places)))
