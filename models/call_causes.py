@@ -95,7 +95,7 @@ class CallPlaces(NamedTuple):
         services: how many there are.
     """
 
-    kind: NDArray[np.int8]
+    kind: _Integers
     service: _Integers
     pair: _Integers
     caller: _Integers
@@ -258,12 +258,20 @@ class CallComparison:
         if (service, number) in self._operations:
             return self._operations[service, number]
         totals, old = self._now.totals, self._before.totals
-        mine = (self._places.kind == RECEIVED) & (self._places.service == service) & totals.seen
-        found = np.flatnonzero(mine)
+        starts, places = self._received_at
+        found = places[starts[service] : starts[service + 1]]
         usual = _parts(old.numbers[number, found], old.numbers[COUNT, found])
         gained = totals.numbers[number, found] - usual * totals.numbers[COUNT, found]
         self._operations[service, number] = found, gained
         return found, gained
+
+    @cached_property
+    def _received_at(self) -> tuple[_Integers, _Integers]:
+        """Return the places where calls were received now, by service, and where each one's start."""
+        found = np.flatnonzero((self._places.kind == RECEIVED) & self._now.totals.seen)
+        service = self._places.service[found]
+        order = np.argsort(service, kind="stable")
+        return _starts(service, self._places.services), found[order]
 
     def _own(self, number: int) -> tuple[_Floats, _Floats, _Floats]:
         """Return what services add themselves before and now, and what that adds to all calls."""

@@ -5,7 +5,7 @@ The texts of a series are looked at once, when it comes first.
 
 from __future__ import annotations
 
-from functools import cached_property
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -49,6 +49,9 @@ class NumberedCalls:
         self._places: dict[_Place, int] = {}
         self._services: dict[tuple[str, str], int] = {}
         self._pairs: dict[tuple[int, int], int] = {}
+        # By place, what ``_Place`` says, but of its name only whether it has none.
+        self._columns = np.empty((4, 0), np.int64)
+        self._ends = np.empty((2, 0), np.int64)  # by pair
         self.services: list[tuple[str, str]] = []
         self.names: list[str] = []
         self.place_of = np.empty(0, np.int64)
@@ -68,8 +71,7 @@ class NumberedCalls:
             self._texts.append(new)
             places = [self._place(*row) for row in new.drop("series").rows()]
             self.place_of = np.concatenate([self.place_of, np.array(places, np.int64)])
-            self.__dict__.pop("places", None)
-            self.__dict__.pop("waited_for", None)
+            self._note_new()
         return rows
 
     def find(self, tenant: str, service: str) -> int | None:
@@ -82,24 +84,29 @@ class NumberedCalls:
             self._texts = [pl.concat(self._texts, rechunk=True)]
         return self._texts[0]
 
-    @cached_property
+    @property
     def places(self) -> CallPlaces:
         """Return where calls are counted."""
-        kind, service, pair = np.array([key[:3] for key in self._places], np.int64).reshape(-1, 3).T
-        caller, called = np.array([*self._pairs], np.int64).reshape(-1, 2).T
-        return CallPlaces(
-            kind.astype(np.int8),
-            service.copy(),
-            pair.copy(),
-            caller.copy(),
-            called.copy(),
-            len(self.services),
-        )
+        kind, service, pair, _ = self._columns
+        caller, called = self._ends
+        return CallPlaces(kind, service, pair, caller, called, len(self.services))
 
-    @cached_property
+    @property
     def waited_for(self) -> NDArray[np.bool_]:
         """Return by place whether calls between two services are counted whose caller waits."""
-        return np.array([key.kind == PAIR and not key.name for key in self._places], np.bool_)
+        kind, _, _, nameless = self._columns
+        found: NDArray[np.bool_] = (kind == PAIR) & (nameless > 0)
+        return found
+
+    def _note_new(self) -> None:
+        """Put what came last at the end of the columns: to make all of them anew takes long."""
+        new = [
+            (*place[:3], not place.name)
+            for place in islice(self._places, self._columns.shape[1], None)
+        ]
+        pairs = [*islice(self._pairs, self._ends.shape[1], None)]
+        self._columns = np.hstack([self._columns, np.array(new, np.int64).reshape(-1, 4).T])
+        self._ends = np.hstack([self._ends, np.array(pairs, np.int64).reshape(-1, 2).T])
 
     def _place(self, tenant: str, edge: bool, service: str, operation: str, kind: str) -> int:
         """Return the number of the place where a series' calls are counted."""

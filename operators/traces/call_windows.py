@@ -7,18 +7,18 @@ series, since one that comes again stands for itself, and added up by the places
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.call_causes import NUMBERS, CallTotals
+from models.call_causes import NUMBERS, CallTotals, sums_by
 from operators.traces.call_places import SERIES_OF_CALLS, NumberedCalls
 from operators.traces.calls_seen import CALLS_SEEN, NO_CALLS
 
-__all__ = ["CallWindows"]
+__all__ = ["CallWindows", "PlaceSums"]
 
 _NUMBERS: Final = ("count", "total", "failed", "way")
 """The columns that are ``COUNT``, ``TIME``, ``FAILURES`` and ``WAY``."""
@@ -32,57 +32,92 @@ _FEW: Final = 1000
 """So many series are not worth a look at how many of them are still of use."""
 
 
+class PlaceSums(NamedTuple):
+    """What was seen in a window, at the places where any was.
+
+    Attributes:
+        places: in their order.
+        numbers: of shape (``NUMBERS``, places).
+    """
+
+    places: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+
+
 class _Sums:
-    """Numbers of series, and what they come to by place."""
+    """Numbers of the series that were seen in a window, and what they come to by place.
+
+    There is no room for others: where names change all the time, it sees few of those that are known.
+    """
 
     def __init__(self) -> None:
-        self.numbers = np.zeros((NUMBERS, 0))
-        self.seen = np.zeros(0, np.bool_)
-        self._totals: CallTotals | None = None
+        self._parts = [(np.empty(0, np.int64), np.empty((NUMBERS, 0)))]
+        self._totals: PlaceSums | None = None
 
-    def put(self, rows: NDArray[np.integer[Any]], numbers: NDArray[np.float64], size: int) -> None:
-        """Set the numbers of some series, of ``size`` that there are; of one given twice the last count."""
-        self._reserve(size)
-        self.numbers[:, rows] = numbers
-        self.seen[rows] = True
+    def put(self, rows: NDArray[np.integer[Any]], numbers: NDArray[np.float64]) -> None:
+        """Set the numbers of some series; of one given twice the last count."""
+        self._parts.append((rows.astype(np.int64), numbers))
         self._totals = None
+
+    def series(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return which series were seen, in the order of their numbers, and what was seen of them."""
+        if len(self._parts) > 1:
+            # The last are first, as of even ones the first is taken.
+            rows = np.concatenate([part[::-1] for part, _ in reversed(self._parts)])
+            numbers = np.concatenate([part[:, ::-1] for _, part in reversed(self._parts)], axis=1)
+            rows, first = np.unique(rows, return_index=True)
+            self._parts = [(rows, numbers[:, first])]
+        return self._parts[0]
+
+    def totals(self, calls: NumberedCalls) -> PlaceSums:
+        """Return the sums by place."""
+        if self._totals is None:
+            self._totals = _by_place(calls, *self.series())
+        return self._totals
+
+
+class _Usual:
+    """What was usual: numbers of nearly all series that are known, so there is room for all."""
+
+    def __init__(self) -> None:
+        self._numbers = np.zeros((NUMBERS, 0))
+        self._seen = np.zeros(0, np.bool_)
+        self._totals: PlaceSums | None = None
 
     def fade(self, factor: float) -> None:
         """Count all less."""
-        self.numbers *= factor
+        self._numbers *= factor
         self._totals = None
 
-    def add(self, other: _Sums, factor: float) -> None:
-        """Add what another has, times a factor."""
-        size = len(other.seen)
-        self._reserve(size)
-        self.numbers[:, :size] += other.numbers * factor
-        self.seen[:size] |= other.seen
-        self._totals = None
-
-    def drop(self, rows: NDArray[np.bool_]) -> None:
-        """Forget some series."""
-        self.numbers[:, rows] = 0.0
-        self.seen[rows] = False
-        self._totals = None
-
-    def totals(self, calls: NumberedCalls) -> CallTotals:
-        """Return the sums by place; those that came later may be missing at the end."""
-        if self._totals is None:
-            rows = np.flatnonzero(self.seen)
-            places = calls.place_of[rows]
-            size = len(calls.names)
-            seen = np.zeros(size, np.bool_)
-            seen[places] = True
-            numbers = [np.bincount(places, row, size) for row in self.numbers[:, rows]]
-            self._totals = CallTotals(np.stack(numbers), seen)
-        return self._totals
-
-    def _reserve(self, size: int) -> None:
-        more = size - len(self.seen)
+    def add(
+        self, rows: NDArray[np.integer[Any]], numbers: NDArray[np.float64], factor: float = 1.0
+    ) -> None:
+        """Add numbers of some series, each of which is there once, times a factor."""
+        more = int(rows.max(initial=-1)) + 1 - len(self._seen)
         if more > 0:
-            self.numbers = np.concatenate([self.numbers, np.zeros((NUMBERS, more))], axis=1)
-            self.seen = np.concatenate([self.seen, np.zeros(more, np.bool_)])
+            self._numbers = np.hstack([self._numbers, np.zeros((NUMBERS, more))])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.bool_)])
+        self._numbers[:, rows] += numbers * factor
+        self._seen[rows] = True
+        self._totals = None
+
+    def drop_small(self, least: float) -> None:
+        """Forget series whose numbers come to no more than this."""
+        small = np.abs(self._numbers).sum(axis=0) <= least
+        self._numbers[:, small] = 0.0
+        self._seen[small] = False
+        self._totals = None
+
+    def series(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return which series are known, in the order of their numbers, and what is usual of them."""
+        rows = np.flatnonzero(self._seen)
+        return rows, self._numbers[:, rows]
+
+    def totals(self, calls: NumberedCalls) -> PlaceSums:
+        """Return the sums by place."""
+        if self._totals is None:
+            self._totals = _by_place(calls, *self.series())
+        return self._totals
 
 
 class CallWindows:
@@ -128,8 +163,8 @@ class CallWindows:
         oldest = starts[-_RECENT]
         self._usual.fade(self._faded(oldest))
         for start in starts[:-_RECENT]:
-            self._usual.add(self._windows.pop(start), self._fades(start, oldest))
-        self._usual.drop(np.abs(self._usual.numbers).sum(axis=0) <= _LEAST)
+            self._usual.add(*self._windows.pop(start).series(), self._fades(start, oldest))
+        self._usual.drop_small(_LEAST)
         self._folded = oldest
         self._forget()
 
@@ -153,11 +188,10 @@ class CallWindows:
             (1.0, sums) for start, sums in self._windows.items() if since <= start < until
         )
 
-    def single(self, until: int) -> list[tuple[int, CallTotals]]:
+    def single(self, until: int) -> list[tuple[int, PlaceSums]]:
         """Return when the last windows that begin before an event time did, and what was seen in each.
 
-        Totals are the same object as long as nothing more is heard of a window. Places that came later may be
-        missing at their end.
+        Sums are the same object as long as nothing more is heard of a window.
         """
         return [
             (start, self._windows[start].totals(self.calls))
@@ -170,8 +204,7 @@ class CallWindows:
         places = self.calls.places
         seen = np.zeros(len(places.kind), np.bool_)
         for sums in self._windows.values():
-            totals = sums.totals(self.calls)
-            seen[: len(totals.seen)] |= totals.seen
+            seen[sums.totals(self.calls).places] = True
         services = np.unique(places.service[seen & (places.kind > 0)])
         return {self.calls.services[service][0] for service in services.tolist()}
 
@@ -183,14 +216,13 @@ class CallWindows:
         """Return by which factor what is folded counts less than when it was."""
         return float(_FADES ** max((since - self._folded) // self._window, 0))
 
-    def _added(self, parts: Iterable[tuple[float, _Sums]]) -> CallTotals:
+    def _added(self, parts: Iterable[tuple[float, _Sums | _Usual]]) -> CallTotals:
         size = len(self.calls.names)
         numbers, seen = np.zeros((NUMBERS, size)), np.zeros(size, np.bool_)
         for factor, sums in parts:
-            totals = sums.totals(self.calls)
-            known = len(totals.seen)
-            numbers[:, :known] += totals.numbers * factor
-            seen[:known] |= totals.seen
+            places, more = sums.totals(self.calls)
+            numbers[:, places] += more * factor
+            seen[places] = True
         return CallTotals(numbers, seen)
 
     def _take(self, seen: pl.DataFrame) -> None:
@@ -199,15 +231,15 @@ class CallWindows:
         for start in np.unique(starts).tolist():
             mine = np.flatnonzero(starts == start)
             window = self._windows.setdefault(start, _Sums())
-            window.put(rows[mine], numbers[:, mine], len(self.calls))
+            window.put(rows[mine], numbers[:, mine])
 
     def _put_in(self, recent: pl.DataFrame, usual: pl.DataFrame | None) -> None:
         """Begin anew with what ``_frames`` gave."""
         self.calls = NumberedCalls()
         self._windows: dict[int, _Sums] = {}
-        self._usual = _Sums()
+        self._usual = _Usual()
         if usual is not None and usual.height:
-            self._usual.put(self.calls.number(usual), _numbers(usual), len(self.calls))
+            self._usual.add(self.calls.number(usual), _numbers(usual))
         if recent.height:
             self._take(recent)
 
@@ -215,26 +247,23 @@ class CallWindows:
         """Return the windows as a CALLS_SEEN frame, and what is usual."""
         starts = sorted(self._windows)
         windows = [self._windows[start] for start in starts]
-        lengths = [int(window.seen.sum()) for window in windows]
+        lengths = [len(window.series()[0]) for window in windows]
         recent = self._texts(windows).with_columns(
             window_start=pl.Series(np.repeat(np.array(starts, np.int64), lengths))
         )
         return recent.select(CALLS_SEEN.names()), self._texts([self._usual])
 
-    def _texts(self, parts: list[_Sums]) -> pl.DataFrame:
+    def _texts(self, parts: Sequence[_Sums | _Usual]) -> pl.DataFrame:
         """Return a row of each series that was seen, for one part after the other."""
         if not len(self.calls):
             names = (*SERIES_OF_CALLS, *_NUMBERS)
             return pl.DataFrame(schema={name: CALLS_SEEN[name] for name in names})
-        rows = [np.flatnonzero(part.seen) for part in parts]
-        numbers = np.concatenate(
-            [
-                np.empty((NUMBERS, 0)),
-                *(p.numbers[:, row] for p, row in zip(parts, rows, strict=True)),
-            ],
-            axis=1,
-        )
-        texts = self.calls.texts()[np.concatenate([np.empty(0, np.int64), *rows])]
+        series = [
+            (np.empty(0, np.int64), np.empty((NUMBERS, 0))),
+            *(part.series() for part in parts),
+        ]
+        texts = self.calls.texts()[np.concatenate([rows for rows, _ in series])]
+        numbers = np.concatenate([each for _, each in series], axis=1)
         return texts.with_columns(
             pl.Series(name, row) for name, row in zip(_NUMBERS, numbers, strict=True)
         )
@@ -244,11 +273,23 @@ class CallWindows:
         if len(self.calls) < _FEW:
             return
         used = np.zeros(len(self.calls), np.bool_)
-        for sums in (self._usual, *self._windows.values()):
-            used[: len(sums.seen)] |= sums.seen
+        every: list[_Sums | _Usual] = [self._usual, *self._windows.values()]
+        for sums in every:
+            used[sums.series()[0]] = True
         if 2 * used.sum() < len(used):
             self._put_in(*self._frames())
 
 
 def _numbers(frame: pl.DataFrame) -> NDArray[np.float64]:
     return np.stack([frame[name].to_numpy() for name in _NUMBERS])
+
+
+def _by_place(
+    calls: NumberedCalls, rows: NDArray[np.int64], numbers: NDArray[np.float64]
+) -> PlaceSums:
+    """Add up numbers of series by the places where they are counted."""
+    of = calls.place_of[rows]
+    seen = np.zeros(len(calls.names), np.bool_)
+    seen[of] = True
+    places = np.flatnonzero(seen)
+    return PlaceSums(places, sums_by((np.cumsum(seen) - 1)[of], numbers, len(places)))

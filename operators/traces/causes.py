@@ -19,11 +19,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.call_causes import FAILURES, RECEIVES, TIME, CallComparison, CallTotals, OwnChange
+from models.call_causes import FAILURES, RECEIVES, TIME, CallComparison, OwnChange
 from operators.contracts.durations import format_duration
 from operators.contracts.service_changes import ServiceCalls, ServiceChange
 from operators.traces.call_places import NumberedCalls
-from operators.traces.call_windows import CallWindows
+from operators.traces.call_windows import CallWindows, PlaceSums
 from operators.traces.calls_seen import CALLS_SEEN
 from operators.traces.own_times import WindowTimes, changed_times, changed_ways, times_of
 
@@ -134,7 +134,7 @@ class CauseBook:
         self._window = window
         self._seen = CallWindows(window, state)
         self._compared: dict[tuple[int, int], CallComparison] = {}
-        self._times: dict[int, tuple[CallTotals, WindowTimes]] = {}
+        self._times: dict[int, tuple[PlaceSums, WindowTimes]] = {}
         self._called: _Called | None = None
 
     def snapshot(self) -> dict[str, Any]:
@@ -201,10 +201,10 @@ class CauseBook:
         """
         since, calls = until - _RANKED * self._window, self._seen.calls
         windows = []
-        for start, totals in self._seen.single(until):
+        for start, sums in self._seen.single(until):
             known = self._times.get(start)
-            if known is None or known[0] is not totals:
-                known = totals, times_of(calls, totals)
+            if known is None or known[0] is not sums:
+                known = sums, times_of(calls, *sums)
             windows.append((start, known))
         self._times = dict(windows)
         times = [(start, one) for start, (_, one) in windows]

@@ -23,7 +23,6 @@ from models.call_causes import (
     TIME,
     WAITED,
     WAY,
-    CallTotals,
     sums_by,
     whose_ways,
 )
@@ -78,16 +77,17 @@ class _Changed(NamedTuple):
     change: NDArray[np.float64]
 
 
-def times_of(calls: NumberedCalls, totals: CallTotals) -> WindowTimes:
-    """Return what calls took in a window, of what was seen in it."""
-    places, known = calls.places, len(totals.seen)
-    kind, service, pair = places.kind[:known], places.service[:known], places.pair[:known]
+def times_of(
+    calls: NumberedCalls, at: NDArray[np.int64], numbers: NDArray[np.float64]
+) -> WindowTimes:
+    """Return what calls took in a window, of what was seen at some places: ``CallTotals.numbers`` of those."""
+    places = calls.places
+    kind, service, pair = places.kind[at], places.service[at], places.pair[at]
     services, pairs = places.services, len(places.called)
     received, waited = np.flatnonzero(kind == RECEIVED), np.flatnonzero(kind == WAITED)
-    on_way = np.flatnonzero((kind == PAIR) & calls.waited_for[:known])
-    numbers = totals.numbers
+    on_way = np.flatnonzero((kind == PAIR) & calls.waited_for[at])
     receives = np.zeros(services, np.bool_)
-    receives[service[received[totals.seen[received]]]] = True
+    receives[service[received]] = True
     count, took = sums_by(service[received], numbers[[COUNT, TIME]][:, received], services)
     (waits,) = sums_by(service[waited], numbers[[TIME]][:, waited], services)
     calls_on_way, way = sums_by(pair[on_way], numbers[[COUNT, WAY]][:, on_way], pairs)

@@ -55,15 +55,17 @@ class _Settings:
 def compile_kernels(encodings: Iterable[str], enrichment: Enricher) -> None:
     """Compile the loops of the flow's steps, or load them from the disk.
 
-    Call it before the first message: what is counted of its own spans is forgotten at its end.
+    Call it before the first message: what is counted of its own spans is forgotten at its end, but where
+    others in this process have counted already.
     """
     log = logging.getLogger(Undecided.__module__)
     before, log.disabled = log.disabled, True  # nobody can do anything about these spans
+    unused = [m for m in _COUNTED if not any(family.samples for family in m.collect())]
     try:
         _compile(encodings, enrichment)
     finally:
         log.disabled = before
-        for metric in _COUNTED:
+        for metric in unused:
             metric.clear()
 
 

@@ -1,7 +1,9 @@
 """What is told of causes is what is worked out plainly, of whatever calls, tenants and cycles among services."""
 
 import random
+from unittest.mock import patch
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -150,3 +152,23 @@ def test_what_comes_no_more_is_forgotten_and_the_rest_is_numbered_anew(monkeypat
             book.observe(frame(window, numbers, ids))
             check(book, last, window + 1)
     assert len(book._seen.calls) < len(ids) / 2
+
+
+def looks_at_all_places(services):
+    """Return how often all places are looked through to rank services of which each is slower itself."""
+    book = CauseBook(WINDOW)
+    for window in range(12):
+        took = 100.0 * (5 if window >= 6 else 1)
+        seen = {
+            Series("t", False, f"service-{number}", "get", RECEIVES[0], 0): (100.0, took, 0.0, 0.0)
+            for number in range(services)
+        }
+        book.observe(frame(window, seen, {one: at + 1 for at, one in enumerate(seen)}))
+    with patch.object(np, "flatnonzero", side_effect=np.flatnonzero) as looked:
+        assert len(book.rank(12 * WINDOW)) == services
+    return looked.call_count
+
+
+def test_places_are_not_looked_through_for_each_service_that_is_slower():
+    # A fault of what all of them run on makes thousands slower at once.
+    assert looks_at_all_places(40) == looks_at_all_places(4)
