@@ -145,8 +145,8 @@ def _disagreement(where: str, directory: Path, key: str, before: Any, now: Any) 
         return f"{where}: it is of the flow {before}; each flow needs a store of its own"
     return (
         f"{where}: {key} is {_shown(now)}, but the store was made with {_shown(before)}, which is "
-        f"for the life of it: write that again, or run `{_RESCALE} {directory}` to begin anew from "
-        "what Kafka has"
+        f"for the life of it: set it to {_shown(before)} to go on, or run `{_RESCALE} {directory}` to "
+        "begin anew from what Kafka has"
     )
 
 
