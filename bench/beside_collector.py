@@ -26,7 +26,7 @@ from bench.load import Load
 from bench.run import environment, run_all
 from bench.topic import PARTITIONS, PREFIX, create, producer, remove_all, write
 from flows.settings import Kafka
-from operators.kafka.clients import bounds, consumer
+from operators.kafka.clients import bounds, committed, consumer
 from tests.backends.kafka import KafkaServer
 from tests.backends.process import ServerError
 from tests.backends.span_collector.server import SpanCollector
@@ -139,7 +139,7 @@ def _wait_until_read(server: SpanCollector, bootstrap: str, topic: str, group: s
     try:
         ends = [bounds(asking, place, 30)[1] for place in places]
         limit = time.monotonic() + _LIMIT_SECONDS
-        while [place.offset for place in asking.committed(places, 10)] != ends:
+        while [place.offset for place in committed(asking, places, 30)] != ends:
             if time.monotonic() > limit or not server.running:
                 raise ServerError(f"{server.name} did not get through:\n{server.log.read_text()}")
             time.sleep(0.2)

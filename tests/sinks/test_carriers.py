@@ -17,6 +17,7 @@ from flows.settings import Kafka
 from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import ROLLUP_BATCHES
 from operators.contracts.engine import EndOfInput
+from operators.kafka.clients import committed
 from sinks.base import Destination, Unavailable
 from sinks.carriers import Carriers, Intake
 from tests.conftest import TopicFactory
@@ -80,7 +81,7 @@ class Bench:
     def committed(self, name: str) -> int:
         group = f"{self.settings.group}.storage.{name}"
         with closing(Consumer({"bootstrap.servers": self.kafka, "group.id": group})) as client:
-            return max(0, client.committed([TopicPartition(self.topic, 0)], 20)[0].offset)
+            return max(0, committed(client, [TopicPartition(self.topic, 0)], 60)[0].offset)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import random
 
 from confluent_kafka import Consumer, TopicPartition
 
+from operators.kafka.clients import committed
 from tests.chaos.chapter import Chapter
 
 
@@ -21,7 +22,7 @@ def add(chapter: Chapter, _variant: None, _choice: random.Random) -> str:
     try:
         chapter.wait_for(
             f"offsets of partition {number}",
-            lambda: group.committed([place], 10)[0].offset > 0,
+            lambda: committed(group, [place], 30)[0].offset > 0,
             within=60,
         )
     finally:
