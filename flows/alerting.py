@@ -27,7 +27,7 @@ from flows.process.endpoint import offer
 from flows.rule_faults import refused_rules
 from flows.rule_places import agreed_rules
 from flows.settings import Settings
-from operators.bytewax import only, read, shard_key
+from operators.bytewax import by_shard, only, read
 from operators.columns import batches
 from operators.contracts.items import Events, Recorded, Rejected, SampleBatch
 from operators.kafka import fetching
@@ -56,7 +56,7 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     source = kafka_source(settings, NAME, (settings.topics.samples,), low_water)
     polled = read("kafka", flow, source)
     sampled = op.flat_map("decode", polled, SampleReading(loaded, asked.shards, low_water))
-    shards = op.key_on("shards", op.filter_map("batches", sampled, only(SampleBatch)), shard_of)
+    shards = by_shard("shards", op.filter_map("batches", sampled, only(SampleBatch)))
     evaluated = rules(
         "rules",
         shards,
@@ -77,11 +77,6 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     outputs.recorded(op.filter_map("recorded", made, only(Recorded)))
     outputs.dead_letters(op.filter_map("rejected", sampled, only(Rejected)))
     return flow
-
-
-def shard_of(item: SampleBatch) -> str:
-    """Return the key of the shard that samples are for."""
-    return shard_key(item.shard)
 
 
 def __getattr__(name: str) -> Dataflow:

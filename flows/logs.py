@@ -23,10 +23,9 @@ from flows.outputs import Outputs
 from flows.process import serve
 from flows.process.compiling import tell_compiling
 from flows.settings import Settings
-from operators.bytewax import only, read, shard_key
+from operators.bytewax import by_shard, only, read
 from operators.contracts.items import (
     Events,
-    ExceptionCommand,
     Grouped,
     LogBatch,
     Rejected,
@@ -67,10 +66,10 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     decoded = op.flat_map("decode", polled, lines)
     batches = op.filter_map("batches", decoded, only(LogBatch))
     commands = op.flat_map("commands", polled, ExceptionCommands(asked, settings.logs.shards))
-    shards = op.key_on("shards", op.merge("for_shards", batches, commands), shard_of)
+    shards = by_shard("shards", op.merge("for_shards", batches, commands))
     grouped = op.key_rm("grouped", grouping("grouping", shards, settings.logs))
 
-    of_spans = op.key_on("of_spans", op.filter_map("lines", decoded, only(SpanLines)), shard_of)
+    of_spans = by_shard("of_spans", op.filter_map("lines", decoded, only(SpanLines)))
     changes = log_changes(
         "changes",
         of_spans,
@@ -85,11 +84,6 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     outputs.alerts(op.merge("all_events", op.filter_map("events", grouped, only(Events)), losses))
     outputs.dead_letters(op.filter_map("rejected", decoded, only(Rejected)))
     return flow
-
-
-def shard_of(item: LogBatch | ExceptionCommand | SpanLines) -> str:
-    """Return the key of the shard that records or a command are for."""
-    return shard_key(item.shard)
 
 
 def __getattr__(name: str) -> Dataflow:

@@ -10,7 +10,7 @@ from flows.feedback import ReportedAlarms
 from flows.outputs import Outputs
 from flows.promotions import PromotedModels, registry_of
 from flows.settings import Rollups, Settings
-from operators.bytewax import KeyedStream, Stream, only, shard_key, shard_number
+from operators.bytewax import KeyedStream, Stream, by_shard, only, shard_number
 from operators.cardinality.step import admission
 from operators.cardinality.tenants import tenants_limit
 from operators.contracts.items import (
@@ -91,7 +91,7 @@ def rolled_up(
     )
 
     batches = op.filter_map("batches", decoded, only(ShardBatch))
-    shards = op.key_on("shards", op.merge("to_shards", batches, verdicts), shard_of)
+    shards = by_shard("shards", op.merge("to_shards", batches, verdicts))
     windowed = windows("windows", shards, rollups, readers, low_water, idle_timeout=idle_timeout)
     closed: KeyedStream[Closed | Passed] = op.filter_map_value(
         "closed", windowed, only(Closed, Passed)
@@ -206,11 +206,6 @@ def _gathered(step_id: str, up: KeyedStream[Item], key: str) -> KeyedStream[tupl
 def _teller(key: str) -> str:
     """Return what states that gather know a shard by: its number; the vectors are nobody's shard."""
     return key if key == _VECTORS else str(shard_number(key))
-
-
-def shard_of(item: ShardBatch | Admitted | Refused) -> str:
-    """Return the key of the shard that an item is for."""
-    return shard_key(item.shard)
 
 
 def everyone(_: Named) -> str:

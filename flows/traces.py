@@ -27,7 +27,7 @@ from flows.process.compiling import tell_compiling
 from flows.rollups import rolled_up
 from flows.settings import Settings
 from flows.warm_up import compile_kernels
-from operators.bytewax import only, read, shard_key
+from operators.bytewax import by_shard, only, read
 from operators.contracts.items import (
     Candidates,
     Events,
@@ -60,7 +60,7 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     topics = tuple(entry.topic for entry in settings.inputs_of(NAME))
     polled = read("kafka", flow, kafka_source(settings, NAME, topics, low_water))
     decoded = op.flat_map("decode", polled, traces_decoding(settings, low_water))
-    shards = op.key_on("traces_shards", op.filter_map("spans", decoded, only(SpanBatch)), shard_of)
+    shards = by_shard("traces_shards", op.filter_map("spans", decoded, only(SpanBatch)))
     traced = op.key_rm(
         "traced",
         traces("traces", shards, settings.tracing, enrichment, settings.kafka.readers),
@@ -69,8 +69,8 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     keeping = settings.tracing.sampling
     all_kept: Stream[Kept] | None = None
     if keeping is not None:
-        candidates = op.key_on(
-            "root_operations", op.filter_map("candidates", traced, only(Candidates)), shard_of
+        candidates = by_shard(
+            "root_operations", op.filter_map("candidates", traced, only(Candidates))
         )
         memory = 2 * (keeping.max_age + rules.hold)
         sampled = op.key_rm(
@@ -103,11 +103,6 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     outputs.alerts(op.filter_map("events", every, only(Events, ShadowEvents)))
     outputs.dead_letters(op.filter_map("rejected", decoded, only(Rejected)))
     return flow
-
-
-def shard_of(item: SpanBatch | Candidates) -> str:
-    """Return the key of the shard that spans are for."""
-    return shard_key(item.shard)
 
 
 def held_by_traces(settings: Settings) -> int:

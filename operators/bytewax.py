@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
@@ -25,6 +25,7 @@ from operators.contracts.engine import EndOfInput, KeyedLogic, Reader, Source, W
 __all__ = [
     "KeyedStream",
     "Stream",
+    "by_shard",
     "keyed",
     "only",
     "op",
@@ -103,6 +104,23 @@ def shard_number(key: str) -> int:
     (7, 128)
     """
     return int(key.partition(".")[0])
+
+
+class Sharded(Protocol):
+    """An item that is for a shard."""
+
+    @property
+    def shard(self) -> int:
+        """Return the number of the shard."""
+        ...
+
+
+ForShard = TypeVar("ForShard", bound=Sharded)
+
+
+def by_shard(step_id: str, up: Stream[ForShard]) -> KeyedStream[ForShard]:
+    """Bring items to the shards that they are for."""
+    return op.key_on(step_id, up, lambda item: shard_key(item.shard))
 
 
 def write(step_id: str, up: Stream[Item], connect: Callable[[], Writer[Item]]) -> None:

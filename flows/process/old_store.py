@@ -12,16 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from bytewax.operators import StatefulBatchLogic
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows.process.recovery_store import old_keys
-from operators.bytewax import shard_key
+from operators.bytewax import keyed, op, read, shard_key, write
+from operators.contracts.engine import EndOfInput, KeyedLogic, Reader, Source, Writer
 from operators.logs.moving import moved_courses, moved_groups
 
 __all__ = ["States", "renamed", "write_store"]
@@ -72,11 +69,11 @@ def write_store(directory: Path, flow: str, states: States) -> None:
     readers = {key: state for (step, key), state in states.items() if step == source}
     others = [(step, key, state) for (step, key), state in states.items() if step != source]
     dataflow = Dataflow(flow)
-    given = op.input(_SOURCE, dataflow, _Readers(readers, others))
+    given = read(_SOURCE, dataflow, _Readers(readers, others))
     for step in sorted({step for step, _, _ in others}):
         name = step.removeprefix(f"{flow}.")
         mine = op.filter_map(f"{name}_given", given, _of_step(step))
-        op.output(f"{name}_written", op.stateful_batch(name, mine, _Kept), _Nowhere())
+        write(f"{name}_written", keyed(name, mine, _Kept), _Nowhere)
     recovery = RecoveryConfig(directory)  # type: ignore[no-untyped-call]
     cli_main(dataflow, recovery_config=recovery)  # type: ignore[no-untyped-call]
 
@@ -88,54 +85,60 @@ def _of_step(step: str) -> Any:
     return choose
 
 
-class _Kept(StatefulBatchLogic[Any, Any, Any]):
+class _Kept(KeyedLogic[Any, Any]):
     """Has the state that it is given."""
 
     def __init__(self, state: Any) -> None:
         self._state = state
 
-    def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
-        (self._state,) = values
-        return [], StatefulBatchLogic.RETAIN
+    def on_batch(self, items: list[Any]) -> list[Any]:
+        (self._state,) = items
+        return []
 
     def snapshot(self) -> Any:
         return self._state
 
 
-class _Reader(StatefulSourcePartition[Any, Any]):
+class _Given(Reader[Any]):
+    """Has the state that it is given, and gives items, once."""
+
     def __init__(self, state: Any, items: list[Any]) -> None:
         self._state = state
         self._items = [items]
 
     def next_batch(self) -> list[Any]:
         if not self._items:
-            raise StopIteration
+            raise EndOfInput
         return self._items.pop()
+
+    def wake_at(self) -> None:
+        return None
 
     def snapshot(self) -> Any:
         return self._state
 
+    def close(self) -> None:
+        pass
 
-class _Readers(FixedPartitionedSource[Any, Any]):
+
+class _Readers(Source[Any]):
     """Readers with the states that they are given; the first one gives all other states."""
 
     def __init__(self, states: Mapping[str, Any], items: list[Any]) -> None:
         self._states = states
         self._items = items
 
-    def list_parts(self) -> list[str]:
+    def readers(self) -> list[str]:
         return list(self._states)
 
-    def build_part(self, step_id: str, for_part: str, resume_state: Any | None) -> _Reader:  # noqa: ARG002
-        items = self._items if for_part == next(iter(self._states)) else []
-        return _Reader(self._states[for_part], items)
+    def reader(self, name: str, state: Any | None) -> _Given:  # noqa: ARG002 - there is none
+        items = self._items if name == next(iter(self._states)) else []
+        return _Given(self._states[name], items)
 
 
-class _Nothing(StatelessSinkPartition[Any]):
-    def write_batch(self, items: list[Any]) -> None:
+class _Nowhere(Writer[Any]):
+    def write(self, items: list[Any]) -> None:
         pass
 
-
-class _Nowhere(DynamicSink[Any]):
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Nothing:  # noqa: ARG002
-        return _Nothing()
+    def close(self) -> None:
+        pass

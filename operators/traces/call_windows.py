@@ -7,6 +7,7 @@ series, since one that comes again stands for itself, and added up by the places
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -44,15 +45,32 @@ class PlaceSums(NamedTuple):
     numbers: NDArray[np.float64]
 
 
-class _Sums:
-    """Numbers of the series that were seen in a window, and what they come to by place.
+class _Sums(ABC):
+    """Numbers of series, and what they come to by place."""
+
+    def __init__(self) -> None:
+        self._totals: PlaceSums | None = None
+
+    @abstractmethod
+    def series(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return which series there are, in the order of their numbers, and the numbers of each."""
+
+    def totals(self, calls: NumberedCalls) -> PlaceSums:
+        """Return the sums by place."""
+        if self._totals is None:
+            self._totals = _by_place(calls, *self.series())
+        return self._totals
+
+
+class _Window(_Sums):
+    """Numbers of the series that were seen in a window.
 
     There is no room for others: where names change all the time, it sees few of those that are known.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._parts = [(np.empty(0, np.int64), np.empty((NUMBERS, 0)))]
-        self._totals: PlaceSums | None = None
 
     def put(self, rows: NDArray[np.integer[Any]], numbers: NDArray[np.float64]) -> None:
         """Set the numbers of some series; of one given twice the last count."""
@@ -69,20 +87,14 @@ class _Sums:
             self._parts = [(rows, numbers[:, first])]
         return self._parts[0]
 
-    def totals(self, calls: NumberedCalls) -> PlaceSums:
-        """Return the sums by place."""
-        if self._totals is None:
-            self._totals = _by_place(calls, *self.series())
-        return self._totals
 
-
-class _Usual:
+class _Usual(_Sums):
     """What was usual: numbers of nearly all series that are known, so there is room for all."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._numbers = np.zeros((NUMBERS, 0))
         self._seen = np.zeros(0, np.bool_)
-        self._totals: PlaceSums | None = None
 
     def fade(self, factor: float) -> None:
         """Count all less."""
@@ -112,12 +124,6 @@ class _Usual:
         """Return which series are known, in the order of their numbers, and what is usual of them."""
         rows = np.flatnonzero(self._seen)
         return rows, self._numbers[:, rows]
-
-    def totals(self, calls: NumberedCalls) -> PlaceSums:
-        """Return the sums by place."""
-        if self._totals is None:
-            self._totals = _by_place(calls, *self.series())
-        return self._totals
 
 
 class CallWindows:
@@ -216,7 +222,7 @@ class CallWindows:
         """Return by which factor what is folded counts less than when it was."""
         return float(_FADES ** max((since - self._folded) // self._window, 0))
 
-    def _added(self, parts: Iterable[tuple[float, _Sums | _Usual]]) -> CallTotals:
+    def _added(self, parts: Iterable[tuple[float, _Sums]]) -> CallTotals:
         size = len(self.calls.names)
         numbers, seen = np.zeros((NUMBERS, size)), np.zeros(size, np.bool_)
         for factor, sums in parts:
@@ -230,13 +236,13 @@ class CallWindows:
         starts, numbers = seen["window_start"].to_numpy(), _numbers(seen)
         for start in np.unique(starts).tolist():
             mine = np.flatnonzero(starts == start)
-            window = self._windows.setdefault(start, _Sums())
+            window = self._windows.setdefault(start, _Window())
             window.put(rows[mine], numbers[:, mine])
 
     def _put_in(self, recent: pl.DataFrame, usual: pl.DataFrame | None) -> None:
         """Begin anew with what ``_frames`` gave."""
         self.calls = NumberedCalls()
-        self._windows: dict[int, _Sums] = {}
+        self._windows: dict[int, _Window] = {}
         self._usual = _Usual()
         if usual is not None and usual.height:
             self._usual.add(self.calls.number(usual), _numbers(usual))
@@ -253,7 +259,7 @@ class CallWindows:
         )
         return recent.select(CALLS_SEEN.names()), self._texts([self._usual])
 
-    def _texts(self, parts: Sequence[_Sums | _Usual]) -> pl.DataFrame:
+    def _texts(self, parts: Sequence[_Sums]) -> pl.DataFrame:
         """Return a row of each series that was seen, for one part after the other."""
         if not len(self.calls):
             names = (*SERIES_OF_CALLS, *_NUMBERS)
@@ -273,7 +279,7 @@ class CallWindows:
         if len(self.calls) < _FEW:
             return
         used = np.zeros(len(self.calls), np.bool_)
-        every: list[_Sums | _Usual] = [self._usual, *self._windows.values()]
+        every: list[_Sums] = [self._usual, *self._windows.values()]
         for sums in every:
             used[sums.series()[0]] = True
         if 2 * used.sum() < len(used):

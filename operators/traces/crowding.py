@@ -21,7 +21,6 @@ Bytes are those of a span, its resource and scope, as if no other shared them, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 from operators.columns.compiling import compiled
 from operators.columns.hash_index import HashIndex
 from operators.traces.calls import unique
-from operators.traces.rows import LARGE_PART, TRACE_ROW, chosen, joined_chosen
+from operators.traces.rows import FAILED, TRACE_ROW, chosen, joined_chosen, parted
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 
@@ -42,7 +41,6 @@ _LARGEST: Final = 4
 """No trace may have more than this part of what its window may have."""
 _GROWTH: Final = 8
 """A window that fills is looked at again when it has grown by this part of what it may hold."""
-_FAILED: Final = 2
 _FILLING, _FULL, _WAITING = 0, 1, 2
 
 
@@ -100,7 +98,7 @@ class _Window:
     def keep(self, stays: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> None:
         """Go on with the spans of chosen traces alone."""
         self._part([(piece.places == self._place) & stays(piece.keys) for piece in self._pieces])
-        self.bytes = _bytes_of(self._pieces[0].rows)
+        self.bytes = int(_sizes_of(self._pieces[0].rows, _A_ROW).sum())
 
     def _part(self, which: Sequence[NDArray[np.bool_]]) -> None:
         """Go on with some spans of each piece, as one piece."""
@@ -146,17 +144,11 @@ class Crowd:
         """Take in spans, decided ones too; return which traces have to give way at once."""
         places = _places(rows, operations, self._table.tenant, self._window)
         piece = _Piece(rows, keys, operations, places)
-        first = int(places[0])
-        if (places == first).all():
-            return self._fill(first, piece, _bytes_of(rows))
+        sizes = _sizes_of(rows, _A_ROW)
         found = []
-        order = np.argsort(places, kind="stable")
-        bounds = np.flatnonzero(np.diff(places[order], prepend=-1, append=-1)).tolist()
-        for begin, end in pairwise(bounds):
-            mine = order[begin:end]
-            size = _sizes_of(rows, mine) + _A_ROW * len(mine)
-            part = piece if LARGE_PART * len(mine) >= len(rows) else piece.of(mine)
-            found += self._fill(int(places[mine[0]]), part, size)
+        for place, which, large in parted(places):
+            part = piece if large else piece.of(which)
+            found += self._fill(place, part, int(sizes[which].sum()))
         return found
 
     def _fill(self, place: int, piece: _Piece, size: int) -> list[GaveWay]:
@@ -238,7 +230,7 @@ class Crowd:
         rows, keys, operations, _ = window.spans()
         once = unique(rows, operations, self._table.tenant)
         numbers, traces = HashIndex().number(keys[once])
-        sizes, randomness = _by_trace(rows, once, numbers, len(traces), _A_ROW)
+        sizes, randomness = _by_trace(rows, _sizes_of(rows, _A_ROW), once, numbers, len(traces))
         wanted = np.zeros(len(traces), np.bool_)
         if known:
             wanted = self._known(key, traces)
@@ -312,35 +304,32 @@ def _places(
     return found
 
 
-def _bytes_of(rows: NDArray[Any]) -> int:
-    return _sizes_of(rows, np.arange(len(rows))) + _A_ROW * len(rows)
-
-
 @compiled
-def _sizes_of(rows: np.ndarray, numbers: NDArray[np.int64]) -> int:
-    size = 0
-    for number in numbers:
+def _sizes_of(rows: np.ndarray, overhead: int) -> NDArray[np.int64]:
+    """Return the bytes of each span, and what its row takes."""
+    sizes = np.empty(len(rows), np.int64)
+    for number in range(len(rows)):
         row = rows[number]
-        size += row.size + row.resource_size + row.scope_size
-    return size
+        sizes[number] = row.size + row.resource_size + row.scope_size + overhead
+    return sizes
 
 
 @compiled
 def _by_trace(
     rows: np.ndarray,
+    sizes: NDArray[np.int64],
     once: NDArray[np.int64],
     numbers: NDArray[np.int32],
     count: int,
-    overhead: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return bytes and randomness of each trace."""
-    sizes = np.zeros(count, np.int64)
+    whole = np.zeros(count, np.int64)
     randomness = np.zeros(count, np.int64)
     for at in range(len(once)):
-        row, trace = rows[once[at]], numbers[at]
-        sizes[trace] += row.size + row.resource_size + row.scope_size + overhead
-        randomness[trace] = max(randomness[trace], row.randomness)
-    return sizes, randomness
+        number, trace = once[at], numbers[at]
+        whole[trace] += sizes[number]
+        randomness[trace] = max(randomness[trace], rows[number].randomness)
+    return whole, randomness
 
 
 @compiled
@@ -356,7 +345,7 @@ def _says(
     for at in range(len(rows)):
         row = rows[at]
         found[at] = (
-            (errors and row.status == _FAILED)
+            (errors and row.status == FAILED)
             or (slow > 0 and row.ended - row.begun >= slow)
             or wanted[operations[at]]
         )

@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
+from operators.traces.rows import FAILED
+
 __all__ = ["EXAMPLES", "Example", "Examples", "examples_of"]
 
 EXAMPLES: Final = pl.Schema(
@@ -24,7 +26,6 @@ EXAMPLES: Final = pl.Schema(
     }
 )
 """A service in a trace that is kept, a row each."""
-_FAILED: Final = 2
 _EACH: Final = 4
 """So many of each frame, service, and of those that failed and those that did not."""
 _HELD: Final = 64
@@ -47,7 +48,7 @@ def examples_of(spans: pl.DataFrame) -> pl.DataFrame:
     return (
         spans.group_by("tenant", "service", "trace_id")
         .agg(
-            failed=(pl.col("status") == _FAILED).any(),
+            failed=(pl.col("status") == FAILED).any(),
             took=(pl.col("ended") - pl.col("begun")).max(),
             ended=pl.max("ended"),
         )

@@ -9,27 +9,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.columns.compiling import compiled
-from operators.traces.rows import trace_key
+from operators.traces.rows import FAILED
 
-__all__ = ["DROPPED", "ERROR", "FAILED", "REASONS", "REST", "SENT", "SLOW", "foremost", "judge", "keys_of", "says_due"]  # fmt: skip
+__all__ = ["DROPPED", "ERROR", "REASONS", "REST", "SENT", "SLOW", "foremost", "judge", "says_due"]  # fmt: skip
 
-FAILED: Final = 2
-"""The status of a span."""
 REASONS: Final = pl.Series(["", "error", "slow", "wanted", "rest"])
 ERROR, SLOW, _WANTED, REST = 1, 2, 3, 4
 SENT: Final = 18  # to the shard of its root operation, which decides
 DROPPED: Final = 19
 """What is less than both is the reason for which a trace is kept."""
-
-
-@compiled
-def keys_of(rows: np.ndarray, salts: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a number for the trace of each row; those of tenants differ."""
-    found = np.empty(len(rows), np.uint64)
-    for number in range(len(rows)):
-        row = rows[number]
-        found[number] = trace_key(row.trace_high, row.trace_low, salts[number])
-    return found
 
 
 @compiled

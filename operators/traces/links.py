@@ -16,12 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.columns.compiling import Word, compiled, fold, inlined, uncounted
-from operators.traces.rows import CLIENT, CONSUMER, PRODUCER, SERVER, chosen, trace_key, weights
+from operators.traces.rows import (
+    CLIENT,
+    CONSUMER,
+    FAILED,
+    PRODUCER,
+    SERVER,
+    chosen,
+    trace_key,
+    weights,
+)
 from operators.traces.table import CONNECTIONS, OperationTable
 
 __all__ = ["LINK", "LinkWindow", "Links", "LinksOfWindow", "Met"]
 
-_FAILED: Final = 2
 _DATABASE: Final = CONNECTIONS.index("database")
 _FEWEST: Final = 1024
 _MOST: Final = 2**31 - 1
@@ -123,12 +131,11 @@ class Links:
         places = [place for place in self._places if place.start in wanted]
         starts_of_links = np.repeat([p.start for p in places], [p.end - p.first for p in places])
         first, end = (places[0].first, places[-1].end) if places else (0, 0)
-        mask = len(self._ring) - 1
-        at, size = first & mask, end - first
+        at, size = first & len(self._ring) - 1, end - first
         if size == len(starts_of_links) and at + size <= len(self._ring):
             links, met = self._ring[at : at + size], self._met[at : at + size]
         else:
-            where = np.concatenate([np.arange(place.first, place.end) for place in places]) & mask
+            where = np.concatenate([self._where(place.first, place.end) for place in places])
             links, met = chosen(self._ring, where), self._met[where]
         return LinksOfWindow(links, starts_of_links.astype(np.int64), met > 0, met == _AFTER)
 
@@ -192,19 +199,23 @@ class Links:
         """Have room for links behind those that are there."""
         first, end = (self._places[0].first, self._places[-1].end) if self._places else (0, 0)
         if end - first + more > len(self._ring):
-            old, mask = (self._ring, self._met), len(self._ring) - 1
+            where = self._where(first, end)
+            links, met = chosen(self._ring, where), self._met[where]
             size = 1 << (end - first + more - 1).bit_length()
             self._ring, self._met = np.empty(size, LINK), np.empty(size, np.uint8)
-            where = np.arange(first, end) & mask
-            self._lay(first, chosen(old[0], where), old[1][where])
+            self._lay(first, links, met)
         if end + more > _MOST:
             less = first - first % len(self._ring)
             self._places = [_Place(p.start, p.first - less, p.end - less) for p in self._places]
             self._forget_slots()
 
+    def _where(self, first: int, end: int) -> NDArray[np.int64]:
+        """Return where in the ring the links of some numbers lie."""
+        return np.arange(first, end) & len(self._ring) - 1
+
     def _lay(self, first: int, links: NDArray[Any], met: NDArray[np.uint8]) -> None:
         """Put links into the ring, with numbers from ``first`` on."""
-        where = np.arange(first, first + len(links)) & len(self._ring) - 1
+        where = self._where(first, first + len(links))
         whole = np.dtype((np.void, LINK.itemsize))  # see ``operators.traces.rows.joined``
         self._ring.view(whole)[where] = links.view(whole)
         self._met[where] = met
@@ -217,7 +228,7 @@ class Links:
         new = {window.start: (window, size) for window, size in zip(windows, sizes, strict=True)}
         tail = {place.start: place for place in self._places if place.start >= windows[0].start}
         moved = next(iter(tail.values())).first
-        where = np.arange(moved, self._places[-1].end) & len(self._ring) - 1
+        where = self._where(moved, self._places[-1].end)
         links, met = chosen(self._ring, where), self._met[where]
         self._places = [place for place in self._places if place.start < windows[0].start]
         self._reserve(
@@ -261,7 +272,7 @@ def _fill(
         link.span, link.parent = row.span, row.parent
         link.duration, link.weight = row.ended - row.begun, weight[number]
         link.operation, link.kind = operation, row.kind
-        link.connection, link.failed = connections[operation], row.status == _FAILED
+        link.connection, link.failed = connections[operation], row.status == FAILED
 
 
 @uncounted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -13,12 +13,14 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "LARGE_PART", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "SpanContent", "chosen", "ended_within", "joined", "joined_chosen", "own", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "FAILED", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "Part", "SpanContent", "chosen", "joined", "joined_chosen", "keys_of", "own", "parted", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
 PRODUCER: Final = 4
 CONSUMER: Final = 5
+FAILED: Final = 2
+"""The status of a span; those before are kinds."""
 
 TRACE_ROW: Final = np.dtype(
     [
@@ -48,9 +50,8 @@ NO_ROWS: Final = np.empty(0, TRACE_ROW)
 _NO_BYTES: Final = np.empty(0, np.uint8)
 ONE: Final = 256
 """A span of which nothing was left out, in the units in which spans are counted."""
-LARGE_PART: Final = 4
-"""Windows share the rows of spans that came together. One that has less than this part of them gets rows of
-its own, so it keeps no more than four times what it needs: one wrong clock must not keep all for long."""
+_LARGE: Final = 4
+"""One that has less than this part of what came together is no large part of it, see ``Part``."""
 _ALL: Final = 1 << 56
 _MOST: Final = 1 << 24
 """A span stands for so many at most. Whoever calls a service sets its threshold, so it is not to be trusted."""
@@ -108,6 +109,16 @@ class SpanContent(NamedTuple):
 def trace_key(high: Word, low: Word, salt: Word) -> Word:
     """Return a number for a trace; ``salt`` is the hash of its tenant, so those of tenants differ."""
     return fold(low ^ np.uint64(0xA0761D6478BD642F), high ^ np.uint64(0xE7037ED1A0B428DB) ^ salt)
+
+
+@compiled
+def keys_of(rows: np.ndarray, salts: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a number for the trace of each row; those of tenants differ."""
+    found = np.empty(len(rows), np.uint64)
+    for number in range(len(rows)):
+        row = rows[number]
+        found[number] = trace_key(row.trace_high, row.trace_low, salts[number])
+    return found
 
 
 @uncounted
@@ -263,13 +274,31 @@ def starts_of(rows: np.ndarray, window: int) -> NDArray[np.int64]:
     return found
 
 
-@compiled
-def ended_within(rows: np.ndarray, start: int, end: int) -> NDArray[np.bool_]:
-    """Return which spans ended from an event time on, and before another."""
-    found = np.empty(len(rows), np.bool_)
-    for number in range(len(rows)):
-        found[number] = start <= rows[number].ended < end
-    return found
+class Part(NamedTuple):
+    """What is of one place, of spans that came together.
+
+    Attributes:
+        place: where they belong.
+        which: numbers of the spans.
+        large: whether they are a large part. Then their place may share the rows of all; else it gets rows of
+            its own, so none keeps more than four times what it needs: one wrong clock must not keep all for long.
+    """
+
+    place: int
+    which: NDArray[np.int64]
+    large: bool
+
+
+def parted(places: NDArray[np.int64]) -> Iterator[Part]:
+    """Part spans by their places, such as windows; they may be of as many as there are of them. Some there must be."""
+    if (places == places[0]).all():
+        yield Part(int(places[0]), np.arange(len(places)), True)
+        return
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    firsts = np.flatnonzero(np.diff(ordered)) + 1
+    for first, end in pairwise([0, *firsts.tolist(), len(places)]):
+        yield Part(int(ordered[first]), order[first:end], _LARGE * (end - first) >= len(places))
 
 
 def weights(thresholds: NDArray[np.int64]) -> NDArray[np.int64]:

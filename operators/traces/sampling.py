@@ -25,6 +25,7 @@ from operators.contracts.items import Candidates, Kept, Late
 from operators.contracts.monitoring import BATCH_SECONDS, SPANS_LEFT_OUT
 from operators.contracts.snapshots import require_version
 from operators.contracts.watermark import UNKNOWN
+from operators.traces.rows import FAILED
 from operators.traces.rules import KeepingRules
 
 __all__ = [
@@ -40,7 +41,6 @@ __all__ = [
 
 _VERSION: Final = 1
 _EVERYTHING: Final = 2**62
-_FAILED: Final = 2
 _ALL: Final = 1 << 56
 
 CANDIDATES: Final = pl.Schema(
@@ -171,7 +171,7 @@ class SamplingLogic(KeyedLogic[Candidates, "Kept | Late"]):
         chosen = late.filter(pl.col("least") >= 0)
         if chosen.height:
             out.append(Kept(shard, _with_threshold(chosen, pl.col("least"))))
-        lost = late.filter((pl.col("least") < 0) & (pl.col("status") == _FAILED))
+        lost = late.filter((pl.col("least") < 0) & (pl.col("status") == FAILED))
         if lost.height:
             SPANS_LEFT_OUT.labels("late").inc(lost.height)
             out.append(Late(lost_frame(lost)))

@@ -26,18 +26,16 @@ from operators.traces.crowding import Crowd, GaveWay
 from operators.traces.fates import (
     DROPPED,
     ERROR,
-    FAILED,
     REASONS,
     REST,
     SENT,
     SLOW,
     foremost,
     judge,
-    keys_of,
     says_due,
 )
 from operators.traces.kept import BatchPart, spans_of
-from operators.traces.rows import joined_chosen
+from operators.traces.rows import FAILED, joined_chosen, keys_of
 from operators.traces.rules import KeepingRules
 from operators.traces.table import OperationTable
 from operators.traces.usual import UsualDurations

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.traces.calls import unique
-from operators.traces.rows import LARGE_PART, chosen, ended_within, joined_chosen
+from operators.traces.rows import chosen, joined_chosen, parted, starts_of
 from operators.traces.table import OperationTable
 
 __all__ = ["CountedSpans", "SpanWindow", "Windows"]
@@ -53,8 +53,7 @@ class SpanWindow:
 
     def compute(self, table: OperationTable, length: int) -> CountedSpans:
         """Return all spans, each once; the window has so many nanoseconds."""
-        end = self.start + length
-        mine = [ended_within(rows, self.start, end) for rows in self._parts]
+        mine = [starts_of(rows, length) == self.start for rows in self._parts]
         rows = joined_chosen(self._parts, mine)
         operations = table.find(rows["operation"])
         once = unique(rows, operations, table.tenant)
@@ -95,15 +94,8 @@ class Windows:
         """Put spans into the windows in which they ended, of which the starts are given."""
         if not len(rows):
             return
-        first = int(starts[0])
-        if (starts == first).all():
-            self._at(first).add(rows, len(rows))
-            return
-        found, counts = (each.tolist() for each in np.unique(starts, return_counts=True))
-        for start, count in zip(found, counts, strict=True):
-            large = LARGE_PART * count >= len(rows)
-            piece = rows if large else chosen(rows, starts == start)
-            self._at(start).add(piece, count)
+        for start, which, large in parted(starts):
+            self._at(start).add(rows if large else chosen(rows, which), len(which))
 
     def _at(self, start: int) -> SpanWindow:
         window = self._by_start.get(start)

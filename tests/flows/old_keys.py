@@ -9,8 +9,7 @@ from importlib import import_module
 
 from bytewax.dataflow import Dataflow
 
-import flows.logs
-import flows.rollups
+import operators.bytewax
 from operators.logs import decoding
 
 __all__ = ["old_shard"]
@@ -27,8 +26,7 @@ def old_shard(tenant: str, service: str, shards: int) -> int:
 def __getattr__(name: str) -> Dataflow:
     if name not in ("metrics", "logs"):
         raise AttributeError(name)
-    for module in (flows.rollups, flows.logs):
-        module.shard_key = str
+    operators.bytewax.shard_key = str
     number_of, services = decoding._origin_of, {}
 
     def origin_of(tenant: str, service: str) -> int:
