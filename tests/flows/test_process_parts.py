@@ -273,6 +273,8 @@ def test_a_flow_imports_neither_other_signals_nor_what_a_compiled_loop_needs():
     assert done.stdout.splitlines() == ["[]", "False"], done.stderr
 
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
 HEAPS = """
 import ctypes, sys, threading
 if sys.argv[1] == "shared":
@@ -327,3 +329,31 @@ def test_memory_that_was_freed_is_used_again(how: str, fewest: int, most: int) -
     command = [sys.executable, "-c", FAULTS, how]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert fewest <= int(done.stdout) <= most
+
+
+HUGE = """
+import flows, numpy
+array = numpy.ones(64 << 20, numpy.uint8)
+begin = array.__array_interface__["data"][0]
+of_array, huge = False, 0
+for line in open("/proc/self/smaps"):
+    words = line.split()
+    if "-" in words[0] and ":" not in words[0]:
+        first, last = (int(place, 16) for place in words[0].split("-"))
+        of_array = first <= begin + len(array) // 2 < last
+    elif of_array and words[0] == "AnonHugePages:":
+        huge += int(words[1])
+print(huge)
+"""
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.is_file() or "[madvise]" not in HUGE_PAGES.read_text(),
+    reason="this kernel gives huge pages to all or none",
+)
+def test_no_array_lies_in_huge_pages() -> None:
+    environment = dict(os.environ)
+    environment.pop("NUMPY_MADVISE_HUGEPAGE", None)
+    command = [sys.executable, "-c", HUGE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert int(done.stdout) == 0
