@@ -4,6 +4,7 @@ import atexit
 import logging
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -79,6 +80,24 @@ def test_a_poll_has_no_more_messages_than_asked_for(kafka, topic, reading):
     read = reading(name, poll_messages=7).to_the_end()
     assert read.values() == numbers(0, 50)
     assert max(len(item.values) for item in read.items) <= 7
+
+
+def test_what_comes_in_drops_is_read_each_poll_time_and_a_backlog_at_once(kafka, topic, reading):
+    name = topic()
+    produce(kafka, name, *numbers(0, 200))
+    read = reading(name, until_end=False, poll_messages=10, poll_time="30s")
+    came, waits = [], []
+    while len(read.values()) < 201:
+        before = len(read.values())
+        read.until(lambda known=before: len(read.values()) > known)
+        came.append(len(read.values()) - before)
+        waits.append(read.reader.wake_at() is not None)
+        if len(read.values()) == 200:
+            produce(kafka, name, *numbers(200, 201))
+    assert waits == [few < 5 for few in came]
+    assert max(came) == 10
+    assert came[-1] == 1
+    assert read.reader.wake_at() - datetime.now(UTC) > timedelta(seconds=15)
 
 
 def test_until_end_stops_at_the_ends_that_were_found_at_the_start(kafka, topic, reading):
