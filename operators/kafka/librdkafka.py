@@ -53,6 +53,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "topic_new": (c_void_p, c_void_p, c_char_p, c_void_p),
     "topic_destroy": (None, c_void_p),
     "queue_new": (c_void_p, c_void_p),
+    "queue_length": (c_size_t, c_void_p),
     "queue_destroy": (None, c_void_p),
     "consume_start_queue": (c_int, c_void_p, c_int32, c_int64, c_void_p),
     "consume_stop": (c_int, c_void_p, c_int32),
