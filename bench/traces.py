@@ -1,4 +1,4 @@
-"""What a span costs from message to rollup: ``python -m bench.traces [--spans N] [--by-id] [--json] [--collector]``.
+"""What a span costs from message to rollup: ``python -m bench.traces [--spans N] [--by-id] [--json] [--collector [--live N]]``.
 
 Traces of twelve services go through the very steps of the flow ``traces``, one after the other in this
 process, without a broker or an engine: everything on (calls, service graph, and sampling by errors, the
@@ -6,7 +6,8 @@ operation's own percentile, an attribute, and the rest within a budget; causes a
 ``--no-sampling`` calls, graph and causes alone. CPU time of the process is taken by step, in nanoseconds a span.
 
 With ``--collector`` the whole flow and OpenTelemetry's collector read the same spans from a broker
-(``bench.beside_collector``), ``--turns`` times, and what is printed is microseconds of each and their ratio.
+(``bench.beside_collector``), ``--turns`` times, and what is printed is microseconds of each and their ratio;
+with ``--live N``, too, the spans come as they happen, so many a second.
 """
 
 from __future__ import annotations
@@ -55,8 +56,14 @@ _A_SECOND = 10_000
 _POLL = 25_000  # spans
 
 
-def messages(spans: int, seed: int = 1) -> list[bytes]:
-    """Return messages of about a thousand spans of some 300 bytes, ten to a trace, in order of time."""
+def messages(spans: int, seed: int = 1, a_second: int = _A_SECOND) -> list[bytes]:
+    """Return messages of about a thousand spans of some 300 bytes, ten to a trace, in order of time.
+
+    Args:
+        spans: how many there are in all.
+        seed: of chance.
+        a_second: how many of them ended in each second.
+    """
     chance = random.Random(seed)
     found, groups, data = [], None, TracesData()
     written = 0
@@ -74,7 +81,7 @@ def messages(spans: int, seed: int = 1) -> list[bytes]:
                 attributes.add(key="host.name").value.string_value = f"host-{service}"
                 groups.append(group.scope_spans.add())
         trace, parent = chance.getrandbits(128).to_bytes(16, "big"), b""
-        at += 10 * _SECOND // _A_SECOND
+        at += 10 * _SECOND // a_second
         for depth in range(10):
             service = (depth + 1) // 2 if depth else 0
             own = chance.getrandbits(64).to_bytes(8, "big")
@@ -242,18 +249,23 @@ def _beside(
     sampling: dict[str, Any] | None,
     turns: int,
     *,
+    live: int | None,
     as_json: bool,
 ) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    found = compare(values, spans, sampling, turns, say)
+    found = compare(values, spans, sampling, turns, say, live=live)
     told = report(found)
     if as_json:
         print(json.dumps(told))
         return 0
     for turn in found:
-        print(f"Headrace {turn.headrace:.2f} µs a span, the collector {turn.collector:.2f} µs")
+        line = f"Headrace {turn.headrace:.2f} µs a span, the collector {turn.collector:.2f} µs"
+        if live is not None:
+            ours, theirs = (used * live / 1e4 for used in (turn.headrace, turn.collector))
+            line += f": {ours:.1f} and {theirs:.1f} % of a processor"
+        print(line)
     print(f"the collector takes {told['ratio']:.1f} times as much")
     return 0
 
@@ -265,17 +277,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-sampling", action="store_true")
     parser.add_argument("--collector", action="store_true")
     parser.add_argument(
+        "--live", type=int, help="with --collector: so many spans a second, as they happen"
+    )
+    parser.add_argument(
         "--by-id", action="store_true", help="a message for each trace and resource"
     )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     sampling = None if chosen.no_sampling else EVERYTHING
-    values = messages(chosen.spans)
+    values = messages(chosen.spans, a_second=chosen.live or _A_SECOND)
     if chosen.by_id:
         values = by_trace(values)
     if chosen.collector:
-        return _beside(values, chosen.spans, sampling, chosen.turns, as_json=chosen.json)
+        return _beside(
+            values, chosen.spans, sampling, chosen.turns, live=chosen.live, as_json=chosen.json
+        )
     measure(messages(20_000), 20_000, sampling)  # compiles what is left
     found = measure(values, chosen.spans, sampling)
     if chosen.json:
