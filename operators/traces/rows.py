@@ -13,7 +13,7 @@ from operators.columns.compiling import Word, compiled, copy, fold, signed, unco
 from operators.columns.messages import PADDING
 from operators.contracts.span_decoder import DecodedSpans
 
-__all__ = ["CLIENT", "CONSUMER", "FAILED", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "Part", "SpanContent", "chosen", "joined", "joined_chosen", "keys_of", "own", "parted", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
+__all__ = ["CLIENT", "CONSUMER", "FAILED", "NO_ROWS", "ONE", "PRODUCER", "SERVER", "TRACE_ROW", "Part", "SpanContent", "chosen", "ended_between", "joined", "joined_chosen", "keys_of", "own", "parted", "spread", "starts_of", "trace_key", "weights"]  # fmt: skip
 
 SERVER: Final = 2
 CLIENT: Final = 3
@@ -46,6 +46,7 @@ TRACE_ROW: Final = np.dtype(
 )
 """One span a row; see ``SPAN_ROW``."""
 
+_SIZE: Final = TRACE_ROW.itemsize
 NO_ROWS: Final = np.empty(0, TRACE_ROW)
 _NO_BYTES: Final = np.empty(0, np.uint8)
 ONE: Final = 256
@@ -96,6 +97,30 @@ def _copy_chosen(source: int, mask: NDArray[np.bool_], target: int, size: int) -
         if mask[row]:
             copy(target, source + row * size, size)
             target += size
+
+
+def ended_between(parts: Sequence[NDArray[Any]], first: int, end: int, count: int) -> NDArray[Any]:
+    """Return the spans that ended from ``first`` on and before ``end``, of one part after the other.
+
+    ``count`` says how many those are.
+    """
+    found = np.empty(count, TRACE_ROW)
+    filled = 0
+    for part in parts:
+        filled = _copy_ended(part, part.ctypes.data, first, end, found, filled)
+    return found[:filled]
+
+
+@compiled
+def _copy_ended(
+    rows: np.ndarray, source: int, first: int, end: int, target: np.ndarray, filled: int
+) -> int:
+    place = target.ctypes.data
+    for number in range(len(rows)):
+        if first <= rows[number].ended < end and filled < len(target):
+            copy(place + filled * _SIZE, source + number * _SIZE, _SIZE)
+            filled += 1
+    return filled
 
 
 class SpanContent(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.traces.calls import unique
-from operators.traces.rows import chosen, joined_chosen, parted, starts_of
+from operators.traces.rows import chosen, ended_between, parted
 from operators.traces.table import OperationTable
 
 __all__ = ["CountedSpans", "SpanWindow", "Windows"]
@@ -53,8 +53,7 @@ class SpanWindow:
 
     def compute(self, table: OperationTable, length: int) -> CountedSpans:
         """Return all spans, each once; the window has so many nanoseconds."""
-        mine = [starts_of(rows, length) == self.start for rows in self._parts]
-        rows = joined_chosen(self._parts, mine)
+        rows = ended_between(self._parts, self.start, self.start + length, self._count)
         operations = table.find(rows["operation"])
         once = unique(rows, operations, table.tenant)
         twice = len(rows) - len(once)

@@ -14,7 +14,15 @@ from operators.contracts.items import Polled, SpanBatch
 from operators.contracts.watermark import Mark
 from operators.traces.decoding import EncodedSpans, TraceDecoding
 from operators.traces.operations import Operations
-from operators.traces.rows import TRACE_ROW, chosen, joined, joined_chosen, own, starts_of
+from operators.traces.rows import (
+    TRACE_ROW,
+    chosen,
+    ended_between,
+    joined,
+    joined_chosen,
+    own,
+    starts_of,
+)
 from tests.operators.traces.shop import SECOND, otlp, shop
 
 
@@ -93,6 +101,18 @@ def test_rows_are_joined_and_chosen_as_numpy_does_it(parts: list[list[tuple[int,
         some = expected[np.concatenate(masks)][name]
         assert (joined_chosen(rows, masks)[name] == some).all()
         assert (chosen(expected, np.concatenate(masks))[name] == some).all()
+
+
+@given(st.lists(ROWS, min_size=1), st.integers(0, 2**40), st.integers(0, 2**40))
+def test_what_ended_between_two_times_is_put_together(
+    parts: list[list[int]], first: int, end: int
+) -> None:
+    rows = [made(ended) for ended in parts]
+    all_ = np.concatenate(rows)
+    within = (all_["ended"] >= first) & (all_["ended"] < end)
+    found = ended_between(rows, first, end, int(within.sum()))
+    for name in TRACE_ROW.names or ():
+        assert (found[name] == all_[within][name]).all()
 
 
 @given(ROWS, st.integers(1, 2**30))
