@@ -30,7 +30,8 @@ from operators.contracts.monitoring import (
 )
 
 __all__ = [
-    "Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "joined", "rejects",
+    "Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "in_a_line", "joined",
+    "rejects",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -140,7 +141,16 @@ def cause(error: BaseException) -> str:
         # asyncio names the call that failed, and leaves to the number why it did.
         unnamed = error.errno and error.strerror.startswith("Connect call failed")
         return os.strerror(error.errno or 0) if unnamed else error.strerror
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return in_a_line(f"{type(error).__name__}: {error}")
+
+
+def in_a_line(said: object, most: int = 300) -> str:
+    """Return what a backend said in one line, of at most so many characters.
+
+    >>> in_a_line("no such \n  index", 10)
+    'no such in'
+    """
+    return " ".join(str(said).split())[:most]
 
 
 def rejects(origin: str, reasons: list[str], payloads: list[bytes]) -> pl.DataFrame:

@@ -34,7 +34,7 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from operators.contracts.durations import format_duration
-from sinks.base import Destination, Remainder, Unavailable, address, cause, rejects
+from sinks.base import Destination, Remainder, Unavailable, address, cause, in_a_line, rejects
 from sinks.line_protocol import LineProtocol, UnitLines
 from sinks.rollup_json import decode_rollups, encode_rollups
 from sinks.versions import best_only
@@ -241,7 +241,7 @@ def _answer(error: ApiException) -> str:
     text = None
     if isinstance(document, Mapping):
         text = document.get("message") or document.get("error")
-    return " ".join(str(text or error.body or error.reason or "no reason given").split())[:500]
+    return in_a_line(text or error.body or error.reason or "no reason given", 500)
 
 
 def connect(settings: InfluxDBSettings) -> InfluxDBClient:
