@@ -147,7 +147,7 @@ def cause(error: BaseException) -> str:
 def in_a_line(said: object, most: int = 300) -> str:
     """Return what a backend said in one line, of at most so many characters.
 
-    >>> in_a_line("no such \n  index", 10)
+    >>> in_a_line("no such  index", 10)
     'no such in'
     """
     return " ".join(str(said).split())[:most]

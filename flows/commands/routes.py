@@ -18,7 +18,7 @@ from operators.notifying.intervals import any_contains
 from operators.notifying.matchers import matches, written
 from operators.notifying.routes import explain
 
-__all__ = ["show_routes", "try_routes"]
+__all__ = ["show_routes", "try_routes", "usable_plan"]
 
 
 def show_routes(settings: Settings) -> None:
@@ -27,7 +27,7 @@ def show_routes(settings: Settings) -> None:
     Raises:
         CommandFailed: the configuration can't be used.
     """
-    going_by = _plan(settings)
+    going_by = usable_plan(settings)
     out = console()
     ahead = [(0, going_by.root)]
     while ahead:
@@ -54,7 +54,7 @@ def try_routes(settings: Settings, labels: Sequence[str], *, as_json: bool = Fal
         CommandFailed: the labels or the configuration can't be used.
     """
     alert = dict(map(_label, labels))
-    going_by = _plan(settings)
+    going_by = usable_plan(settings)
     taken = going_by.routing()(alert)
     if as_json:
         print(orjson.dumps([_document(route, alert) for route in taken]).decode())
@@ -84,7 +84,12 @@ def try_routes(settings: Settings, labels: Sequence[str], *, as_json: bool = Fal
             )
 
 
-def _plan(settings: Settings) -> Plan:
+def usable_plan(settings: Settings) -> Plan:
+    """Return what the notifier goes by.
+
+    Raises:
+        CommandFailed: the configuration can't be used.
+    """
     try:
         return plan(settings.notifier)
     except ValueError as error:

@@ -18,8 +18,9 @@ from rich.text import Text
 
 from flows.commands.failure import USAGE, CommandFailed
 from flows.commands.instants import instant_or_none
+from flows.commands.routes import usable_plan
 from flows.commands.terminal import ago, console, count, printable, table, write_json
-from flows.notifying import Plan, plan
+from flows.notifying import Plan
 from flows.offline.backtest.alerts import lives
 from flows.offline.backtest.comparing import Comparison, compare
 from flows.offline.backtest.judging import Found, Wanted, judge
@@ -90,7 +91,7 @@ def backtest(
     runs = [("first", "--set", changes)]
     if against:
         runs.append(("second", "--against", against))
-    going_by = _plan(settings)
+    going_by = usable_plan(settings)
     outcomes, pasts = [], []
     for name, option, given in runs:
         others, trained = without_model(settings, given)
@@ -184,13 +185,6 @@ def _influxdb(
         given, window, since, until or SystemClock().now(), choice.tenant or None,
         known=known_series(settings),
     )  # fmt: skip
-
-
-def _plan(settings: Settings) -> Plan:
-    try:
-        return plan(settings.notifier)
-    except ValueError as error:
-        raise CommandFailed(f"notifier: {error}") from None
 
 
 def judged(
