@@ -250,6 +250,10 @@ class MetricsFlow:
         """Say whether nothing was written to these topics."""
         return not any(records(self.kafka, self.topics[role]) for role in roles)
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the events on the topic of alerts, in their order."""
+        return [orjson.loads(each.value) for each in records(self.kafka, self.topics["alerts"])]
+
     def dead_letters(self) -> list[Letter]:
         """Return what is on the dead-letter topic now."""
         settings = Kafka(bootstrap_servers=self.kafka, group=self.name)
