@@ -10,9 +10,9 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from flows.commands.backtest import polls
 from flows.commands.failure import USAGE, CommandFailed
 from flows.commands.instants import instant_or_none
+from flows.commands.rules_backtest import polls
 from flows.commands.scoring_backtest import HistoryChoice
 from flows.commands.terminal import console, printable, table, write_json
 from flows.commands.topic_values import topic_values

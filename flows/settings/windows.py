@@ -1,4 +1,4 @@
-"""Settings of what is done with it: windows, and the judgement of rollups."""
+"""Settings of windows, and of how rollups are judged."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class RunningRules:
         """The number of series in the store."""
         return len(self.store)
 
-    # SampleStore.
+    # Samples.
 
     def add(self, frame: pl.DataFrame, progress: Progress) -> None:
         """Put in the samples of a SAMPLES frame, but those of new series beyond the limit."""
@@ -334,7 +334,7 @@ class RunningRules:
     def snapshot(self, *, whole: bool = False) -> dict[str, Any]:
         """Return plain data: alerts, what rules recorded, and where each group is.
 
-        SampleStore that came from outside are not in it: Kafka has them.
+        Samples that came from outside are not in it: Kafka has them.
 
         Args:
             whole: for a rebuild in the same process.

@@ -233,7 +233,7 @@ class MetricsFlow:
         return sum(answer["values"][0][1] for answer in answers)
 
     def ask(self, window: str, query: str) -> list[dict[str, Any]]:
-        """Return what InfluxDBSection answers to a query of a window's bucket, in InfluxQL."""
+        """Return what InfluxDB answers to a query of a window's bucket, in InfluxQL."""
         assert self.influxdb is not None
         answer = httpx.get(
             f"{self.influxdb.url}/query",

@@ -9,9 +9,9 @@ from typing import Any
 
 import typer
 
-from flows.commands.backtest import history, of_files
 from flows.commands.failure import CommandFailed
 from flows.commands.instants import instant
+from flows.commands.rules_backtest import history, of_files
 from flows.commands.terminal import write_json
 from flows.settings import Settings
 from operators.contracts.frames import DEFAULT_TENANT
