@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 from isal import igzip
 
-from sinks.base import Unavailable, address, cause, in_a_line
+from sinks.base import Unavailable, address, cause, in_a_line, seconds_of
 from sinks.otlp_transport import OTLPRefusal, OTLPSettings, tls
 
 __all__ = ["OTLPOverHTTP"]
@@ -71,8 +71,7 @@ class OTLPOverHTTP:
         said += _WAYS_OUT.get(answer.status_code, "")
         if answer.status_code in _FOR_GOOD:
             raise OTLPRefusal(said)
-        after = answer.headers.get("retry-after", "")
-        raise Unavailable(said, float(after) if after.isdecimal() else None)
+        raise Unavailable(said, seconds_of(answer.headers.get("retry-after")))
 
     def close(self) -> None:
         """Close the connections."""

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from flows.commands.failure import USAGE, CommandFailed
+from flows.commands.given import given_label
 from flows.commands.instants import instant_or_none
 from flows.commands.terminal import console, printable
 from flows.commands.topic_values import topic_values
@@ -97,7 +98,7 @@ def missed(
     Raises:
         CommandFailed: a label or a time is none, or the brokers do not confirm.
     """
-    pairs = dict(_pair(label) for label in labels)
+    pairs = dict(given_label(label) for label in labels)
     starts_at, ends_at = instant_or_none(since, "--since"), instant_or_none(until, "--until")
     if starts_at is None or ends_at is None or ends_at < starts_at:
         raise CommandFailed("--since and --until: say when it began and ended", USAGE)
@@ -204,10 +205,3 @@ def _send(settings: Settings, command: Mapping[str, Any]) -> None:
         delivery.close()
     if error is not None:
         raise CommandFailed(Redaction(settings)(str(explain(settings.kafka, topic, error))))
-
-
-def _pair(label: str) -> tuple[str, str]:
-    name, equal, value = label.partition("=")
-    if not (name and equal):
-        raise CommandFailed(f'"{printable(label)}" is no label: write name=value', USAGE)
-    return name, value

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from flows.commands.failure import CommandFailed
+from flows.commands.given import given_label
 from flows.commands.terminal import console
 from flows.notifying import Plan, plan
 from flows.settings import Settings
@@ -53,7 +54,7 @@ def try_routes(settings: Settings, labels: Sequence[str], *, as_json: bool = Fal
     Raises:
         CommandFailed: the labels or the configuration can't be used.
     """
-    alert = dict(map(_label, labels))
+    alert = dict(map(given_label, labels))
     going_by = usable_plan(settings)
     taken = going_by.routing()(alert)
     if as_json:
@@ -94,13 +95,6 @@ def usable_plan(settings: Settings) -> Plan:
         return plan(settings.notifier)
     except ValueError as error:
         raise CommandFailed(f"notifier: {error}") from None
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise CommandFailed(f'"{text}" is not a label (write severity=page)')
-    return name, value.strip('"')
 
 
 def _spoken(route: Route) -> str:

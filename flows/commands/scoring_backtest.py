@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-import yaml
-from pydantic import ValidationError
 from rich.text import Text
 
 from flows.commands.failure import USAGE, CommandFailed
+from flows.commands.given import with_changes
 from flows.commands.instants import instant_or_none
 from flows.commands.routes import usable_plan
 from flows.commands.terminal import ago, console, count, printable, table, write_json
@@ -120,24 +119,7 @@ def changed(scoring: Scoring, changes: Sequence[str], option: str) -> Scoring:
     Raises:
         CommandFailed: a key that is not there, or a value that does not fit.
     """
-    given: dict[str, Any] = {}
-    for text in changes:
-        key, equals, value = text.partition("=")
-        key = key.removeprefix("scoring.")
-        if not equals or key not in Scoring.model_fields:
-            known = ", ".join(Scoring.model_fields)
-            raise CommandFailed(f"{option}: {text}: write KEY=VALUE (keys: {known})", USAGE)
-        try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise CommandFailed(f"{option}: {text}: the value is not YAML", USAGE) from None
-    try:
-        return Scoring(**{**scoring.model_dump(), **given, "enabled": True})
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise CommandFailed(f"{option}: {place}: {said}".replace(": : ", ": "), USAGE) from None
+    return with_changes(scoring, changes, option, "scoring", enabled=True)
 
 
 def history_of(settings: Settings, choice: HistoryChoice) -> History:
