@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -86,10 +86,21 @@ def intakes(settings: Settings) -> list[Intake]:
     return [make[name](settings) for name in destinations(settings)]
 
 
-_rollups: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form=ROLLUP_BATCHES)
-_logs: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form=LOG_BATCHES)
+_Decode = Callable[[memoryview], pl.DataFrame]
+_Section = TypeVar("_Section")
 
-_spans: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form=SPAN_BATCHES)
+_rollups: Final[_Decode] = partial(decode_batch, form=ROLLUP_BATCHES)
+_logs: Final[_Decode] = partial(decode_batch, form=LOG_BATCHES)
+_spans: Final[_Decode] = partial(decode_batch, form=SPAN_BATCHES)
+
+
+def _of_batches(
+    name: str, topic: str, decode: _Decode, sink: _Section | None,
+    connect: Callable[[_Section], Destination], linger: float,
+) -> Intake:  # fmt: skip
+    """Return the intake of a destination that takes in the batches of one topic as they are."""
+    assert sink is not None
+    return Intake(name, {topic: decode}, lambda: connect(sink), linger)
 
 
 # What a destination needs is imported where there is one: the start of a flow waits for imports.
@@ -98,9 +109,8 @@ _spans: Final[Callable[[memoryview], pl.DataFrame]] = partial(decode_batch, form
 def _influxdb(settings: Settings) -> Intake:
     from sinks.influxdb import InfluxDB  # noqa: PLC0415
 
-    sink = settings.sinks.influxdb
-    assert sink is not None
-    return Intake("influxdb", {settings.topics.rollups: _rollups}, lambda: InfluxDB(sink), _SOON)
+    topic, sink = settings.topics.rollups, settings.sinks.influxdb
+    return _of_batches("influxdb", topic, _rollups, sink, InfluxDB, _SOON)
 
 
 def _elasticsearch(settings: Settings) -> Intake:
@@ -115,13 +125,11 @@ def _elasticsearch(settings: Settings) -> Intake:
 
     sink = settings.sinks.elasticsearch
     assert sink is not None
-    spans: dict[str, Callable[[memoryview], pl.DataFrame]] = {}
+    spans: dict[str, _Decode] = {}
     if keeps_spans(settings):
         from sinks.span_documents import span_documents  # noqa: PLC0415
 
-        spans[settings.topics.spans] = lambda value: span_documents(
-            decode_batch(value, SPAN_BATCHES), sink.namespace
-        )
+        spans[settings.topics.spans] = lambda value: span_documents(_spans(value), sink.namespace)
     return Intake(
         "elasticsearch",
         {
@@ -145,9 +153,8 @@ def _elasticsearch(settings: Settings) -> Intake:
 def _lake(settings: Settings) -> Intake:
     from sinks.lake import Lake  # noqa: PLC0415
 
-    sink = settings.sinks.lake
-    assert sink is not None
-    return Intake("lake", {settings.topics.rollups: _rollups}, lambda: Lake(sink), _FILES)
+    topic, sink = settings.topics.rollups, settings.sinks.lake
+    return _of_batches("lake", topic, _rollups, sink, Lake, _FILES)
 
 
 def _elasticsearch_logs(settings: Settings) -> Intake:
@@ -169,28 +176,23 @@ def _elasticsearch_logs(settings: Settings) -> Intake:
 def _lake_logs(settings: Settings) -> Intake:
     from sinks.log_lake import LogLake  # noqa: PLC0415
 
-    sink = settings.sinks.lake
-    assert sink is not None
-    return Intake("lake_logs", {settings.topics.logs: _logs}, lambda: LogLake(sink), _FILES)
+    topic, sink = settings.topics.logs, settings.sinks.lake
+    return _of_batches("lake_logs", topic, _logs, sink, LogLake, _FILES)
 
 
 def _clickhouse_logs(settings: Settings) -> Intake:
     from sinks.clickhouse_logs import ClickHouseLogs, compile_kernels  # noqa: PLC0415
 
-    sink = settings.sinks.clickhouse
-    assert sink is not None
     compile_kernels()
-    topics = {settings.topics.logs: _logs}
-    return Intake("clickhouse_logs", topics, lambda: ClickHouseLogs(sink), _FILES)
+    topic, sink = settings.topics.logs, settings.sinks.clickhouse
+    return _of_batches("clickhouse_logs", topic, _logs, sink, ClickHouseLogs, _FILES)
 
 
 def _clickhouse_spans(settings: Settings) -> Intake:
     from sinks.clickhouse_spans import ClickHouseSpans  # noqa: PLC0415
 
-    sink = settings.sinks.clickhouse
-    assert sink is not None
-    topics = {settings.topics.spans: _spans}
-    return Intake("clickhouse_spans", topics, lambda: ClickHouseSpans(sink), _FILES)
+    topic, sink = settings.topics.spans, settings.sinks.clickhouse
+    return _of_batches("clickhouse_spans", topic, _spans, sink, ClickHouseSpans, _FILES)
 
 
 def _elasticsearch_jaeger(settings: Settings) -> Intake:
@@ -228,19 +230,16 @@ def _elasticsearch_jaeger_calls(settings: Settings) -> Intake:
 def _lake_spans(settings: Settings) -> Intake:
     from sinks.span_lake import SpanLake  # noqa: PLC0415
 
-    sink = settings.sinks.lake
-    assert sink is not None
-    return Intake("lake_spans", {settings.topics.spans: _spans}, lambda: SpanLake(sink), _FILES)
+    topic, sink = settings.topics.spans, settings.sinks.lake
+    return _of_batches("lake_spans", topic, _spans, sink, SpanLake, _FILES)
 
 
 def _otlp(settings: Settings) -> Intake:
     from sinks.otlp import OTLP  # noqa: PLC0415
     from sinks.otlp_encoding import compile_kernels  # noqa: PLC0415
 
-    sink = settings.sinks.otlp
-    assert sink is not None
     compile_kernels()
-    return Intake("otlp", {settings.topics.spans: _spans}, lambda: OTLP(sink), _SOON)
+    return _of_batches("otlp", settings.topics.spans, _spans, settings.sinks.otlp, OTLP, _SOON)
 
 
 def _rollups_json(settings: Settings) -> Intake:

@@ -30,7 +30,8 @@ from operators.contracts.monitoring import (
 )
 
 __all__ = [
-    "Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "joined", "rejects",
+    "Destination", "Remainder", "Sink", "Unavailable", "address", "cause", "in_a_line", "joined",
+    "rejects", "seconds_of",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -140,7 +141,28 @@ def cause(error: BaseException) -> str:
         # asyncio names the call that failed, and leaves to the number why it did.
         unnamed = error.errno and error.strerror.startswith("Connect call failed")
         return os.strerror(error.errno or 0) if unnamed else error.strerror
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return in_a_line(f"{type(error).__name__}: {error}")
+
+
+def seconds_of(retry_after: str | None) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for; None of a date: the usual pause will do.
+
+    >>> seconds_of("30"), seconds_of("Fri, 31 Dec 1999 23:59:59 GMT"), seconds_of(None)
+    (30.0, None, None)
+    """
+    try:
+        return float(retry_after) if retry_after else None
+    except ValueError:
+        return None
+
+
+def in_a_line(said: object, most: int = 300) -> str:
+    """Return what a backend said in one line, of at most so many characters.
+
+    >>> in_a_line("no such  index", 10)
+    'no such in'
+    """
+    return " ".join(str(said).split())[:most]
 
 
 def rejects(origin: str, reasons: list[str], payloads: list[bytes]) -> pl.DataFrame:

@@ -35,9 +35,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
-from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import BatchForm
-from sinks.base import Destination, Remainder, Unavailable, address, cause, joined, rejects
+from sinks.base import Destination, Remainder, Unavailable, address, cause, in_a_line
+from sinks.refused_rows import refused_rows, restored_rows
 
 __all__ = [
     "LAST_SECOND",
@@ -55,7 +55,6 @@ LAST_SECOND: Final = 2**32 - 1 - 2**30
 ClickHouse's seconds end in 2106, and the longest time to live after this one must not be past the end: it
 would be in the past again, and the row gone at once.
 """
-_SHOWN: Final = 300
 _FOR_GOOD: Final = frozenset({131, 349, 407, 469})
 """A text too large, a null, a decimal out of range, a constraint: what one row is refused for."""
 _WAYS_OUT: Final = {
@@ -155,20 +154,11 @@ class ClickHouse(Destination):
                 # What is refused must come again as well: only a write that ends can say so.
                 self._remainder.keep(frame, pl.concat([*batches[number:], *refused[:done]]))
                 raise
-        if not refused:
-            return None
-        payloads = [
-            value for part in refused for row in part.iter_slices(1)
-            for value in encode_batches(row, self._form)
-        ]  # fmt: skip
-        return rejects(self.name, reasons, payloads)
+        return refused_rows(self.name, reasons, refused, self._form)
 
     def restore(self, payloads: Sequence[bytes]) -> pl.DataFrame:
         """Return the frame of refused rows."""
-        found = joined([decode_batch(memoryview(payload), self._form) for payload in payloads])
-        if found is None or found.height != len(payloads):
-            raise ValueError(f"not a row that {self.name} refused")
-        return found.select(self._form.schema.names())
+        return restored_rows(self.name, payloads, self._form)
 
     def close(self) -> None:
         """Close the connection."""
@@ -208,7 +198,7 @@ class ClickHouse(Destination):
         except pl.exceptions.PolarsError as error:
             raise Unavailable(
                 f"{_place(self._settings)}: its answer was cut, or what answers there is no ClickHouse: "
-                f"{_said(error)}"
+                f"{in_a_line(error)}"
             ) from None
 
     def _send(
@@ -227,7 +217,7 @@ class ClickHouse(Destination):
                 raise
             if batch.height == 1:
                 refused.append(batch)
-                reasons.append(f"{_place(self._settings)}, {self._table}: {_said(error)}")
+                reasons.append(f"{_place(self._settings)}, {self._table}: {in_a_line(error)}")
                 return
             middle = batch.height // 2
             self._send(client, batch[:middle], columns[:middle], refused, reasons)
@@ -284,13 +274,8 @@ def asked(settings: ClickHouseSettings) -> Iterator[None]:
         yield
     except (ClickHouseError, OSError) as error:
         code = getattr(error, "code", None)
-        why = f"{_said(error)}{_WAYS_OUT.get(code, '')}" if code else cause(error)
+        why = f"{in_a_line(error)}{_WAYS_OUT.get(code, '')}" if code else cause(error)
         raise Unavailable(f"{_place(settings)}: {why}") from None
-
-
-def _said(error: BaseException) -> str:
-    """Return what ClickHouse has against a request, in a line."""
-    return " ".join(str(error).split())[:_SHOWN]
 
 
 def quoted(name: str) -> str:

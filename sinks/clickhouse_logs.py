@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-import orjson
 import polars as pl
 import pyarrow as pa
 
 from operators.contracts.batch_form import LOG_BATCHES
 from sinks.clickhouse import LAST_SECOND, ClickHouse, ClickHouseSettings, literal
 from sinks.clickhouse_maps import maps_of
+from sinks.log_resources import hexadecimal, with_service
 
 __all__ = ["ClickHouseLogs", "compile_kernels"]
 
@@ -93,29 +92,15 @@ def _hexadecimal(name: str) -> pl.Expr:
     digits = number.reinterpret(signed=False) if name == "template" else number
     return (
         pl.when(number != 0)
-        .then(digits.map_batches(_digits, return_dtype=pl.String))
+        .then(digits.map_batches(hexadecimal, return_dtype=pl.String))
         .otherwise(pl.lit(""))
     )
-
-
-def _digits(numbers: pl.Series) -> pl.Series:
-    data = np.ascontiguousarray(numbers.to_numpy().astype(">u8"))
-    fixed = pa.Array.from_buffers(pa.binary(8), len(numbers), [None, pa.py_buffer(data)])
-    return pl.Series(fixed.cast(pa.binary())).bin.encode("hex")
 
 
 def _resources(frame: pl.DataFrame) -> pa.Array:
     """Return what sent each record, with the name of its service; few are different."""
     on = ("resource", "service")
     keys = frame.select(on).unique(maintain_order=True).with_row_index("number")
-    named = [
-        text if not service or '"service.name":' in text else _with_service(text, service)
-        for text, service in keys.select(on).iter_rows()
-    ]
+    named = [with_service(*key) for key in keys.select(on).iter_rows()]
     of_row = frame.select(on).join(keys, on=on, how="left", maintain_order="left")["number"]
     return maps_of(pl.Series(named, dtype=pl.String)).take(of_row.to_arrow())
-
-
-def _with_service(text: str, service: str) -> str:
-    name = orjson.dumps({"service.name": service}).decode()
-    return name if text in ("", "{}") else f"{name[:-1]},{text[1:]}"

@@ -28,7 +28,16 @@ from pydantic import SecretStr
 
 from operators.contracts.clock import Clock, SystemClock
 from operators.contracts.frames import DOCUMENTS
-from sinks.base import Destination, Remainder, Unavailable, address, cause, rejects
+from sinks.base import (
+    Destination,
+    Remainder,
+    Unavailable,
+    address,
+    cause,
+    in_a_line,
+    rejects,
+    seconds_of,
+)
 from sinks.known_documents import KnownDocuments
 
 __all__ = ["Elasticsearch", "ElasticsearchSettings", "connect", "unavailable"]
@@ -322,11 +331,9 @@ def unavailable(settings: ElasticsearchSettings, error: ApiError | TransportErro
     reason = error.message or ""  # an answer may have no body
     if isinstance(error.body, Mapping) and isinstance(error.body.get("error"), Mapping):
         reason = f"{error.body['error'].get('type')}: {error.body['error'].get('reason')}"
-    after = error.meta.headers.get("retry-after") or ""
     return Unavailable(
-        f"{place}: {status} {' '.join(str(reason).split())[:500]}".rstrip()
-        + _WAYS_OUT.get(status, ""),
-        float(after) if after.isdecimal() else None,
+        f"{place}: {status} {in_a_line(reason, 500)}".rstrip() + _WAYS_OUT.get(status, ""),
+        seconds_of(error.meta.headers.get("retry-after")),
     )
 
 

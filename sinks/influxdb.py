@@ -34,7 +34,16 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from operators.contracts.durations import format_duration
-from sinks.base import Destination, Remainder, Unavailable, address, cause, rejects
+from sinks.base import (
+    Destination,
+    Remainder,
+    Unavailable,
+    address,
+    cause,
+    in_a_line,
+    rejects,
+    seconds_of,
+)
 from sinks.line_protocol import LineProtocol, UnitLines
 from sinks.rollup_json import decode_rollups, encode_rollups
 from sinks.versions import best_only
@@ -241,7 +250,7 @@ def _answer(error: ApiException) -> str:
     text = None
     if isinstance(document, Mapping):
         text = document.get("message") or document.get("error")
-    return " ".join(str(text or error.body or error.reason or "no reason given").split())[:500]
+    return in_a_line(text or error.body or error.reason or "no reason given", 500)
 
 
 def connect(settings: InfluxDBSettings) -> InfluxDBClient:
@@ -278,11 +287,4 @@ def unavailable(settings: InfluxDBSettings, error: Exception, bucket: str = "") 
         404: "; run `headrace setup` to create the buckets, or correct sinks.influxdb",
     }
     message = f"{place}: {error.status} {_answer(error)}{ways_out.get(error.status, '')}"
-    return Unavailable(message, _seconds(error.retry_after))
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return float(retry_after) if retry_after else None
-    except ValueError:  # a date; the usual backoff will do
-        return None
+    return Unavailable(message, seconds_of(error.retry_after))

@@ -1,6 +1,6 @@
 """Kafka topics: messages, each of them confirmed.
 
-KafkaDelivery is at least once, so whoever reads a topic of Headrace's drops what it has seen: of rollups
+Delivery is at least once, so whoever reads a topic of Headrace's drops what it has seen: of rollups
 with the same (tenant, series, window, window_start), which are in one partition, the last counts,
 of alert events with the same id any.
 """

@@ -18,17 +18,14 @@ from pathlib import Path
 import polars as pl
 
 from operators.contracts.clock import Clock
-from operators.contracts.frames import SCORES, empty
+from operators.contracts.frames import SCORES
 from sinks.lake_compaction import compact
 from sinks.lake_files import (
     DAY,
     Day,
     days,
-    days_between,
-    is_final,
-    scan,
-    superseded_removed,
 )
+from sinks.lake_reading import rows_between
 from sinks.lake_writer import LakeSettings, LakeWriter, unavailable
 
 __all__ = ["Lake", "LakeSettings", "check", "compact", "read_rollups"]
@@ -73,23 +70,9 @@ def read_rollups(
         names: only these metrics.
         tenant: only this tenant's.
     """
-    chosen = []
-    if since is not None:
-        chosen.append(pl.col("window_start") >= since)
-    if until is not None:
-        chosen.append(pl.col("window_start") < until)
-    if names is not None:
-        chosen.append(pl.col("name").is_in(list(names)))
-    if tenant is not None:
-        chosen.append(pl.col("tenant") == tenant)
-    frames = []
     wanted = (day for day in days(path) if window is None or day.window == window)
-    for day, live in days_between(wanted, since, until):
-        rows = scan([part.path for part in live]).filter(*chosen)
-        # All of these choose whole points, so it does not matter that they come first.
-        rows = rows if is_final(live) else superseded_removed(rows)
-        frames.append(rows.with_columns(window=pl.lit(day.window, pl.Int64)).select(SCORES.names()))
-    return pl.concat(frames) if frames else empty(SCORES).lazy()
+    of = None if names is None else list(names)
+    return rows_between(wanted, SCORES, since, until, tenant=tenant, name=of)
 
 
 def check(settings: LakeSettings) -> None:

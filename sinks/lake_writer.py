@@ -14,7 +14,7 @@ import polars as pl
 from operators.contracts.clock import Clock, SystemClock
 from sinks.base import Destination, Unavailable
 from sinks.lake_compaction import compact, merge_small
-from sinks.lake_files import DAY, Day, write_part
+from sinks.lake_files import DAY, Day, Table, write_part
 
 __all__ = ["LakeSettings", "LakeWriter", "unavailable"]
 
@@ -57,6 +57,28 @@ class LakeWriter(Destination):
         self._latest = 0
         self._finished = 0
         self._finisher = ThreadPoolExecutor(1, self.name.replace("_", "-"))
+
+    def _write_by_day(
+        self, frame: pl.DataFrame, table: Table, day_of: Callable[[Path, int], Day]
+    ) -> None:
+        """Write the rows of each day of event time in the order of their table.
+
+        Args:
+            frame: of the table's columns, but for ``written``.
+            table: what they are.
+            day_of: returns the directory for the day that begins at a time.
+        """
+        day = pl.col(table.time) // DAY * DAY
+        groups = frame.with_columns(day=day).partition_by("day", as_dict=True)
+        order = [
+            by for by in table.order if by != "written"
+        ]  # which is the same for all of a write
+        of_days = (
+            (day_of(self._path, int(start)), rows.sort(*order)) for (start,), rows in groups.items()
+        )
+        # The middle one: a row whose clock runs ahead must not end the day of the others.
+        middle = frame[table.time].quantile(0.5, "lower")
+        self._write_days(of_days, int(middle or 0))
 
     def _write_days(self, frames: Iterable[tuple[Day, pl.DataFrame]], latest: int) -> None:
         """Write the rows of each day, then merge what has become many files.

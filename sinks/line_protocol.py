@@ -95,14 +95,12 @@ class LineProtocol:
     def _prefix(self, frame: pl.DataFrame) -> pl.Series:
         """Return the measurement and tags of each row."""
         keys = frame["series"].to_numpy()
-        rows = self._index.find(keys)
-        unknown = np.flatnonzero(rows < 0)
-        if len(unknown):
-            new = frame[unknown].unique("series")
-            if len(self._index) + new.height > self._series_kept:
+        rows, new = self._index.find_new(keys)
+        if len(new):
+            if len(self._index) + len(new) > self._series_kept:
                 self._forget()
-                new = frame.unique("series")
-            self._learn(new)
+                _, new = self._index.find_new(keys)
+            self._learn(frame[new])
             rows = self._index.find(keys)
         return self._prefixes.gather(rows)
 

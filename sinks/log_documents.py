@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 import orjson
 import polars as pl
-import pyarrow as pa
 
 from operators.columns.json_text import quoted
 from operators.columns.text_column import text_column
 from operators.contracts.frames import DOCUMENTS
 from operators.decoders.json.keys import doubtful_objects
 from operators.logs.parsing.marks import MARKS
+from sinks.log_resources import hexadecimal, with_service
 
 __all__ = ["DATASET", "LOGS", "compile_kernels", "is_final", "log_documents", "log_stream"]
 
@@ -84,8 +84,8 @@ def log_documents(frame: pl.DataFrame, namespace: str) -> pl.DataFrame:
         frame.with_columns(
             attributes=_fit(frame["attributes"]),
             resource=_resources(frame),
-            template_hex=_hexadecimal(frame["template"]),
-            shape_hex=_hexadecimal(frame["shape"]),
+            template_hex=hexadecimal(frame["template"]),
+            shape_hex=hexadecimal(frame["shape"]),
         )
         .select(
             stream=pl.lit(log_stream(namespace)),
@@ -124,28 +124,13 @@ def _there(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != "").then(name).alias(name)
 
 
-def _hexadecimal(numbers: pl.Series) -> pl.Series:
-    """Return numbers of 64 bits as 16 digits each."""
-    digits = pa.py_buffer(numbers.to_numpy().astype(numbers.to_numpy().dtype.newbyteorder(">")))
-    fixed = pa.Array.from_buffers(pa.binary(8), len(numbers), [None, digits])
-    return pl.Series(fixed.cast(pa.binary())).bin.encode("hex")
-
-
 def _resources(frame: pl.DataFrame) -> pl.Series:
     """Return what sent each record, with the name of its service; few are different."""
     keys = frame.select("resource", "service").unique()
-    named = [
-        text if not service or '"service.name":' in text else _with_service(text, service)
-        for text, service in keys.rows()
-    ]
+    named = [with_service(*key) for key in keys.rows()]
     made = keys.with_columns(whole=_fit(pl.Series(named, dtype=pl.String)))
     on = ("resource", "service")
     return frame.select(on).join(made, on=on, how="left", maintain_order="left")["whole"]
-
-
-def _with_service(text: str, service: str) -> str:
-    name = orjson.dumps({"service.name": service}).decode()
-    return name if text in ("", "{}") else f"{name[:-1]},{text[1:]}"
 
 
 def _fit(objects: pl.Series) -> pl.Series:

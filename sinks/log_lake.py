@@ -11,17 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from operators.contracts.clock import Clock
-from operators.contracts.frames import GROUPED_LOGS, empty
+from operators.contracts.frames import GROUPED_LOGS
 from sinks.lake_files import (
-    DAY,
     LOGS,
     Day,
-    days_between,
-    is_final,
     log_days,
-    scan,
-    superseded_removed,
 )
+from sinks.lake_reading import rows_between
 from sinks.lake_writer import LakeSettings, LakeWriter
 
 __all__ = ["LogLake", "read_logs"]
@@ -37,15 +33,7 @@ class LogLake(LakeWriter):
 
     def write(self, frame: pl.DataFrame) -> None:
         """Write a GROUPED_LOGS frame, a file for each day of event time."""
-        groups = frame.with_columns(day=pl.col("ts") // DAY * DAY).partition_by("day", as_dict=True)
-        order = [by for by in LOGS.order if by != "written"]  # which is the same for all of a write
-        of_days = (
-            (Day.of_logs(self._path, int(start)), rows.sort(*order))
-            for (start,), rows in groups.items()
-        )
-        # The middle one: a record whose clock runs ahead must not end the day of the others.
-        middle = frame["ts"].quantile(0.5, "lower")
-        self._write_days(of_days, int(middle or 0))
+        self._write_by_day(frame, LOGS, Day.of_logs)
 
 
 def read_logs(
@@ -66,19 +54,5 @@ def read_logs(
         tenant: only this tenant's.
         service: only this service's.
     """
-    chosen = []
-    if since is not None:
-        chosen.append(pl.col("ts") >= since)
-    if until is not None:
-        chosen.append(pl.col("ts") < until)
-    if tenant is not None:
-        chosen.append(pl.col("tenant") == tenant)
-    if service is not None:
-        chosen.append(pl.col("service") == service)
-    frames = []
-    for _, live in days_between(log_days(path), since, until):
-        rows = scan([part.path for part in live], LOGS).filter(*chosen)
-        if not is_final(live):
-            rows = superseded_removed(rows, LOGS)
-        frames.append(rows.select(GROUPED_LOGS.names()))
-    return pl.concat(frames) if frames else empty(GROUPED_LOGS).lazy()
+    same = {"tenant": tenant, "service": service}
+    return rows_between(log_days(path), GROUPED_LOGS, since, until, **same)

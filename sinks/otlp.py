@@ -13,7 +13,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 import polars as pl
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -21,20 +20,17 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from operators.columns.batches import decode_batch, encode_batches
 from operators.contracts.batch_form import SPAN_BATCHES
-from operators.contracts.frames import SPANS
 from operators.contracts.monitoring import SINK_REFUSED_UNNAMED
 from operators.decoders.protobuf.lenient import is_message, read_message
-from sinks.base import Destination, Remainder, Unavailable, address, joined, rejects
+from sinks.base import Destination, Remainder, Unavailable, address, in_a_line
 from sinks.otlp_encoding import encode_spans
 from sinks.otlp_transport import OTLPRefusal, OTLPSettings, OTLPTransport
+from sinks.refused_rows import refused_rows, restored_rows
 
 __all__ = ["OTLP"]
 
 _log = logging.getLogger(__name__)
-
-_SHOWN: Final = 300
 
 
 class OTLP(Destination):
@@ -70,13 +66,7 @@ class OTLP(Destination):
                 # What is refused must come again as well: only a write that ends can say so.
                 self._remainder.keep(frame, pl.concat([batch, *waiting, *refused]))
                 raise
-        if not refused:
-            return None
-        payloads = [
-            value for part in refused for row in part.iter_slices(1)
-            for value in encode_batches(row, SPAN_BATCHES)
-        ]  # fmt: skip
-        return rejects(self.name, reasons, payloads)
+        return refused_rows(self.name, reasons, refused, SPAN_BATCHES)
 
     def reach(self) -> None:
         """Make sure that the backend takes spans, sending none.
@@ -91,10 +81,7 @@ class OTLP(Destination):
 
     def restore(self, payloads: Sequence[bytes]) -> pl.DataFrame:
         """Return the SPANS frame of refused spans."""
-        found = joined([decode_batch(memoryview(payload), SPAN_BATCHES) for payload in payloads])
-        if found is None or found.height != len(payloads):
-            raise ValueError(f"not a span that {self.name} refused")
-        return found.select(SPANS.names())
+        return restored_rows(self.name, payloads, SPAN_BATCHES)
 
     def close(self) -> None:
         """Close the connections."""
@@ -137,7 +124,7 @@ class OTLP(Destination):
             SINK_REFUSED_UNNAMED.labels(self.name).inc(partial.rejected_spans)
             _log.warning(
                 "%s: left out %d spans, and does not say which: %s", self._place,
-                partial.rejected_spans, partial.error_message[:_SHOWN],
+                partial.rejected_spans, in_a_line(partial.error_message),
             )  # fmt: skip
 
 

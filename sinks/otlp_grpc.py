@@ -20,14 +20,13 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from sinks.base import Unavailable, address
+from sinks.base import Unavailable, address, in_a_line
 from sinks.otlp_transport import OTLPRefusal, OTLPSettings, tls
 
 __all__ = ["OTLPOverGRPC"]
 
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PORT: Final = 4317
-_SHOWN: Final = 300
 _DETAILS: Final = "grpc-status-details-bin"
 _Code: Final = grpc.StatusCode
 _LOST: Final = frozenset({_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.CANCELLED})
@@ -131,7 +130,7 @@ class OTLPOverGRPC:
     def _failure(self, error: grpc.RpcError) -> OTLPRefusal | Unavailable:
         """Return what a failed call means, and close the channel if it is of no more use."""
         call: Any = error  # one that ended so is both
-        code, said = call.code(), " ".join((call.details() or "").split())
+        code, said = call.code(), call.details() or ""
         pause = _pause(call.trailing_metadata() or ())
         way_out = _WAYS_OUT.get(code, "")
         if code in _LOST:
@@ -139,7 +138,7 @@ class OTLPOverGRPC:
             hints = _WITH_TLS if self._secure else _WITHOUT_TLS
             way_out = next((hint for sign, hint in hints if sign in said), "")
             self.close()
-        text = f"{self._place}: {code.name} {said[:_SHOWN]}{way_out}"
+        text = f"{self._place}: {code.name} {in_a_line(said)}{way_out}"
         # Of what it lacks room for, only what it asks for again may come again.
         if code in _FOR_GOOD or (code == _Code.RESOURCE_EXHAUSTED and pause is None):
             return OTLPRefusal(text)

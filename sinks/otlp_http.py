@@ -11,14 +11,13 @@ from typing import Final
 import httpx
 from isal import igzip
 
-from sinks.base import Unavailable, address, cause
+from sinks.base import Unavailable, address, cause, in_a_line, seconds_of
 from sinks.otlp_transport import OTLPRefusal, OTLPSettings, tls
 
 __all__ = ["OTLPOverHTTP"]
 
 _PATH: Final = "/v1/traces"
 _GZIP_LEVEL: Final = 1
-_SHOWN: Final = 300
 _FOR_GOOD: Final = frozenset({400, 411, 413, 414, 415, 422})
 """Answers about what was sent; all others are about who sends, where to, and when."""
 _WAYS_OUT: Final = {
@@ -68,12 +67,11 @@ class OTLPOverHTTP:
             raise Unavailable(f"{self._place}: {cause(error)}{way_out}") from None
         if answer.status_code < 300:
             return answer.content
-        said = f"{self._place}: {answer.status_code} {' '.join(answer.text.split())[:_SHOWN]}"
+        said = f"{self._place}: {answer.status_code} {in_a_line(answer.text)}"
         said += _WAYS_OUT.get(answer.status_code, "")
         if answer.status_code in _FOR_GOOD:
             raise OTLPRefusal(said)
-        after = answer.headers.get("retry-after", "")
-        raise Unavailable(said, float(after) if after.isdecimal() else None)
+        raise Unavailable(said, seconds_of(answer.headers.get("retry-after")))
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,17 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from operators.contracts.clock import Clock
-from operators.contracts.frames import SPANS, empty
+from operators.contracts.frames import SPANS
 from sinks.lake_files import (
-    DAY,
     SPANS_KEPT,
     Day,
-    days_between,
-    is_final,
-    scan,
     span_days,
-    superseded_removed,
 )
+from sinks.lake_reading import rows_between
 from sinks.lake_writer import LakeSettings, LakeWriter
 
 __all__ = ["SpanLake", "read_spans"]
@@ -37,16 +33,7 @@ class SpanLake(LakeWriter):
 
     def write(self, frame: pl.DataFrame) -> None:
         """Write a SPANS frame, a file for each day of event time."""
-        day = pl.col("ended") // DAY * DAY
-        groups = frame.with_columns(day=day).partition_by("day", as_dict=True)
-        order = [by for by in SPANS_KEPT.order if by != "written"]
-        of_days = (
-            (Day.of_spans(self._path, int(start)), rows.sort(*order))
-            for (start,), rows in groups.items()
-        )
-        # The middle one: a span whose clock runs ahead must not end the day of the others.
-        middle = frame["ended"].quantile(0.5, "lower")
-        self._write_days(of_days, int(middle or 0))
+        self._write_by_day(frame, SPANS_KEPT, Day.of_spans)
 
 
 def read_spans(
@@ -67,19 +54,5 @@ def read_spans(
         tenant: only this tenant's.
         trace: only those of one trace, by its id.
     """
-    chosen = []
-    if since is not None:
-        chosen.append(pl.col("ended") >= since)
-    if until is not None:
-        chosen.append(pl.col("ended") < until)
-    if tenant is not None:
-        chosen.append(pl.col("tenant") == tenant)
-    if trace is not None:
-        chosen.append(pl.col("trace_id") == trace)
-    frames = []
-    for _, live in days_between(span_days(path), since, until):
-        rows = scan([part.path for part in live], SPANS_KEPT).filter(*chosen)
-        if not is_final(live):
-            rows = superseded_removed(rows, SPANS_KEPT)
-        frames.append(rows.select(SPANS.names()))
-    return pl.concat(frames) if frames else empty(SPANS).lazy()
+    same = {"tenant": tenant, "trace_id": trace}
+    return rows_between(span_days(path), SPANS, since, until, **same)

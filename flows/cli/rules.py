@@ -101,7 +101,7 @@ def backtest_rules(
     - `headrace rules backtest rules/*.yml --html report.html`
     - `headrace rules backtest new.yml --against old.yml --from lake --since 2026-01-01T00:00Z`
     """
-    from flows.commands.backtest import backtest as command
+    from flows.commands.rules_backtest import backtest as command
 
     command(
         options_of(context).settings(),
@@ -145,7 +145,7 @@ def explain_rule(
 
     - `headrace rules explain TargetDown --at 2026-01-31T10:00Z --label instance=web-1`
     """
-    from flows.commands.explain import explain as command
+    from flows.commands.explain_rule import explain as command
 
     command(
         options_of(context).settings(),

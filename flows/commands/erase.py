@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 import uuid
 from hashlib import sha256
@@ -15,6 +14,7 @@ import typer
 from flows.commands.broker import Broker
 from flows.commands.failure import USAGE, CommandFailed
 from flows.commands.terminal import Outcomes
+from flows.commands.user import user
 from flows.settings import Settings
 from operators.contracts.alert import rfc3339
 from operators.contracts.clock import SystemClock
@@ -118,7 +118,7 @@ def _put_on_record(
         "schema": SCHEMA,
         "id": str(uuid.uuid4()),
         "at": rfc3339(SystemClock().now()),
-        "by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "by": f"{user()}@{socket.gethostname()}",
         "subjects": [sha256(name.encode()).hexdigest() for name in names],
         "tenant": tenant or None,
         "dryRun": dry_run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import orjson
 
 from flows.commands.failure import USAGE, CommandFailed
+from flows.commands.given import given_label
 from flows.commands.instants import instant_or_none
 from flows.commands.terminal import console, printable
 from flows.commands.topic_values import topic_values
+from flows.commands.user import user
 from flows.process.redaction import Redaction
 from flows.promotions import registry_of
 from flows.settings import Settings
@@ -63,7 +64,7 @@ def false_alarm(
     given = instant_or_none(at, "--at")
     effective = now + settings.models.lead if given is None else given
     command = false_alarm_command(
-        uuid.uuid4().hex, by or _user(), patterns, at=now, effective=effective,
+        uuid.uuid4().hex, by or user(), patterns, at=now, effective=effective,
         alerts=(event["fingerprint"],), comment=comment,
     )  # fmt: skip
     _say(settings, command)
@@ -97,12 +98,12 @@ def missed(
     Raises:
         CommandFailed: a label or a time is none, or the brokers do not confirm.
     """
-    pairs = dict(_pair(label) for label in labels)
+    pairs = dict(given_label(label) for label in labels)
     starts_at, ends_at = instant_or_none(since, "--since"), instant_or_none(until, "--until")
     if starts_at is None or ends_at is None or ends_at < starts_at:
         raise CommandFailed("--since and --until: say when it began and ended", USAGE)
     command = missed_command(
-        uuid.uuid4().hex, by or _user(), pairs, starts_at, ends_at,
+        uuid.uuid4().hex, by or user(), pairs, starts_at, ends_at,
         at=SystemClock().now(), comment=comment,
     )  # fmt: skip
     _say(settings, command)
@@ -137,7 +138,7 @@ def deployed(
     given = instant_or_none(at, "--at")
     effective = now if given is None else given
     command = deploy_command(
-        uuid.uuid4().hex, by or _user(), service, version, at=now, effective=effective,
+        uuid.uuid4().hex, by or user(), service, version, at=now, effective=effective,
         tenant=tenant, comment=comment,
     )  # fmt: skip
     _send(settings, command)
@@ -204,17 +205,3 @@ def _send(settings: Settings, command: Mapping[str, Any]) -> None:
         delivery.close()
     if error is not None:
         raise CommandFailed(Redaction(settings)(str(explain(settings.kafka, topic, error))))
-
-
-def _pair(label: str) -> tuple[str, str]:
-    name, equal, value = label.partition("=")
-    if not (name and equal):
-        raise CommandFailed(f'"{printable(label)}" is no label: write name=value', USAGE)
-    return name, value
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return ""

@@ -9,6 +9,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from flows.commands.failure import CommandFailed
+from flows.commands.topic_values import as_bytes
 from flows.process.heartbeat import Heartbeat, decode_heartbeat
 from flows.settings import Settings
 from operators.kafka.clients import consumer
@@ -61,14 +62,10 @@ class HeartbeatReader:
         error, key, value = message.error(), message.key(), message.value()
         if error is None:
             if value is None:
-                self._last.pop(_bytes(key), None)
+                self._last.pop(as_bytes(key), None)
             else:
-                self._last[_bytes(key)] = _bytes(value)
+                self._last[as_bytes(key)] = as_bytes(value)
         elif error.code() == KafkaError._PARTITION_EOF:
             self._behind.discard(message.partition() or 0)
         elif not error.retriable():
             raise CommandFailed(f"topic {self._topic}: {error.str()}") from KafkaException(error)
-
-
-def _bytes(data: str | bytes | None) -> bytes:
-    return data.encode() if isinstance(data, str) else data or b""

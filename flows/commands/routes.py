@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from flows.commands.failure import CommandFailed
+from flows.commands.given import given_label
 from flows.commands.terminal import console
 from flows.notifying import Plan, plan
 from flows.settings import Settings
@@ -18,7 +19,7 @@ from operators.notifying.intervals import any_contains
 from operators.notifying.matchers import matches, written
 from operators.notifying.routes import explain
 
-__all__ = ["show_routes", "try_routes"]
+__all__ = ["show_routes", "try_routes", "usable_plan"]
 
 
 def show_routes(settings: Settings) -> None:
@@ -27,7 +28,7 @@ def show_routes(settings: Settings) -> None:
     Raises:
         CommandFailed: the configuration can't be used.
     """
-    going_by = _plan(settings)
+    going_by = usable_plan(settings)
     out = console()
     ahead = [(0, going_by.root)]
     while ahead:
@@ -53,8 +54,8 @@ def try_routes(settings: Settings, labels: Sequence[str], *, as_json: bool = Fal
     Raises:
         CommandFailed: the labels or the configuration can't be used.
     """
-    alert = dict(map(_label, labels))
-    going_by = _plan(settings)
+    alert = dict(map(given_label, labels))
+    going_by = usable_plan(settings)
     taken = going_by.routing()(alert)
     if as_json:
         print(orjson.dumps([_document(route, alert) for route in taken]).decode())
@@ -84,18 +85,16 @@ def try_routes(settings: Settings, labels: Sequence[str], *, as_json: bool = Fal
             )
 
 
-def _plan(settings: Settings) -> Plan:
+def usable_plan(settings: Settings) -> Plan:
+    """Return what the notifier goes by.
+
+    Raises:
+        CommandFailed: the configuration can't be used.
+    """
     try:
         return plan(settings.notifier)
     except ValueError as error:
         raise CommandFailed(f"notifier: {error}") from None
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise CommandFailed(f'"{text}" is not a label (write severity=page)')
-    return name, value.strip('"')
 
 
 def _spoken(route: Route) -> str:

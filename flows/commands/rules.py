@@ -37,7 +37,7 @@ def check_rules(
         files: the files.
         sampling: how far apart the samples of a series are.
         as_json: write a document for programs.
-        source: what to compare with what rules look at, see ``flows.commands.backtest``.
+        source: what to compare with what rules look at, see ``flows.commands.rules_backtest``.
         settings: say where that is.
 
     Raises:
@@ -75,7 +75,7 @@ def check_rules(
 
 def _seen(settings: Settings, source: str) -> SeenSeries:
     """Return the series that there are."""
-    from flows.commands.backtest import history  # noqa: PLC0415 - it imports much
+    from flows.commands.rules_backtest import history  # noqa: PLC0415 - it imports much
 
     seen = SeenSeries()
     known: set[int] = set()

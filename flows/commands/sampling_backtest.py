@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
-import yaml
-from pydantic import ValidationError
 
-from flows.commands.backtest import polls
 from flows.commands.failure import USAGE, CommandFailed
+from flows.commands.given import with_changes
 from flows.commands.instants import instant_or_none
+from flows.commands.rules_backtest import polls
 from flows.commands.scoring_backtest import HistoryChoice
 from flows.commands.terminal import console, printable, table, write_json
 from flows.commands.topic_values import topic_values
@@ -137,24 +136,7 @@ def replay_of(settings: Settings, *, raw: bool = False) -> PolicyReplay:
 
 def _with_policy(settings: Settings, changes: Sequence[str], option: str) -> Settings:
     before = settings.traces.sampling or SpanSampling()
-    given: dict[str, Any] = {}
-    for text in changes:
-        key, equals, value = text.partition("=")
-        key = key.removeprefix("traces.").removeprefix("sampling.")
-        if not equals or key not in SpanSampling.model_fields:
-            known = ", ".join(SpanSampling.model_fields)
-            raise CommandFailed(f"{option}: {text}: write KEY=VALUE (keys: {known})", USAGE)
-        try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise CommandFailed(f"{option}: {text}: the value is not YAML", USAGE) from None
-    try:
-        sampling = SpanSampling(**{**before.model_dump(), **given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise CommandFailed(f"{option}: {place}: {said}".replace(": : ", ": "), USAGE) from None
+    sampling = with_changes(before, changes, option, "traces", "sampling")
     traces = settings.traces.model_copy(update={"sampling": sampling})
     return settings.model_copy(update={"traces": traces})
 

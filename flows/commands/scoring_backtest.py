@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-import yaml
-from pydantic import ValidationError
 from rich.text import Text
 
 from flows.commands.failure import USAGE, CommandFailed
+from flows.commands.given import with_changes
 from flows.commands.instants import instant_or_none
+from flows.commands.routes import usable_plan
 from flows.commands.terminal import ago, console, count, printable, table, write_json
-from flows.notifying import Plan, plan
+from flows.notifying import Plan
 from flows.offline.backtest.alerts import lives
 from flows.offline.backtest.comparing import Comparison, compare
 from flows.offline.backtest.judging import Found, Wanted, judge
@@ -90,7 +90,7 @@ def backtest(
     runs = [("first", "--set", changes)]
     if against:
         runs.append(("second", "--against", against))
-    going_by = _plan(settings)
+    going_by = usable_plan(settings)
     outcomes, pasts = [], []
     for name, option, given in runs:
         others, trained = without_model(settings, given)
@@ -119,24 +119,7 @@ def changed(scoring: Scoring, changes: Sequence[str], option: str) -> Scoring:
     Raises:
         CommandFailed: a key that is not there, or a value that does not fit.
     """
-    given: dict[str, Any] = {}
-    for text in changes:
-        key, equals, value = text.partition("=")
-        key = key.removeprefix("scoring.")
-        if not equals or key not in Scoring.model_fields:
-            known = ", ".join(Scoring.model_fields)
-            raise CommandFailed(f"{option}: {text}: write KEY=VALUE (keys: {known})", USAGE)
-        try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise CommandFailed(f"{option}: {text}: the value is not YAML", USAGE) from None
-    try:
-        return Scoring(**{**scoring.model_dump(), **given, "enabled": True})
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise CommandFailed(f"{option}: {place}: {said}".replace(": : ", ": "), USAGE) from None
+    return with_changes(scoring, changes, option, "scoring", enabled=True)
 
 
 def history_of(settings: Settings, choice: HistoryChoice) -> History:
@@ -184,13 +167,6 @@ def _influxdb(
         given, window, since, until or SystemClock().now(), choice.tenant or None,
         known=known_series(settings),
     )  # fmt: skip
-
-
-def _plan(settings: Settings) -> Plan:
-    try:
-        return plan(settings.notifier)
-    except ValueError as error:
-        raise CommandFailed(f"notifier: {error}") from None
 
 
 def judged(

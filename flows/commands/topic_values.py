@@ -13,7 +13,7 @@ from flows.commands.failure import CommandFailed
 from flows.settings import Settings
 from operators.kafka.clients import consumer
 
-__all__ = ["last_values", "topic_values"]
+__all__ = ["as_bytes", "last_values", "topic_values"]
 
 _POLLED: Final = 1_000
 _PATIENCE: Final = 10.0
@@ -53,7 +53,7 @@ def topic_values(
             for message in messages:
                 error, key, value = message.error(), message.key(), message.value()
                 if error is None:
-                    yield _bytes(key), _bytes(value)
+                    yield as_bytes(key), as_bytes(value)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     behind.discard(message.partition() or 0)
                 elif not error.retriable():
@@ -70,5 +70,6 @@ def last_values(settings: Settings, topic: str) -> dict[bytes, bytes]:
     return {key: value for key, value in found.items() if value}
 
 
-def _bytes(data: str | bytes | None) -> bytes:
+def as_bytes(data: str | bytes | None) -> bytes:
+    """Return a key or a value as bytes; one that is absent is empty."""
     return data.encode() if isinstance(data, str) else data or b""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from flows.settings.values import (
     PositiveDuration,
+    RegularExpression,
     Section,
     regular_expression,
     with_secret_files,
@@ -73,7 +74,7 @@ class Input(Section):
     """Lines of logs that belong together: ``auto`` joins stack traces where a record says of which file
     or container it is, and in ``text``; ``off`` makes each line a record; else it is a regular
     expression of the lines that begin a record."""
-    counters: str | None = None
+    counters: RegularExpression | None = None
     """Regular expression of the whole names of metrics that are counters, where the format has no
     types: they are taken for cumulative and monotonic."""
 
@@ -86,11 +87,6 @@ class Input(Section):
 
     service: str = ""
     """The ``service.name`` of metrics that have none and nothing that it could be taken from."""
-
-    @field_validator("counters")
-    @classmethod
-    def _is_an_expression(cls, counters: str | None) -> str | None:
-        return None if counters is None else regular_expression(counters)
 
     @field_validator("multiline")
     @classmethod
@@ -143,14 +139,9 @@ class Series(Section):
     )
     service_from: tuple[str, ...] = ("job", "app", "host.name", "host")
     """Labels that a metric without ``service.name`` gets it from; the first that it has."""
-    counters_since_boot: str = r"system\..*"
+    counters_since_boot: RegularExpression = r"system\..*"
     """Regular expression of the whole names of counters that count since their host or server began,
     whatever start time comes with them: it is often that of the process that reads them."""
-
-    @field_validator("counters_since_boot")
-    @classmethod
-    def _is_an_expression(cls, names: str) -> str:
-        return regular_expression(names)
 
 
 class Lookup(Section):

@@ -1,4 +1,4 @@
-"""Settings of the databases and files that rollups go to."""
+"""Settings of the databases and files that flow ``storage`` carries topics to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class InfluxDBSection(WithSecretFiles):
-    """InfluxDBSection, or what else takes its v2 write API."""
+    """InfluxDB, or what else takes its v2 write API."""
 
     secrets = ("token",)
     url: str = Field(pattern=r"^https?://")
@@ -71,7 +71,7 @@ class JaegerLayout(Section):
 
 
 class ElasticsearchSection(WithSecretFiles):
-    """ElasticsearchSection 8 or 9."""
+    """Elasticsearch 8 or 9."""
 
     secrets = ("api_key", "password")
     hosts: tuple[str, ...] = Field(min_length=1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from flows.settings.values import PositiveDuration, Section, Size, regular_expression
+from flows.settings.values import PositiveDuration, RegularExpression, Section, Size
 from operators.traces.rules import KeepingRules
 
 __all__ = ["SpanSampling", "Traces", "Tracing"]
@@ -24,7 +24,7 @@ class SpanSampling(Section):
     ``slow_history`` before. Not before three traces of a shard were beyond it: what is rarer is kept by
     ``rest``."""
     slow_history: PositiveDuration = "1h"  # type: ignore[assignment]
-    attributes: dict[str, str] = Field(default_factory=dict)
+    attributes: dict[str, RegularExpression] = Field(default_factory=dict)
     """All with a span, or the resource of one, that has one of these attributes with a value that the
     whole regular expression matches: ``{user.tier: gold|platinum}``."""
     rest: int = Field(default=10, ge=0)
@@ -40,11 +40,6 @@ class SpanSampling(Section):
     """Bytes of undecided spans of each tenant, of all shards together; a window that fills may have
     a fifth. Beyond that traces are left out early, those known to be failed, slow or wanted last:
     see ``operators.traces.crowding``."""
-
-    @field_validator("attributes")
-    @classmethod
-    def _are_expressions(cls, attributes: dict[str, str]) -> dict[str, str]:
-        return {name: regular_expression(pattern) for name, pattern in attributes.items()}
 
 
 class Traces(Section):

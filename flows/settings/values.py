@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     AfterValidator,
@@ -22,14 +22,19 @@ from operators.contracts.durations import format_duration, parse_duration
 __all__ = [
     "Duration",
     "PositiveDuration",
+    "RegularExpression",
     "SecretUrl",
     "Section",
     "Size",
     "WithSecretFiles",
+    "positive",
     "regular_expression",
     "secret_in",
     "with_secret_files",
 ]
+
+
+_HERE: Final = Path()
 
 
 def _duration(value: Any) -> int:
@@ -45,13 +50,18 @@ Duration = Annotated[
 """Nanoseconds, written as ``10s``, ``5m``, ``1h``."""
 
 
-def _positive(value: int) -> int:
+def positive(value: int) -> int:
+    """Return a duration that is longer than nothing.
+
+    Raises:
+        ValueError: it is not.
+    """
     if value <= 0:
         raise ValueError("must be longer than nothing (write 10s, 5m, 1h)")
     return value
 
 
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "kiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -86,14 +96,17 @@ def regular_expression(text: str) -> str:
     return text
 
 
+RegularExpression = Annotated[str, AfterValidator(regular_expression)]
+
+
 class Section(BaseModel):
     """A part of the settings; a key that it does not know is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-def secret_in(path: Any, key: str) -> str:
-    """Return what a file holds, without white space around it.
+def secret_in(path: Any, key: str, directory: Path = _HERE) -> str:
+    """Return what a file holds, without white space around it; its path may begin at a directory.
 
     Raises:
         ValueError: it is no path, or can't be read; the message begins with ``key``.
@@ -101,7 +114,7 @@ def secret_in(path: Any, key: str) -> str:
     if not isinstance(path, str | Path):
         raise ValueError(f"{key}: write the path of a file")  # noqa: TRY004 -- pydantic tells of it
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return Path(directory, path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"{key}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -109,22 +122,31 @@ def secret_in(path: Any, key: str) -> str:
 
 
 def with_secret_files(
-    values: Mapping[str, Any], is_secret: Callable[[str], bool] = lambda _: True
+    values: Mapping[str, Any],
+    is_secret: Callable[[str], bool] = lambda _: True,
+    directory: Path = _HERE,
 ) -> dict[str, Any]:
     """Return a mapping with what a file holds for each ``<key>_file``, of keys that are secrets.
+
+    Args:
+        values: null is as good as absent.
+        is_secret: says which keys are secrets.
+        directory: what relative paths begin at.
 
     Raises:
         ValueError: a key is there in both ways, or a file can't be read.
     """
-    read = {}
-    for name, value in values.items():
+    read = dict(values)
+    for name, path in values.items():
         key = str(name).removesuffix("_file")
         if key == str(name) or not is_secret(key):
-            read[name] = value
-        elif key in values:
+            continue
+        del read[name]
+        if path is None:
+            continue
+        if values.get(key) is not None:
             raise ValueError(f"give either {key} or {name}")
-        else:
-            read[key] = secret_in(value, str(name))
+        read[key] = secret_in(path, str(name), directory)
     return read
 
 
@@ -138,15 +160,7 @@ class WithSecretFiles(Section):
     def _read_secret_files(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        values = dict(values)
-        for key in cls.secrets:
-            path = values.pop(f"{key}_file", None)
-            if path is None:
-                continue
-            if values.get(key) is not None:
-                raise ValueError(f"give either {key} or {key}_file")
-            values[key] = secret_in(path, f"{key}_file")
-        return values
+        return with_secret_files(values, lambda key: key in cls.secrets)
 
 
 def _http_address(url: SecretStr) -> SecretStr:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from flows.settings.values import PositiveDuration, Section, regular_expression
+from flows.settings.values import PositiveDuration, RegularExpression, Section
 from models.named import BadDetector
 from models.vector_model import JOINT, new_vector_model
 from operators.scoring.signals import GOLDEN, TAKES, Selector, Signal, Vector
@@ -20,27 +20,17 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 class SignalRollups(Section):
     """Which rollups a signal is made of, see ``operators.scoring.signals.Selector``."""
 
-    metric: str
+    metric: RegularExpression
     """Regular expression of the whole name."""
     take: str
     """``rate`` of events; ``ratio`` of those that failed; ``mean``, ``max`` or ``p95`` of values;
     ``free``, what a part that is idle leaves."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, RegularExpression] = Field(default_factory=dict)
     """Regular expressions of the whole values of labels."""
-    failed: dict[str, str] = Field(default_factory=dict)
+    failed: dict[str, RegularExpression] = Field(default_factory=dict)
     """Of a ratio: labels of what failed; if left out, those that tell of failure."""
-    of: str = ""
+    of: RegularExpression = ""
     """Of a ratio: the metric that is the whole, if ``metric`` counts failures alone."""
-
-    @field_validator("metric", "of")
-    @classmethod
-    def _is_an_expression(cls, text: str) -> str:
-        return regular_expression(text)
-
-    @field_validator("labels", "failed")
-    @classmethod
-    def _are_expressions(cls, labels: dict[str, str]) -> dict[str, str]:
-        return {label: regular_expression(text) for label, text in labels.items()}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

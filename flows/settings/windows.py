@@ -1,4 +1,4 @@
-"""Settings of what is done with it: windows, and the judgement of rollups."""
+"""Settings of windows, and of how rollups are judged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.settings.values import Duration, PositiveDuration, Section, regular_expression
+from flows.settings.values import Duration, PositiveDuration, RegularExpression, Section
 from flows.settings.vectors import SignalVector
 from models.named import DEFAULT, BadDetector, new_detector
 from operators.contracts.durations import format_duration
@@ -30,14 +30,9 @@ class Rollups(Section):
     """Event time without a point after which a series is forgotten."""
     counter_horizon: Duration = "5m"  # type: ignore[assignment]
     """A counter seen for the first time counts from zero if it started at most this long ago."""
-    percentiles: str = ""
+    percentiles: RegularExpression = ""
     """Regular expression of the names of gauges that have percentiles, as histograms have."""
     shards: int = Field(default=16, ge=1, le=4096)
-
-    @field_validator("percentiles")
-    @classmethod
-    def _is_an_expression(cls, percentiles: str) -> str:
-        return regular_expression(percentiles)
 
     @field_validator("windows", mode="after")
     @classmethod
@@ -74,9 +69,9 @@ class Scoring(Section):
     enabled: bool = True
     window: PositiveDuration | None = None
     """The resolution that is judged; the finest if left out."""
-    metrics: str = ".*"
+    metrics: RegularExpression = ".*"
     """Regular expression that the whole metric name must match."""
-    ignore: str = (
+    ignore: RegularExpression = (
         r"(headrace|prometheus|otelcol|telegraf|promhttp|net_conntrack|scrape|internal)[._].*"
         r"|.*_bucket"
     )
@@ -127,11 +122,6 @@ class Scoring(Section):
             if names.count(name) > 1:
                 raise ValueError(f'two vectors are called "{name}"')
         return vectors
-
-    @field_validator("metrics", "ignore")
-    @classmethod
-    def _is_an_expression(cls, metrics: str) -> str:
-        return regular_expression(metrics)
 
     @model_validator(mode="after")
     def _fits_the_detector(self) -> Self:

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.evaluate.gate import gated
 from models.evaluate.labelled import BadData, Labelled
-from models.gate import gated
 from models.named import MINUTE, new_detector
 
 __all__ = ["given_scores", "scores_of"]

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 
-from models.root_cause import ObservedWindow
+from models.evaluate.root_cause import ObservedWindow
 from operators.contracts.alert import alert_event, encode_event
 from operators.contracts.clock import ManualClock
 from operators.contracts.frames import DEFAULT_TENANT

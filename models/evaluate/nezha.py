@@ -6,7 +6,7 @@ was injected and the two after it are looked at: what comes before it there, and
 are what is normal. Without the files of logs, or with empty ones, traces are all there is to rank by. A fault
 since which there is no span at all can't be judged: it is told, and does not count.
 
-Two rankings are judged. The first has all spans and log lines at hand (``models.root_cause``). The second,
+Two rankings are judged. The first has all spans and log lines at hand (``models.evaluate.root_cause``). The second,
 ``live``, is what an alert would name: the steps of the flows ``traces`` and ``logs`` and what the notifier makes
 of what they tell (``models.evaluate.live``).
 
@@ -29,7 +29,7 @@ import polars as pl
 
 from models.evaluate.labelled import BadData
 from models.evaluate.live import TUNED_ON, named_by_alert
-from models.root_cause import EVENTS, SPANS, ObservedWindow, rank
+from models.evaluate.root_cause import EVENTS, SPANS, ObservedWindow, rank
 
 __all__ = ["Fault", "evaluate", "faults", "text_of"]
 

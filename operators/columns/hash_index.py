@@ -34,6 +34,12 @@ class HashIndex:
         """Return the row of each key, -1 where there is none."""
         return _find(self._keys, self._rows, read_only(keys))
 
+    def find_new(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the row of each key, -1 where there is none, and where each key without one is first."""
+        rows = self.find(keys)
+        without = np.flatnonzero(rows < 0)
+        return rows, without[numbered(keys[without])[1]] if len(without) else without
+
     def keys(self) -> NDArray[np.uint64]:
         """Return all keys, by their rows."""
         used = self._rows >= 0
@@ -47,12 +53,17 @@ class HashIndex:
         _insert(self._keys, self._rows, read_only(keys), rows)
         self._size += len(keys)
 
+    def meet(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the row of each key, and where each is first that got the next row because it was new."""
+        self._reserve(len(keys))
+        rows, first = _meet(self._keys, self._rows, self._size, read_only(keys))
+        self._size += len(first)
+        return rows, first
+
     def number(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
         """Return the row of each key, and the keys that got the next rows because they were new."""
-        self._reserve(len(keys))
-        rows, fresh = _number(self._keys, self._rows, self._size, read_only(keys))
-        self._size += len(fresh)
-        return rows, fresh
+        rows, first = self.meet(keys)
+        return rows, keys[first]
 
     def _reserve(self, more: int) -> None:
         size = self._size + more
@@ -73,10 +84,7 @@ def numbered(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.in
     count = _number_few(np.full(_SMALLEST, -1, np.int32), read_only(keys), codes, first)
     if count >= 0:
         return codes, first[:count].copy()
-    codes, fresh = HashIndex().number(keys)
-    first = np.empty(len(fresh), np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    return codes, first
+    return HashIndex().meet(keys)
 
 
 @njit(cache=True, nogil=True)
@@ -111,12 +119,12 @@ def _insert(
 
 
 @njit(cache=True, nogil=True)
-def _number(
+def _meet(
     table: NDArray[np.uint64], rows: NDArray[np.int32], size: int, keys: NDArray[np.uint64]
-) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     mask = np.uint64(len(table) - 1)
     found = np.empty(len(keys), np.int32)
-    fresh = np.empty(len(keys), np.uint64)
+    first = np.empty(len(keys), np.int64)
     count = 0
     for i in range(len(keys)):
         key = keys[i]
@@ -126,10 +134,10 @@ def _number(
         if rows[slot] < 0:
             table[slot] = key
             rows[slot] = size + count
-            fresh[count] = key
+            first[count] = i
             count += 1
         found[i] = rows[slot]
-    return found, fresh[:count].copy()
+    return found, first[:count].copy()
 
 
 @njit(cache=True, nogil=True)

@@ -40,6 +40,10 @@ class TextColumn(NamedTuple):
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    def of(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> TextColumn:
+        """Return the texts of some rows, given as indexes or as a mask, in the same buffer."""
+        return TextColumn(self.buffer, self.starts[rows], self.ends[rows])
+
 
 def text_column(texts: pl.Series) -> TextColumn:
     """Return a column of String as bytes."""

@@ -223,13 +223,14 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
 
     # Templates.
 
-    def _put(self, tenant: str, service: str, shape: int, text: str) -> int:
+    def _put(self, tenant: str, service: str, shape: int, text: str) -> tuple[int, str]:
+        """Note the template of a shape; return its id and text."""
         named = self._templates[tenant, service].of(text)
         template = template_id(named)
         self._named[tenant, service, template] = named
         self._of_shape[tenant, service, shape] = text, template
         self._by_text[tenant, service, text] = shape
-        return template
+        return template, named
 
     def _forget_ids(self) -> None:
         """Forget which templates shapes have: some have others now."""
@@ -259,20 +260,19 @@ class GroupingLogic(KeyedLogic[LogBatch | ExceptionCommand, "Grouped | Events"])
         compared = [row for row in unknown if row[1] in templates]
         if len(compared) < len(unknown) and (*key, _REST_SHAPE) not in self._of_shape:
             compared.append((_REST_SHAPE, _REST))
-        unknown = compared
-        made = {(*key, template_id(templates.of(text))) for _, text in unknown}
-        new |= made - self._named.keys()
-        rows: list[tuple[Any, ...]] = []
-        for text in changed - {text for _, text in unknown}:
-            shape = self._by_text[tenant, service, text]
-            old = self._of_shape[tenant, service, shape][1]
-            rows.append(
-                (*key, shape, old, self._put(tenant, service, shape, text), templates.of(text))
-            )
-        for shape, text in unknown:
-            template = self._put(tenant, service, shape, text)
-            rows.append((*key, shape, 0, template, templates.of(text)))
-        return rows
+        learned: list[tuple[Any, ...]] = []
+        for shape, text in compared:
+            known = len(self._named)
+            template, named = self._put(*key, shape, text)
+            learned.append((*key, shape, 0, template, named))
+            if len(self._named) > known:
+                new.add((*key, template))
+        moved: list[tuple[Any, ...]] = []
+        for text in changed - {text for _, text in compared}:
+            shape = self._by_text[*key, text]
+            old = self._of_shape[*key, shape][1]
+            moved.append((*key, shape, old, *self._put(*key, shape, text)))
+        return moved + learned
 
     def _with_templates(self, records: pl.DataFrame) -> pl.DataFrame:
         mixed = records["shape"].to_numpy() ^ records["origin"].to_numpy()

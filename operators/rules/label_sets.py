@@ -191,16 +191,11 @@ def groups_of(signatures: Signatures) -> tuple[Ids, NDArray[np.int64]]:
 
     Groups are in the order of their signatures.
     """
-    index = HashIndex()
-    groups, fresh = index.number(signatures)
-    order = np.argsort(fresh, kind="stable")
-    rank = np.empty(len(fresh), np.int32)
-    rank[order] = np.arange(len(fresh), dtype=np.int32)
-    groups = rank[groups]
-    first = np.empty(len(fresh), np.int64)
-    # From the end on, so that the first row of a group is what stays.
-    first[groups[::-1]] = np.arange(len(signatures) - 1, -1, -1)
-    return groups, first
+    groups, first = HashIndex().meet(signatures)
+    order = np.argsort(signatures[first])
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return rank[groups], first[order]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

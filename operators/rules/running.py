@@ -136,30 +136,26 @@ class RunningRules:
         """The number of series in the store."""
         return len(self.store)
 
-    # SampleStore.
+    # Samples.
 
     def add(self, frame: pl.DataFrame, progress: Progress) -> None:
         """Put in the samples of a SAMPLES frame, but those of new series beyond the limit."""
         ids = frame["series"].to_numpy()
         room = self._settings.series - len(self.store)
-        if len(ids) > room and (unknown := self._ids.find(ids) < 0).any():
-            # The first ones get in, as they came.
-            _, first = np.unique(ids[unknown], return_index=True)
-            beyond = ids[unknown][np.sort(first)[max(room, 0) :]]
+        if len(ids) > room:
+            _, new = self._ids.find_new(ids)
+            beyond = ids[new[max(room, 0) :]]  # the first ones get in, as they came
             if len(beyond):
                 self.refused += len(beyond)
                 self.refused_example = frame.filter(series=int(beyond[0]))["labels"][0]
                 frame = frame.filter(~pl.Series(np.isin(ids, beyond)))
                 ids = frame["series"].to_numpy()
-        numbers, fresh = self._ids.number(ids)
-        if len(fresh):
-            first = np.empty(len(fresh), np.int64)
-            at = np.flatnonzero(numbers >= len(self._rows))[::-1]
-            first[numbers[at] - len(self._rows)] = at
-            labels = [orjson.loads(text) for text in frame["labels"][first]]
+        numbers, new = self._ids.meet(ids)
+        if len(new):
+            labels = [orjson.loads(text) for text in frame["labels"][new]]
             rows = self.store.rows(labels)
             self._rows = np.concatenate([self._rows, rows])
-            deltas = frame["delta"][first].fill_null(value=False).to_numpy()
+            deltas = frame["delta"][new].fill_null(value=False).to_numpy()
             if deltas.any():
                 self._sums.mark(rows[deltas])
         self._arrivals.add(
@@ -338,7 +334,7 @@ class RunningRules:
     def snapshot(self, *, whole: bool = False) -> dict[str, Any]:
         """Return plain data: alerts, what rules recorded, and where each group is.
 
-        SampleStore that came from outside are not in it: Kafka has them.
+        Samples that came from outside are not in it: Kafka has them.
 
         Args:
             whole: for a rebuild in the same process.

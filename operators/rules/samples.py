@@ -33,7 +33,7 @@ class ArenaReader(Protocol):
 
 
 class SampleStore:
-    """SampleStore by series: their times (ms since 1970) and values, and how long each keeps them.
+    """Samples by series: their times (ms since 1970) and values, and how long each keeps them.
 
     A series has a run of the arena. When it is full, what is older than the series has to keep
     goes; if that is less than a quarter, the series gets a longer run, of what it is going to need

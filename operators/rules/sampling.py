@@ -98,12 +98,8 @@ class _Shards:
 
     def of(self, samples: pl.DataFrame) -> NDArray[np.uint64]:
         """Return the shards of each sample, a bit for each."""
-        rows, fresh = self._index.number(samples["series"].to_numpy())
-        if len(fresh):
-            before = len(self._sets)
-            first = np.empty(len(fresh), np.int64)
-            at = np.flatnonzero(rows >= before)[::-1]
-            first[rows[at] - before] = at
-            sets = [self._selected.of(orjson.loads(text)) for text in samples["labels"][first]]
+        rows, new = self._index.meet(samples["series"].to_numpy())
+        if len(new):
+            sets = [self._selected.of(orjson.loads(text)) for text in samples["labels"][new]]
             self._sets = np.concatenate([self._sets, np.array(sets, np.uint64)])
         return self._sets[rows]

@@ -54,14 +54,9 @@ class SeriesStore:
     def rows_of(self, sets: LabelSets) -> Ids:
         """Return the rows of series; those that are new get the next ones."""
         before = len(self._index)
-        rows, fresh = self._index.number(sets.signatures())
-        if not len(fresh):
-            return rows
-        new = len(fresh)
-        first = np.empty(new, np.int64)
-        later = np.flatnonzero(rows >= before)[::-1]
-        first[rows[later] - before] = later
-        self._add(sets.take(first), before)
+        rows, new = self._index.meet(sets.signatures())
+        if len(new):
+            self._add(sets.take(new), before)
         return rows
 
     def rows_like(self, other: SeriesStore, rows: Ids) -> Ids:

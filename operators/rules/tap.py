@@ -214,15 +214,14 @@ class Tap:
         source = self._sources[topic]
         naming = Naming(rules.selected, source, self._promoted, decoded, tenants)
         numbers, unusual = numbers_of(decoded, limits, tenants)
-        rows = known.index.find(numbers.key)
-        unknown = np.flatnonzero(rows < 0)
-        if len(unknown):
-            fresh, first = np.unique(numbers.key[unknown], return_index=True)
+        rows, new = known.index.find_new(numbers.key)
+        if len(new):
             start = len(known.series)
-            for named in naming.name(numbers, unknown[first]):
+            for named in naming.name(numbers, new):
                 known.add(named)
-            known.index.insert(fresh, np.arange(start, len(known.series), dtype=np.int32))
-            rows[unknown] = known.index.find(numbers.key[unknown])
+            of_new = np.arange(start, len(known.series), dtype=np.int32)
+            known.index.insert(numbers.key[new], of_new)
+            rows = known.index.find(numbers.key)
         series, target, texts = known.frame()
         of_number = series[rows]
         kept = np.flatnonzero(of_number != _LEAVE)

@@ -130,11 +130,9 @@ class Natures:
     def of(self, frame: pl.DataFrame) -> Known:
         """Return what is known of the series of a ROLLUPS frame."""
         series = frame["series"].to_numpy()
-        numbers = self._index.find(series)
-        unknown = np.flatnonzero(numbers < 0)
-        if len(unknown):
-            met, first = np.unique(series[unknown], return_index=True)
-            self._index.insert(met, self._learn(frame[unknown[first]]))
+        numbers, new = self._index.find_new(series)
+        if len(new):
+            self._index.insert(series[new], self._learn(frame[new]))
             numbers = self._index.find(series)
         return Known._make(column[numbers] for column in self._table)
 

@@ -124,19 +124,16 @@ class _Owners:
 
     def _owners_of(self, frame: pl.DataFrame) -> Any:
         series = frame["series"].to_numpy()
-        numbers = self._index.find(series)
-        unknown = np.flatnonzero(numbers < 0)
-        if not len(unknown):
+        numbers, new = self._index.find_new(series)
+        if not len(new):
             return numbers
-        met, first = np.unique(series[unknown], return_index=True)
-        if len(self._index) + len(met) > _SERIES_KEPT:
+        if len(self._index) + len(new) > _SERIES_KEPT:
             self._forget()
-            met, first = np.unique(series, return_index=True)
-            unknown = np.arange(len(series))
+            _, new = self._index.find_new(series)
         texts = frame.select("tenant", pl.col("labels").str.json_path_match(self._path))
         found = [
             self._known.setdefault((tenant, owner or None), len(self._known))
-            for tenant, owner in texts[unknown[first]].iter_rows()
+            for tenant, owner in texts[new].iter_rows()
         ]
-        self._index.insert(met, np.array(found, np.int32))
+        self._index.insert(series[new], np.array(found, np.int32))
         return self._index.find(series)

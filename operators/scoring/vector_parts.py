@@ -148,16 +148,13 @@ class _Uses:
 
     def _numbers(self, frame: pl.DataFrame) -> NDArray[np.int32]:
         series = frame["series"].to_numpy()
-        numbers = self._index.find(series)
-        unknown = np.flatnonzero(numbers < 0)
-        if not len(unknown):
+        numbers, new = self._index.find_new(series)
+        if not len(new):
             return numbers
-        met, first = np.unique(series[unknown], return_index=True)
-        first = unknown[first]
-        if len(self._index) + len(met) > _SERIES_KEPT:
+        if len(self._index) + len(new) > _SERIES_KEPT:
             self._forget()
-            met, first = np.unique(series, return_index=True)
-        texts = frame.select("tenant", "name", "kind", "labels")[first]
+            _, new = self._index.find_new(series)
+        texts = frame.select("tenant", "name", "kind", "labels")[new]
         before = len(self._known)
         found = [
             self._known.setdefault(tuple(self._uses_of(*row)), len(self._known))
@@ -166,7 +163,7 @@ class _Uses:
         if len(self._known) > before:
             rows = [(number, *use) for uses, number in self._known.items() for use in uses]
             self._table = pl.DataFrame(rows, schema=_USES, orient="row")
-        self._index.insert(met, np.array(found, np.int32))
+        self._index.insert(series[new], np.array(found, np.int32))
         return self._index.find(series)
 
     def _uses_of(self, tenant: str, name: str, kind: str, text: str) -> list[tuple[Any, ...]]:

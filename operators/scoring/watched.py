@@ -153,18 +153,12 @@ class Watched:
         self._incidents.warm(new)
 
     def _rows_of(self, series: NDArray[np.uint64]) -> NDArray[np.int32]:
-        rows = self._index.find(series)
-        unknown = np.flatnonzero(rows < 0)
-        if len(unknown):
-            met = series[unknown]
-            _, at = np.unique(met, return_index=True)
-            # In the order of meeting: the next frame will have them in the same, and so will memory.
-            new = met[np.sort(at)]
+        # In the order of meeting: the next frame will have them in the same, and so will memory.
+        rows, new = self._index.number(series)
+        if len(new):
             first, self._size = self._size, self._size + len(new)
             self._make_room()
             self._series[first : self._size] = new
-            self._index.insert(new, np.arange(first, self._size, dtype=np.int32))
-            rows[unknown] = self._index.find(series[unknown])
             self._teach(np.arange(first, self._size))
         return rows
 

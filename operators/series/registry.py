@@ -130,12 +130,9 @@ class SeriesRegistry:
         if tenants is not None:
             messages = np.concatenate([points["message"].to_numpy(), distributions.message])
             raw = salted(raw, tenants.names, tenants.of_message[messages])
-        rows = self._index.find(raw)
+        rows, examples = self._index.find_new(raw)
         new, untold = empty(SERIES), 0
-        unknown = np.flatnonzero(rows < 0)
-        if len(unknown):
-            fresh, first = np.unique(raw[unknown], return_index=True)
-            examples = unknown[first]
+        if len(examples):
             try:
                 description = decoded.describe(examples)
             except UndecodableError:
@@ -160,8 +157,8 @@ class SeriesRegistry:
             self.shards = np.concatenate([self.shards, shard_of(series, self._count)])
             startless = misleading_starts(description.streams, self._since_boot)
             self.startless = np.concatenate([self.startless, startless])
-            self._index.insert(fresh, np.arange(start, len(self), dtype=np.int32))
-            rows[unknown] = self._index.find(raw[unknown])
+            self._index.insert(raw[examples], np.arange(start, len(self), dtype=np.int32))
+            rows = self._index.find(raw)
         return Resolved(points, rows[:size], distributions, rows[size:], new, {}, untold)
 
     def _name(self, whose: pl.Series, description: Description) -> pl.DataFrame:

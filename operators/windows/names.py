@@ -18,7 +18,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from operators.columns.hash_index import HashIndex
+from operators.columns.hash_index import HashIndex, numbered
 from operators.contracts.frames import KINDS, LOWER_HALF, SERIES, empty
 from operators.contracts.monitoring import SERIES_TOLD_APART
 from operators.windows.parts import ClassicParts
@@ -138,14 +138,13 @@ class Names:
         waiting = rows[(rows < known) & (self._kinds[rows] >= REFUSED)]
         self._forget_waiting(rows)
         before = self.owners
-        owner, fresh = self._owners.number(series["series"].to_numpy())
+        owner, new = self._owners.meet(series["series"].to_numpy())
         self._owner[rows] = owner
         self._kinds[rows] = series["kind"].to_numpy()
         self._seen[rows] = _HEARD
-        if len(fresh):
-            new, first = np.unique(owner, return_index=True)
-            described = self._told_apart(_described(series[first[new >= before]]), before)
-            self._fresh.append(described)
+        if len(new):
+            described = self._told_apart(_described(series[new]), before)
+            self._fresh.append(described)  # looked up after that, which empties it
         return waiting
 
     def _told_apart(self, fresh: pl.DataFrame, first: int) -> pl.DataFrame:
@@ -155,12 +154,8 @@ class Names:
         there keeps its labels; ``first`` is the number of the first new one.
         """
         lower = fresh["series"].to_numpy() & LOWER_HALF
-        known = self._lower.find(lower)
-        _, one = np.unique(lower, return_index=True)
-        alone = np.zeros(len(lower), np.bool_)
-        alone[one] = True
-        doubtful = np.flatnonzero((known >= 0) | ~alone)
-        added = np.flatnonzero(alone & (known < 0))
+        _, added = self._lower.find_new(lower)
+        doubtful = np.delete(np.arange(len(lower)), added)
         self._lower.insert(lower[added], (first + added).astype(np.int32))
         if not len(doubtful):
             return fresh
@@ -303,8 +298,9 @@ class Names:
         self._index, self._owners, self._lower = HashIndex(), HashIndex(), HashIndex()
         self._index.insert(identities, np.arange(len(identities), dtype=np.int32))
         self._owners.insert(texts["series"].to_numpy(), np.arange(texts.height, dtype=np.int32))
-        lower, first = np.unique(texts["series"].to_numpy() & LOWER_HALF, return_index=True)
-        self._lower.insert(lower, first.astype(np.int32))
+        lower = texts["series"].to_numpy() & LOWER_HALF
+        _, first = numbered(lower)
+        self._lower.insert(lower[first], first.astype(np.int32))
         self._identities, self._kinds, self._seen = identities, kinds, seen
         self._owner = owner.astype(np.int32)
         self._waiting = int((kinds == UNNAMED).sum())

@@ -18,6 +18,7 @@ import aiosmtplib
 from operators.contracts.clock import Clock, SystemClock
 from operators.notifying.notification import Notification
 from operators.templating import TemplateError
+from sinks.base import in_a_line
 from sinks.channels.base import Channel, Delivered, Outcome, RefusedByReceiver, Retry, Unreachable
 from sinks.channels.texts import Texts
 from sinks.channels.texts.texts import Text
@@ -169,8 +170,9 @@ class EmailChannel(Channel):
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:
             return _judged(place, error)
         except (aiosmtplib.SMTPException, ssl.SSLError, OSError) as error:
-            said = " ".join(str(error).split())[:200]
-            return Retry(f"{place}: {type(error).__name__}: {said}", perhaps=handed)
+            return Retry(
+                f"{place}: {in_a_line(f'{type(error).__name__}: {error}')}", perhaps=handed
+            )
         finally:
             client.close()
         return Delivered()
@@ -188,7 +190,7 @@ def _judged(place: str, error: aiosmtplib.SMTPException) -> Outcome:
         said = ", ".join(f"{refused.recipient} ({refused.code})" for refused in error.recipients)
     else:
         codes = [getattr(error, "code", 0)]
-        said = f"{codes[0]} {' '.join(str(getattr(error, 'message', '')).split())[:200]}"
+        said = f"{codes[0]} {in_a_line(getattr(error, 'message', ''))}"
     reason = f"{place} answered {said}"
     return RefusedByReceiver(reason) if all(500 <= code < 600 for code in codes) else Retry(reason)
 

@@ -10,6 +10,7 @@ from operators.notifying.notification import Notification, common_pairs, status_
 from operators.notifying.times import format_instant
 from sinks.channels.base import Channel, Delivered, Outcome, RefusedByReceiver
 from sinks.channels.http import Endpoint
+from sinks.channels.limits import cut
 
 __all__ = ["SlackChannel", "slack_message"]
 
@@ -88,7 +89,7 @@ def slack_message(notification: Notification, external_url: str) -> dict[str, An
                 "fields": [
                     {
                         "title": _escape(name),
-                        "value": _escape(_cut(value, LINE_LENGTH)),
+                        "value": _escape(cut(value, LINE_LENGTH)),
                         "short": True,
                     }
                     for name, value in _sorted(common)[:FIELDS]
@@ -108,7 +109,7 @@ def _title(notification: Notification, common: Mapping[str, str]) -> str:
     title = " ".join([f"[{status}]", *(value for _, value in _sorted(group))])
     if more:
         title += f" ({' '.join(value for _, value in _sorted(more))})"
-    return _escape(_cut(title, TITLE_LENGTH))
+    return _escape(cut(title, TITLE_LENGTH))
 
 
 def _text(notification: Notification, common: Mapping[str, str]) -> str:
@@ -124,9 +125,7 @@ def _line(alert: Alert, common: Mapping[str, str]) -> str:
     own = [f"{name}={value}" for name, value in _sorted(alert.labels) if name not in common]
     summary = alert.annotations.get("summary") or alert.annotations.get("description") or ""
     told = " ".join(": ".join(part for part in (" ".join(own), summary) if part).split())
-    line = (
-        f"{sign} {_escape(_cut(told or alert.name, LINE_LENGTH))}, since {_date(alert.starts_at)}"
-    )
+    line = f"{sign} {_escape(cut(told or alert.name, LINE_LENGTH))}, since {_date(alert.starts_at)}"
     if alert.resolved and alert.ends_at is not None:
         line += f", until {_date(alert.ends_at)}"
     return line
@@ -146,7 +145,3 @@ def _sorted(labels: Mapping[str, str]) -> list[tuple[str, str]]:
 def _escape(text: str) -> str:
     """Keep labels from being read as Slack's links and mentions."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

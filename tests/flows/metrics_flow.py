@@ -233,7 +233,7 @@ class MetricsFlow:
         return sum(answer["values"][0][1] for answer in answers)
 
     def ask(self, window: str, query: str) -> list[dict[str, Any]]:
-        """Return what InfluxDBSection answers to a query of a window's bucket, in InfluxQL."""
+        """Return what InfluxDB answers to a query of a window's bucket, in InfluxQL."""
         assert self.influxdb is not None
         answer = httpx.get(
             f"{self.influxdb.url}/query",
@@ -249,6 +249,10 @@ class MetricsFlow:
     def topics_hold_nothing(self, *roles: str) -> bool:
         """Say whether nothing was written to these topics."""
         return not any(records(self.kafka, self.topics[role]) for role in roles)
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the events on the topic of alerts, in their order."""
+        return [orjson.loads(each.value) for each in records(self.kafka, self.topics["alerts"])]
 
     def dead_letters(self) -> list[Letter]:
         """Return what is on the dead-letter topic now."""

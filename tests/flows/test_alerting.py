@@ -8,9 +8,9 @@ import orjson
 import polars as pl
 import pytest
 
-from flows.commands.backtest import backtest, history, of_files
-from flows.commands.explain import explain
+from flows.commands.explain_rule import explain
 from flows.commands.rules import check_rules
+from flows.commands.rules_backtest import backtest, history, of_files
 from flows.settings import LakeSection as LakeSettings
 from flows.settings import Settings, Sinks, load_settings
 from operators.columns.batches import decode_batches

@@ -50,9 +50,7 @@ def test_a_step_fires_once_resolves_once_and_is_seen_in_both_databases(
 
     flow.run_to_the_end()
 
-    firing, resolved = events = [
-        json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])
-    ]
+    firing, resolved = events = flow.alerts()
     for event, record in zip(events, records(flow.kafka, flow.topics["alerts"]), strict=True):
         jsonschema.validate(event, SCHEMA, format_checker=jsonschema.FormatChecker())
         assert record.key.decode() == event["fingerprint"]
@@ -127,7 +125,7 @@ def test_a_service_that_falls_silent_is_an_alert_though_none_of_its_values_was_o
     ]
     feed(flow.kafka, flow.topic, [encode(given[at : at + 60]) for at in range(0, len(given), 60)])
     flow.run_to_the_end("-w", "2")
-    (event,) = [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
+    (event,) = flow.alerts()
     jsonschema.validate(event, SCHEMA, format_checker=jsonschema.FormatChecker())
     assert event["labels"] == {
         "alertname": "ServiceSilent", "severity": "warning", "service.name": "dies",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from operators.contracts.alert import rfc3339
 from tests.flows.command_line import CommandLine
 from tests.flows.conftest import FlowFactory
 from tests.flows.metrics_flow import MetricsFlow
-from tests.flows.telemetry import SECOND, Point, encode, feed, records
+from tests.flows.telemetry import SECOND, Point, encode, feed
 
 BEGIN = 1_700_000_000 * SECOND
 WINDOW = 10 * SECOND
@@ -42,8 +41,7 @@ def messages(first: int, last: int) -> Iterator[bytes]:
 
 
 def fired(flow: MetricsFlow) -> list[dict]:
-    events = [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
-    return [event for event in events if event["status"] == "firing"]
+    return [event for event in flow.alerts() if event["status"] == "firing"]
 
 
 def test_what_was_reported_as_false_is_lowered_on_all_workers_and_kept_for_retraining(

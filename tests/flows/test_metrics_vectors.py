@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from tests.flows.conftest import FlowFactory
-from tests.flows.metrics_flow import MetricsFlow
-from tests.flows.telemetry import SECOND, Point, encode, feed, records
+from tests.flows.telemetry import SECOND, Point, encode, feed
 
 BEGIN = 1_704_067_200 * SECOND
 WINDOW = 60 * SECOND
@@ -47,10 +44,6 @@ def messages(first: int, last: int) -> Iterator[bytes]:
         )
 
 
-def events(flow: MetricsFlow) -> list[dict[str, Any]]:
-    return [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
-
-
 def test_two_signals_that_do_not_fit_are_one_alert_also_over_a_restart(
     new_flow: FlowFactory,
 ) -> None:
@@ -61,7 +54,7 @@ def test_two_signals_that_do_not_fit_are_one_alert_also_over_a_restart(
     for first, last in ((0, FAULT.start + 8), (FAULT.start + 8, LENGTH)):
         feed(flow.kafka, flow.topic, messages(first, last))
         flow.run_to_the_end(*flow.recovery())
-    found = [each for each in events(flow) if each["labels"]["alertname"] == "SignalsAnomaly"]
+    found = [each for each in flow.alerts() if each["labels"]["alertname"] == "SignalsAnomaly"]
     assert [each["status"] for each in found] == ["firing", "resolved"]
     fires, resolves = found
     assert fires["fingerprint"] == resolves["fingerprint"]
@@ -84,6 +77,6 @@ def test_an_alert_of_a_vector_that_is_taken_out_of_the_settings_is_resolved(
         flow.settings["scoring"]["vectors"] = vectors
         feed(flow.kafka, flow.topic, messages(first, last))
         flow.run_to_the_end(*flow.recovery())
-    found = [each for each in events(flow) if each["labels"]["alertname"] == "SignalsAnomaly"]
+    found = [each for each in flow.alerts() if each["labels"]["alertname"] == "SignalsAnomaly"]
     assert [each["status"] for each in found] == ["firing", "resolved"]
     assert found[0]["fingerprint"] == found[1]["fingerprint"]

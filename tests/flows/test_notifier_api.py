@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -316,9 +316,10 @@ def browser() -> Iterator[Any]:
     made.quit()
 
 
-def test_people_see_acknowledge_and_silence_alerts_on_the_page(
-    notifier: Running, browser: Any
-) -> None:
+@pytest.fixture
+def find(browser: Any) -> Callable[[str], Any]:
+    """Return what finds an element by its XPath, once it is shown."""
+
     def find(path: str) -> Any:
         deadline = time.monotonic() + 120
         while not (found := browser.find_elements("xpath", path)) or not found[0].is_displayed():
@@ -326,6 +327,12 @@ def test_people_see_acknowledge_and_silence_alerts_on_the_page(
             time.sleep(0.1)
         return found[0]
 
+    return find
+
+
+def test_people_see_acknowledge_and_silence_alerts_on_the_page(
+    notifier: Running, browser: Any, find: Callable[[str], Any]
+) -> None:
     hostile = {"alertname": "Page", "note": "<img src=x onerror=document.title='hacked'>"}
     assert notifier.api.post("/api/v2/alerts", json=[{"labels": hostile}]).status_code == 200
     browser.get(notifier.url)
@@ -348,15 +355,8 @@ def test_people_see_acknowledge_and_silence_alerts_on_the_page(
 
 
 def test_people_see_what_flaps_and_who_is_on_call_and_escalate(
-    notifier: Running, browser: Any
+    notifier: Running, browser: Any, find: Callable[[str], Any]
 ) -> None:
-    def find(path: str) -> Any:
-        deadline = time.monotonic() + 120
-        while not (found := browser.find_elements("xpath", path)) or not found[0].is_displayed():
-            assert time.monotonic() < deadline, browser.page_source[-4000:]
-            time.sleep(0.1)
-        return found[0]
-
     def post(name: str, **more: str) -> None:
         alert = {"labels": {"alertname": name}, **more}
         assert notifier.api.post("/api/v2/alerts", json=[alert]).status_code == 200

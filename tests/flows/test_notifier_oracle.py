@@ -12,7 +12,6 @@ import json
 import os
 import random
 import re
-import threading
 import time
 from collections import defaultdict
 from contextlib import ExitStack
@@ -27,15 +26,15 @@ from werkzeug import Request, Response
 from flows.notifying import plan
 from flows.settings import NotifierSettings
 from flows.settings.alertmanager import AlertmanagerConfiguration
-from operators.contracts.alert import encode_event, fingerprint
+from operators.contracts.alert import fingerprint
 from operators.contracts.clock import SystemClock
-from operators.notifying.alert import alert_of
 from operators.notifying.matchers import Matcher
 from operators.notifying.notifier import Notifier
 from operators.notifying.routes import tree_routing
 from operators.notifying.silences import Silence
 from tests.backends.alertmanager import AlertmanagerServer
 from tests.conftest import running
+from tests.operators.notifying.awake import AwakeNotifier
 from tests.operators.notifying.samples import SECOND, event
 
 SEED = int(os.environ.get("HEADRACE_ORACLE_SEED", "20"))
@@ -209,43 +208,23 @@ class Draw:
         return schedule
 
 
-class Ours:
-    """The notifier with real channels and the system's clock, woken by a thread."""
-
-    def __init__(self, configuration: dict[str, Any]) -> None:
-        settings = NotifierSettings(
-            alertmanager=AlertmanagerConfiguration.model_validate(configuration),
-            external_url=EXTERNAL_URL,
-        )
-        going_by = plan(settings)
-        self.delivery = going_by.courier()
-        self.notifier = Notifier(
-            tree_routing(going_by.root),
-            self.delivery,
-            SystemClock(),
-            holds=going_by.holds(settings),
-        )
-        self.lock = threading.Lock()
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self) -> None:
-        while not self.stopped.wait(0.02):
-            with self.lock:
-                self.notifier.settle()
-                self.notifier.flush_due()
-
-    def close(self) -> None:
-        self.stopped.set()
-        self.thread.join()
-        self.delivery.close()
+def awake(configuration: dict[str, Any]) -> AwakeNotifier:
+    """Return our notifier of a configuration, at work."""
+    settings = NotifierSettings(
+        alertmanager=AlertmanagerConfiguration.model_validate(configuration),
+        external_url=EXTERNAL_URL,
+    )
+    going_by = plan(settings)
+    delivery = going_by.courier()
+    routing = tree_routing(going_by.root)
+    holds = going_by.holds(settings)
+    return AwakeNotifier(Notifier(routing, delivery, SystemClock(), holds=holds), delivery)
 
 
 class Round:
     """One configuration in both, and what happens to them."""
 
-    def __init__(self, draw: Draw, alertmanager: AlertmanagerServer, ours: Ours) -> None:
+    def __init__(self, draw: Draw, alertmanager: AlertmanagerServer, ours: AwakeNotifier) -> None:
         self.draw = draw
         self.alertmanager = alertmanager
         self.ours = ours
@@ -263,9 +242,7 @@ class Round:
             else:
                 posted.append(self._event(what, subject, now))
         if posted:
-            with self.ours.lock:
-                alerts = [alert_of(one, encode_event(one)) for one in posted]
-                self.ours.notifier.receive(alerts)
+            self.ours.receive(posted)
             keys = ("labels", "annotations", "startsAt", "endsAt", "generatorURL")
             self.alertmanager.post([{k: one[k] for k in keys if one[k]} for one in posted])
 
@@ -326,7 +303,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Inbox:
                 external_url=EXTERNAL_URL,
             )
             stack.enter_context(running(alertmanager))
-            ours = Ours(draw.configuration("ours"))
+            ours = awake(draw.configuration("ours"))
             stack.callback(ours.close)
             rounds.append(Round(draw, alertmanager, ours))
         began = time.time()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,10 +58,6 @@ def upgrade(store: Path) -> str:
     return done.output
 
 
-def told(flow: MetricsFlow) -> list[dict[str, object]]:
-    return [json.loads(record.value) for record in records(flow.kafka, flow.topics["alerts"])]
-
-
 def test_an_incident_that_was_open_in_an_old_store_is_resolved_after_the_upgrade(
     new_flow: FlowFactory,
 ) -> None:
@@ -72,7 +67,7 @@ def test_an_incident_that_was_open_in_an_old_store_is_resolved_after_the_upgrade
     messages = [encode(given[at : at + 10]) for at in range(0, len(given), 10)]
     feed(flow.kafka, flow.topic, messages[: CALM + 3])
     store = run_as_before(flow)
-    (firing,) = told(flow)
+    (firing,) = flow.alerts()
     assert firing["status"] == "firing"
 
     before = last_states(parts_of(store))
@@ -88,7 +83,7 @@ def test_an_incident_that_was_open_in_an_old_store_is_resolved_after_the_upgrade
 
     feed(flow.kafka, flow.topic, messages[CALM + 3 :])
     flow.run_to_the_end(*flow.recovery(), "-w", "2")
-    first, *rest = told(flow)
+    first, *rest = flow.alerts()
     assert [event["status"] for event in rest] == ["resolved"]
     assert rest[0]["fingerprint"] == first["fingerprint"]
 
@@ -105,7 +100,7 @@ def test_exceptions_and_templates_of_an_old_store_are_known_after_the_upgrade(
     flow.topics |= {role: f"{flow.name}-{role}" for role in roles}
     send(flow, ["ERROR it took 5 ms", JAVA])
     store = run_as_before(flow)
-    assert len(told(flow)) == 2 * len(SERVICES)  # a new template and a new exception of each
+    assert len(flow.alerts()) == 2 * len(SERVICES)  # a new template and a new exception of each
     assert keys_of(store, "logs.grouping") == {
         str(old_shard("default", name, 8)) for name in SERVICES
     }
@@ -116,7 +111,7 @@ def test_exceptions_and_templates_of_an_old_store_are_known_after_the_upgrade(
     }
     send(flow, ["ERROR it took 7 ms", JAVA])
     flow.run_to_the_end(*flow.recovery(), "-w", "2")
-    assert len(told(flow)) == 2 * len(SERVICES)
+    assert len(flow.alerts()) == 2 * len(SERVICES)
     counts: dict[str, int] = {}
     for record in records(flow.kafka, flow.topics["exceptions"]):
         group = orjson.loads(record.value)

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from models.evaluate.__main__ import app
 from models.evaluate.events import alerts
+from models.evaluate.gate import gated
 from models.evaluate.labelled import Labelled
 from models.evaluate.nab import PROFILES, nab
-from models.gate import gated
 
 MINUTE = 60 * 10**9
 NAB = Path(os.environ.get("HEADRACE_NAB", "/nonexistent"))

@@ -15,7 +15,7 @@ from models.call_causes import TIME, CallComparison, whose_ways
 from models.evaluate.__main__ import app
 from models.evaluate.live import calls_of
 from models.evaluate.nezha import faults, text_of
-from models.root_cause import SPANS, rank
+from models.evaluate.root_cause import SPANS, rank
 from operators.traces.call_windows import CallWindows
 from operators.traces.calls_seen import CALLS_SEEN
 

@@ -76,7 +76,3 @@ class History(ABC):
     @abstractmethod
     def facts(self, series: NDArray[np.uint64], since: int, until: int) -> pl.DataFrame:
         """Return what is known of these series, which have rollups in the span: a FACTS frame."""
-
-    @abstractmethod
-    def of_metrics(self, names: list[str]) -> History:
-        """Return the same history of these metrics alone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -67,11 +67,6 @@ class CsvHistory(History):
     def facts(self, series: NDArray[np.uint64], since: int, until: int) -> pl.DataFrame:  # noqa: ARG002
         """Return what is known of series."""
         return self.series.filter(pl.col("series").is_in(pl.Series(series).implode()))
-
-    def of_metrics(self, names: list[str]) -> CsvHistory:
-        """Return the same history of these metrics alone."""
-        series = self.series.filter(pl.col("name").is_in(names))
-        return replace(self, series=series, rows=self.rows.join(series, on="series", how="semi"))
 
 
 def read_csv(

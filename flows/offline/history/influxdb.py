@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -55,7 +55,6 @@ class InfluxHistory(History):
         length: of the windows, in nanoseconds.
         since, until: only windows that start in this span; nanoseconds.
         tenant: only this one's.
-        names: only these metrics.
         known: what is known of series from elsewhere: a FACTS frame.
     """
 
@@ -64,7 +63,6 @@ class InfluxHistory(History):
     since: int
     until: int
     tenant: str | None = None
-    names: tuple[str, ...] | None = None
     known: pl.DataFrame | None = field(default=None, compare=False, repr=False)
     _last: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -125,10 +123,6 @@ class InfluxHistory(History):
             return found
         return found.update(self.known.select("series", "unit", "kind"), on="series")
 
-    def of_metrics(self, names: list[str]) -> InfluxHistory:
-        """Return the same history of these metrics alone."""
-        return replace(self, names=tuple(names), _last={})
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": {}}
 
@@ -152,13 +146,10 @@ class InfluxHistory(History):
     def _query(self, since: int, until: int, more: str = "") -> bytes:
         bucket = bucket_name(self.settings, self.length)
         fields = " or ".join(f"r._field == {_text(name)}" for name in _FIELDS)
-        metrics = "" if self.names is None else (
-            f"|> filter(fn: (r) => contains(value: r._measurement, set: [{', '.join(map(_text, self.names))}]))\n"
-        )  # fmt: skip
         flux = (
             f"from(bucket: {_text(bucket)})\n"
             f"|> range(start: {rfc3339(since)}, stop: {rfc3339(until)})\n"
-            f"|> filter(fn: (r) => {fields})\n{metrics}"
+            f"|> filter(fn: (r) => {fields})\n"
             f'|> drop(columns: ["_start", "_stop"])\n{more}'
         )
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,6 @@ class LakeHistory(History):
         length: of the windows, in nanoseconds.
         since, until: only windows that start in this span; nanoseconds.
         tenant: only this one's.
-        names: only these metrics.
     """
 
     path: Path
@@ -42,7 +41,6 @@ class LakeHistory(History):
     since: int | None = None
     until: int | None = None
     tenant: str | None = None
-    names: tuple[str, ...] | None = None
 
     @property
     def window(self) -> int:
@@ -114,12 +112,7 @@ class LakeHistory(History):
         try:
             rollups = read_rollups(
                 self.path, window=self.length, since=since, until=until, tenant=self.tenant,
-                names=self.names,
             )  # fmt: skip
             return rollups.filter(~pl.col("name").str.ends_with(FORECAST))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise BadHistory(f"{self.path}: cannot be read: {error}") from None
-
-    def of_metrics(self, names: list[str]) -> LakeHistory:
-        """Return the same history of these metrics alone."""
-        return replace(self, names=tuple(names))

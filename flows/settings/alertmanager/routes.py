@@ -269,7 +269,7 @@ class TimeRanges(ConfigurationPart):
 
 
 class NamedTimes(ConfigurationPart):
-    """TimeRanges under a name that routes use."""
+    """Ranges of time under a name that routes use."""
 
     name: str = Field(min_length=1)
     time_intervals: tuple[TimeRanges, ...] = ()

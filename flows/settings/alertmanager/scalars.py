@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from flows.settings.values import positive, with_secret_files
 from operators.contracts.durations import format_duration, parse_duration
 from operators.notifying.matchers import InvalidMatcher, Matcher, Matchers, parse_matchers
 
@@ -65,18 +66,7 @@ class WithSecrets(ConfigurationPart):
     def _read_secret_files(cls, values: Any, info: ValidationInfo) -> Any:
         if not isinstance(values, dict):
             return values
-        values = dict(values)
-        for key in cls.secrets:
-            path = values.pop(f"{key}_file", None)
-            if path is None:
-                continue
-            if values.get(key) is not None:
-                raise ValueError(f"at most one of {key} and {key}_file may be given")
-            try:
-                values[key] = located(str(path), info).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ValueError(f"{key}_file: cannot read {path}: {error.strerror}") from None
-        return values
+        return with_secret_files(values, lambda key: key in cls.secrets, located(".", info))
 
 
 def _duration(value: Any) -> int:
@@ -88,16 +78,10 @@ def _duration(value: Any) -> int:
     raise ValueError(f'"{value}" is not a duration (write 10s, 5m, 1h)')
 
 
-def _positive(value: int) -> int:
-    if value <= 0:
-        raise ValueError("must be longer than nothing (write 10s, 5m, 1h)")
-    return value
-
-
 _Written = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[int, BeforeValidator(_duration), _Written]
 """Nanoseconds, written as Prometheus does: ``30s``, ``1h30m``."""
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 
 
 def _address(text: str) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from operators.contracts.span_decoder import DecodedSpans
+from operators.decoders.otlp.json_fields import NotOfFormat
 from operators.decoders.otlp.traces import key_hashes, scan
-from operators.decoders.otlp.traces_json import NotOfFormat, converted
+from operators.decoders.otlp.traces_json import converted
 from operators.decoders.protobuf.declaring import declared
 
 __all__ = ["JaegerJson", "JaegerProto"]

@@ -24,7 +24,7 @@ from operators.decoders.otlp.logs_scan import RECORD, scan_logs, write_attribute
 from operators.decoders.protobuf.reading import REASONS
 from operators.decoders.text.lines import NOT_UTF8
 
-__all__ = ["OtlpLogs", "flat_attributes", "json_text", "service_of"]
+__all__ = ["OtlpLogs", "body_text", "flat_attributes", "json_text", "service_of"]
 
 _ATTRIBUTES: Final = 6
 _DEEPEST: Final = 32
@@ -67,7 +67,7 @@ def _columns(
             _parse(logs_pb2.LogRecord, buffer[start:end].tobytes())
             for start, end in zip(records["start"][rows], records["end"][rows], strict=True)
         ]
-        bodies = [_body(each.body) for each in parsed]
+        bodies = [body_text(_value(each.body, 0)) for each in parsed]
         body = body.scatter(rows, pl.Series(bodies, dtype=pl.String))
         objects = [_object(each.attributes) for each in parsed]
         attributes = attributes.scatter(rows, pl.Series(objects, dtype=pl.String))
@@ -205,8 +205,8 @@ def _object(pairs: Iterable[Any]) -> str:
     return json_text(flat_attributes(pairs))
 
 
-def _body(value: Any) -> str:
-    content = _value(value, 0)
+def body_text(content: Any) -> str:
+    """Return a body as a text: what is no text as JSON, nothing as an empty one."""
     if isinstance(content, str):
         return content
     return "" if content is None else orjson.dumps(content).decode()

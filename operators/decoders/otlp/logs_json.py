@@ -20,7 +20,8 @@ from operators.columns.scanning import joined
 from operators.columns.text_column import texts_of
 from operators.contracts.log_decoder import DecodedLogs, log_records
 from operators.decoders.json.flattening import unescaped
-from operators.decoders.otlp.logs import json_text, service_of
+from operators.decoders.otlp.json_fields import NotOfFormat, field, items, text, whole
+from operators.decoders.otlp.logs import body_text, json_text, service_of
 from operators.decoders.otlp.logs_json_scan import (
     PLAIN,
     RECORD,
@@ -102,16 +103,16 @@ def _read(buffer: NDArray[np.uint8], records: NDArray[Any]) -> _Read:
     for start, end, message in records[rows][["start", "end", "message"]].tolist():
         record = orjson.loads(buffer[start:end].tobytes())
         try:
-            bodies.append(_body(record.get("body")))
-            objects.append(json_text(flat(_list(record, "attributes"))))
-        except _NotOtlp:
+            bodies.append(body_text(_value(record.get("body"), 0)))
+            objects.append(json_text(flat(items(record, "attributes"))))
+        except NotOfFormat:
             bad.add(message)
     resources, of_record = _distinct(buffer, records, "resource")
     origins: list[dict[str, Any]] = []
     for number, resource in enumerate(resources):
         try:
-            origins.append(flat(_list(resource, "attributes")))
-        except _NotOtlp:
+            origins.append(flat(items(resource, "attributes")))
+        except NotOfFormat:
             origins.append({})
             bad.update(records["message"][(of_record == number).to_numpy()].tolist())
     return _Read(rows, bodies, objects, origins, of_record, bad)
@@ -122,7 +123,7 @@ def _scanned(
 ) -> pl.DataFrame:
     """Return the LOG_RECORDS frame of records that were scanned."""
     body, broken = _texts(buffer, records, "body")
-    text, broken_text = _texts(buffer, records, "text")
+    severity_text, broken_text = _texts(buffer, records, "text")
     attributes, broken_attributes = _attributes(buffer, records)
     if len(read.rows):
         body = body.scatter(read.rows, _strings(read.bodies))
@@ -135,12 +136,12 @@ def _scanned(
         "ts": np.where(records["ts"] > 0, records["ts"], observed),
         "observed": np.where(observed > 0, observed, times[records["message"]]),
         "severity": records["severity"].astype(np.uint8),
-        "severity_text": text,
+        "severity_text": severity_text,
         "body": body,
         "attributes": attributes,
         "resource": _strings([json_text(each) for each in read.origins]).gather(read.of_record),
         "service": _strings([service_of(each) for each in read.origins]).gather(read.of_record),
-        "scope": _strings([_text(each, "name") for each in scopes]).gather(of_scope),
+        "scope": _strings([text(each, "name") for each in scopes]).gather(of_scope),
         "trace_id": _ids(buffer, records, "trace", 32),
         "span_id": _ids(buffer, records, "span", 16),
         "marks": np.where(broken | broken_text | broken_attributes, NOT_UTF8, 0).astype(np.uint8),
@@ -222,7 +223,7 @@ def _parsed(
             rows += list(_records(document, message, int(times[message])))
         except orjson.JSONDecodeError as error:
             rejected[message] = f"not JSON: {error}" if value.strip() else "empty message"
-        except _NotOtlp as error:
+        except NotOfFormat as error:
             rejected[message] = f"not a LogsData of OTLP: {error}"
     columns = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
     frame = {
@@ -232,61 +233,30 @@ def _parsed(
     return log_records(frame, len(rows)), rejected
 
 
-class _NotOtlp(Exception):
-    """A part is of the wrong type."""
-
-
-def _list(parent: Any, *names: str) -> list[Any]:
-    value = _get(parent, *names)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise _NotOtlp(f"{names[0]} is no list of objects")
-    return value
-
-
-def _get(parent: Any, *names: str) -> Any:
-    return next((parent[name] for name in names if parent.get(name) is not None), None)
-
-
-def _number(parent: Any, *names: str) -> int:
-    value = _get(parent, *names)
-    try:
-        number = int(value or 0)
-    except (TypeError, ValueError):
-        raise _NotOtlp(f"{names[0]} is no number") from None
-    return number if 0 <= number <= _LARGEST else 0
-
-
-def _text(parent: Any, *names: str) -> str:
-    value = _get(parent, *names)
-    return value if isinstance(value, str) else ""
-
-
 def _id(parent: Any, size: int, *names: str) -> str:
-    value = _text(parent, *names).lower()
+    value = text(parent, *names).lower()
     valid = len(value) == size and set(value) <= set("0123456789abcdef") and value.strip("0")
     return value if valid else ""
 
 
 def _records(document: Any, message: int, came: int) -> Iterator[tuple[Any, ...]]:
     if not isinstance(document, dict):
-        raise _NotOtlp("it is no object")
+        raise NotOfFormat("it is no object")
     index = 0
-    for group in _list(document, "resourceLogs", "resource_logs"):
-        resource = flat(_list(_get(group, "resource") or {}, "attributes"))
+    for group in items(document, "resourceLogs", "resource_logs"):
+        resource = flat(items(field(group, "resource") or {}, "attributes"))
         written, service = json_text(resource), service_of(resource)
-        for scoped in _list(group, "scopeLogs", "scope_logs"):
-            scope = _text(_get(scoped, "scope") or {}, "name")
-            for record in _list(scoped, "logRecords", "log_records"):
-                observed = _number(record, "observedTimeUnixNano", "observed_time_unix_nano")
-                ts = _number(record, "timeUnixNano", "time_unix_nano") or observed
-                severity = _number(record, "severityNumber", "severity_number")
+        for scoped in items(group, "scopeLogs", "scope_logs"):
+            scope = text(field(scoped, "scope") or {}, "name")
+            for record in items(scoped, "logRecords", "log_records"):
+                observed = whole(record, "observedTimeUnixNano", "observed_time_unix_nano")
+                ts = whole(record, "timeUnixNano", "time_unix_nano") or observed
+                severity = whole(record, "severityNumber", "severity_number")
                 yield (
                     message, index, ts, observed or came, severity if severity <= 24 else 0,
-                    _text(record, "severityText", "severity_text"),
-                    _body(record.get("body")),
-                    json_text(flat(_list(record, "attributes"))), written, service, scope,
+                    text(record, "severityText", "severity_text"),
+                    body_text(_value(record.get("body"), 0)),
+                    json_text(flat(items(record, "attributes"))), written, service, scope,
                     _id(record, 32, "traceId", "trace_id"), _id(record, 16, "spanId", "span_id"),
                 )  # fmt: skip
                 index += 1
@@ -299,9 +269,9 @@ def flat(pairs: list[Any], before: str = "") -> dict[str, Any]:
         key, value = pair.get("key"), pair.get("value")
         if not isinstance(key, str) or not isinstance(value, dict):
             continue
-        inner = _get(value, "kvlistValue", "kvlist_value")
+        inner = field(value, "kvlistValue", "kvlist_value")
         if isinstance(inner, dict) and inner.get("values") and before.count(".") < _DEEPEST:
-            result |= flat(_list(inner, "values"), f"{before}{key}.")
+            result |= flat(items(inner, "values"), f"{before}{key}.")
         elif value:
             result[before + key] = _value(value, 0)
     return result
@@ -313,9 +283,9 @@ def _value(value: Any, depth: int) -> Any:
     for name, content in value.items():
         kind = name.replace("_v", "V")
         if kind == "arrayValue":
-            return [_value(each, depth + 1) for each in _list(content or {}, "values")]
+            return [_value(each, depth + 1) for each in items(content or {}, "values")]
         if kind == "kvlistValue":
-            pairs = _list(content or {}, "values")
+            pairs = items(content or {}, "values")
             return {str(each.get("key")): _value(each.get("value"), depth + 1) for each in pairs}
         if kind == "intValue":
             return _signed(content)
@@ -331,10 +301,3 @@ def _signed(content: Any) -> Any:
         return content
     # What fits no 64 bits is kept as it is written.
     return number if _SMALLEST <= number <= _LARGEST else str(number)
-
-
-def _body(value: Any) -> str:
-    content = _value(value, 0)
-    if isinstance(content, str):
-        return content
-    return "" if content is None else orjson.dumps(content).decode()

@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from operators.contracts.span_decoder import DecodedSpans
+from operators.decoders.otlp.json_fields import NotOfFormat, field, items, text, whole
 from operators.decoders.otlp.traces import key_hashes, scan
 
-__all__ = ["NotOfFormat", "OtlpJsonTraces", "converted", "hexadecimal", "items", "text", "whole"]
+__all__ = ["OtlpJsonTraces", "converted", "hexadecimal"]
 
 _LARGEST: Final = 2**63 - 1
 _DEEPEST: Final = 32
 _KINDS: Final[Mapping[str, int]] = dict(Span.SpanKind.items())
 _CODES: Final[Mapping[str, int]] = dict(Status.StatusCode.items())
-
-
-class NotOfFormat(Exception):
-    """A part of a message is not what its format has there; the text says which."""
 
 
 class OtlpJsonTraces:
@@ -82,10 +79,10 @@ def _traces(document: Any) -> TracesData:
     data = TracesData()
     for group in items(document, "resourceSpans", "resource_spans"):
         target = data.resource_spans.add()
-        _put_pairs(target.resource.attributes, items(_get(group, "resource") or {}, "attributes"))
+        _put_pairs(target.resource.attributes, items(field(group, "resource") or {}, "attributes"))
         for scoped in items(group, "scopeSpans", "scope_spans"):
             under = target.scope_spans.add()
-            scope = _get(scoped, "scope") or {}
+            scope = field(scoped, "scope") or {}
             under.scope.name, under.scope.version = text(scope, "name"), text(scope, "version")
             for span in items(scoped, "spans"):
                 _put_span(under.spans.add(), span)
@@ -115,14 +112,14 @@ def _put_span(target: Span, span: Any) -> None:
             trace_state=text(link, "traceState", "trace_state"),
         )
         _put_pairs(linked.attributes, items(link, "attributes"))
-    status = _get(span, "status")
+    status = field(span, "status")
     if isinstance(status, dict):
         target.status.code = _enum(status, _CODES, "code")
         target.status.message = text(status, "message")
 
 
 def _enum(parent: Any, names: Mapping[str, int], key: str) -> Any:
-    value = _get(parent, key)
+    value = field(parent, key)
     number = names.get(value, 0) if isinstance(value, str) else whole(parent, key)
     return number if number in names.values() else 0
 
@@ -158,36 +155,6 @@ def _put_value(target: Any, value: dict[str, Any], depth: int) -> None:
             for pair in items(content or {}, "values"):
                 added = target.kvlist_value.values.add(key=str(pair.get("key")))
                 _put_value(added.value, pair.get("value") or {}, depth + 1)
-
-
-def _get(parent: Any, *names: str) -> Any:
-    return next((parent[name] for name in names if parent.get(name) is not None), None)
-
-
-def items(parent: Any, *names: str) -> list[Any]:
-    """Return a list of objects under the first name that is there, an empty one without."""
-    value = _get(parent, *names)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise NotOfFormat(f"{names[0]} is no list of objects")
-    return value
-
-
-def text(parent: Any, *names: str) -> str:
-    """Return a text, an empty one if there is none."""
-    value = _get(parent, *names)
-    return value if isinstance(value, str) else ""
-
-
-def whole(parent: Any, *names: str) -> int:
-    """Return a number that is not negative, also of digits in a text; 0 if it has over 63 bits."""
-    value = _get(parent, *names)
-    try:
-        number = int(value or 0)
-    except (TypeError, ValueError):
-        raise NotOfFormat(f"{names[0]} is no number") from None
-    return number if 0 <= number <= _LARGEST else 0
 
 
 def hexadecimal(digits: str) -> bytes:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from operators.columns.nested import combine_hashes, hash_values, join_bytes, offsets, owners
 from operators.contracts.decoder import Decoded, Description
+from operators.decoders.prometheus.decoded_series import decoded_series
 from operators.decoders.prometheus.descriptor import LAYOUT, write_request_handler
-from operators.decoders.prometheus.histograms import histograms_of
 from operators.decoders.prometheus.labels import LabelColumns
 from operators.decoders.prometheus.messages import parse_messages, parse_with
 from operators.decoders.prometheus.metrics import (
@@ -24,7 +24,6 @@ from operators.decoders.prometheus.metrics import (
     SUMMARY,
     SeriesColumns,
     describe_streams,
-    samples_of,
 )
 
 __all__ = ["RemoteWrite"]
@@ -71,19 +70,7 @@ class RemoteWrite:
             type=types,
             created=np.zeros(len(message), np.int64),
         )
-        samples = samples_of(series, lists.values.field("samples"))
-        points, skipped = samples.points, samples.skipped
-        natives = histograms_of(series, lists.values.field("histograms"))
-        distributions = natives.distributions
-        unusual = samples.unusual
-        if natives.ends.height:
-            unusual = pl.concat([unusual, natives.ends])
-        at = np.concatenate([samples.of_point, natives.owner, samples.of_unusual, natives.of_end])
-        histograms = range(points.height, points.height + len(distributions))
-        describe = partial(_describe, labels, types, at, histograms)
-        for reason, count in natives.skipped.items():
-            skipped[reason] = skipped.get(reason, 0) + count
-        return Decoded(points, describe, rejected, skipped, distributions, unusual, natives.buckets)
+        return decoded_series(series, lists.values, rejected, partial(_describe, labels, types))
 
     def compile_kernels(self) -> None:
         """Compile the loops, or load them from the disk, before there is a message to wait for it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 
 from operators.columns.nested import combine_hashes, hash_values, offsets, owners
 from operators.contracts.decoder import Decoded, Description
+from operators.decoders.prometheus.decoded_series import decoded_series
 from operators.decoders.prometheus.descriptor import LAYOUT_V2, request_v2_handler
-from operators.decoders.prometheus.histograms import histograms_of
 from operators.decoders.prometheus.messages import parse_messages, parse_with
-from operators.decoders.prometheus.metrics import NAME, SeriesColumns, describe_streams, samples_of
+from operators.decoders.prometheus.metrics import NAME, SeriesColumns, describe_streams
 
 __all__ = ["RemoteWriteV2"]
 
@@ -62,19 +61,7 @@ class RemoteWriteV2:
             type=labels.type,
             created=np.asarray(lists.values.field("created_timestamp")),
         )
-        samples = samples_of(series, lists.values.field("samples"))
-        points, skipped = samples.points, samples.skipped
-        natives = histograms_of(series, lists.values.field("histograms"))
-        distributions = natives.distributions
-        for reason, count in natives.skipped.items():
-            skipped[reason] = skipped.get(reason, 0) + count
-        unusual = samples.unusual
-        if natives.ends.height:
-            unusual = pl.concat([unusual, natives.ends])
-        at = np.concatenate([samples.of_point, natives.owner, samples.of_unusual, natives.of_end])
-        histograms = range(points.height, points.height + len(distributions))
-        describe = partial(labels.describe, at, histograms)
-        return Decoded(points, describe, rejected, skipped, distributions, unusual, natives.buckets)
+        return decoded_series(series, lists.values, rejected, labels.describe)
 
     def compile_kernels(self) -> None:
         """Compile the loops, or load them from the disk, before there is a message to wait for it."""

@@ -207,18 +207,14 @@ class _Thread:
     ) -> Sequence[tuple[int, int, str]]:
         """Return the texts of shapes that are new; ``at`` says where in ``bodies`` the rows' are."""
         mixed = rows["shape"] ^ rows["origin"]
-        codes, fresh = self._known.number(mixed)
-        if not len(fresh):
+        _, new = self._known.meet(mixed)
+        if not len(new):
             return ()
-        size = len(self._known)
-        first = np.full(len(fresh), -1, np.int64)
-        new = np.flatnonzero(codes >= size - len(fresh))[::-1]
-        first[codes[new] - (size - len(fresh))] = new
-        texts = masked_texts(*text_column(bodies.gather(at[first])))
+        texts = masked_texts(*text_column(bodies.gather(at[new])))
         return [
             (origin, shape, text[:_LONGEST])
             for origin, shape, text in zip(
-                rows["origin"][first].tolist(), rows["shape"][first].tolist(), texts, strict=True
+                rows["origin"][new].tolist(), rows["shape"][new].tolist(), texts, strict=True
             )
         ]
 

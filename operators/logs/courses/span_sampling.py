@@ -80,12 +80,9 @@ class SpanSampler:
         np.maximum.at(self._levels, rows, levels)
 
     def _number(self, keys: NDArray[np.uint64], slots: NDArray[np.int64]) -> NDArray[np.int32]:
-        rows, fresh = self._index.number(keys)
-        if more := len(fresh):
-            first = np.empty(more, np.int64)
-            new = rows >= len(self._levels)
-            first[rows[new] - len(self._levels)] = slots[new]
-            self._slots = np.concatenate([self._slots, first])
+        rows, new = self._index.meet(keys)
+        if more := len(new):
+            self._slots = np.concatenate([self._slots, slots[new]])
             self._counts = np.concatenate([self._counts, np.zeros((more, 65), np.int64)])
             self._levels = np.concatenate([self._levels, np.zeros(more, np.int64)])
         return rows

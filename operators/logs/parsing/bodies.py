@@ -85,10 +85,10 @@ def parse_syslog(columns: RecordColumns, rows: NDArray[np.intp], zone: str) -> N
     plain = scanned.priority >= 0
     if plain.any():
         _put_syslog(
-            columns, rows[plain], scanned.priority[plain].astype(np.int64), _of(scanned.app, plain),
-            _of(scanned.attributes, plain), _of(scanned.times, plain), zone,
+            columns, rows[plain], scanned.priority[plain].astype(np.int64), scanned.app.of(plain),
+            scanned.attributes.of(plain), scanned.times.of(plain), zone,
         )  # fmt: skip
-        _, starts, ends = _of(scanned.message, plain)
+        _, starts, ends = scanned.message.of(plain)
         columns.body.cut(rows[plain], starts, ends)
         columns.look(rows[plain])
         columns.changed[rows[plain]] = True
@@ -123,8 +123,8 @@ def parse_access(columns: RecordColumns, rows: NDArray[np.intp], zone: str) -> N
     scanned = scan_access_lines(columns.body.at(rows))
     plain = scanned.status >= 0
     _put_access(
-        columns, rows[plain], scanned.status[plain], _of(scanned.times, plain),
-        _of(scanned.attributes, plain), zone,
+        columns, rows[plain], scanned.status[plain], scanned.times.of(plain),
+        scanned.attributes.of(plain), zone,
     )  # fmt: skip
     others = rows[~plain]
     if not len(others):
@@ -173,7 +173,3 @@ def parse_heads(columns: RecordColumns, rows: NDArray[np.intp], zone: str) -> No
     columns.set_time(rows, heads.times, zone, heads.times.lacks != NONE)
     cut = np.flatnonzero(heads.message > column.starts)
     columns.body.cut(rows[cut], heads.message[cut], column.ends[cut])
-
-
-def _of(texts: TextColumn, which: NDArray[np.bool_]) -> TextColumn:
-    return TextColumn(texts.buffer, texts.starts[which], texts.ends[which])

@@ -93,7 +93,7 @@ class RecordColumns:
         there = values.ends > values.starts
         if not there.all():
             rows = rows[there]
-            values = TextColumn(values.buffer, values.starts[there], values.ends[there])
+            values = values.of(there)
         self.texts[name].put(rows, values)
 
     def set_missing_text(self, name: str, rows: NDArray[np.intp], values: TextColumn) -> None:
@@ -101,7 +101,7 @@ class RecordColumns:
         lacking = self.texts[name].absent(rows)
         if not lacking.all():
             rows = rows[lacking]
-            values = TextColumn(values.buffer, values.starts[lacking], values.ends[lacking])
+            values = values.of(lacking)
         self.set_text(name, rows, values)
 
     def add_attributes(

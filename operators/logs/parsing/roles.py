@@ -84,15 +84,11 @@ class Fields:
     def at(self, rows: NDArray[np.intp]) -> Fields:
         """Return those of some rows."""
         roles = {
-            role: RoleTexts(_at(each.texts, rows), each.there[rows])
+            role: RoleTexts(each.texts.of(rows), each.there[rows])
             for role, each in self.roles.items()
             if each.there[rows].any()
         }
-        return Fields(roles, _at(self.attributes, rows))
-
-
-def _at(texts: TextColumn, rows: NDArray[np.intp]) -> TextColumn:
-    return TextColumn(texts.buffer, texts.starts[rows], texts.ends[rows])
+        return Fields(roles, self.attributes.of(rows))
 
 
 def fields_of(members: Members, first: dict[str, tuple[str, ...]] | None = None) -> Fields:

@@ -158,6 +158,18 @@ def _note(
 
 
 @uncounted
+def _note_message(
+    buffer: NDArray[np.uint8], start: int, end: int, spans: NDArray[np.int64], row: int
+) -> None:
+    """Note the range of the message, without the mark of UTF-8 that it may begin with."""
+    if end - start >= 3 and buffer[start] == 0xEF:
+        if buffer[start + 1] == 0xBB and buffer[start + 2] == 0xBF:
+            start += 3
+    spans[_MESSAGE_AT, row] = start
+    spans[_MESSAGE_AT + 1, row] = end
+
+
+@uncounted
 def _new_line(
     buffer: NDArray[np.uint8], at: int, end: int, row: int, facility: int,
     spans: NDArray[np.int64], out: NDArray[np.uint8], filled: int,
@@ -181,12 +193,7 @@ def _new_line(
         return -1
     _note(buffer, time, time_end, spans, _TIME_AT, row)
     _note(buffer, app, app_end, spans, _APP_AT, row)
-    message = min(data_end + 1, end)
-    if end - message >= 3 and buffer[message] == 0xEF:
-        if buffer[message + 1] == 0xBB and buffer[message + 2] == 0xBF:
-            message += 3
-    spans[_MESSAGE_AT, row] = message
-    spans[_MESSAGE_AT + 1, row] = end
+    _note_message(buffer, min(data_end + 1, end), end, spans, row)
     filled = _put_facility(out, filled, facility)
     filled = _put(out, filled, _HOST, buffer, host, host_end)
     filled = _put(out, filled, _APP, buffer, app, app_end)
@@ -283,13 +290,9 @@ def _old_line(
             message += message < end and buffer[message] == 32
         else:
             process_end = process
-    if end - message >= 3 and buffer[message] == 0xEF:
-        if buffer[message + 1] == 0xBB and buffer[message + 2] == 0xBF:
-            message += 3
     _note(buffer, time, time_end, spans, _TIME_AT, row)
     _note(buffer, app, app_end, spans, _APP_AT, row)
-    spans[_MESSAGE_AT, row] = message
-    spans[_MESSAGE_AT + 1, row] = end
+    _note_message(buffer, message, end, spans, row)
     filled = _put_facility(out, filled, facility)
     filled = _put(out, filled, _HOST, buffer, host, host_end)
     filled = _put(out, filled, _APP, buffer, app, app_end)

@@ -1,4 +1,4 @@
-"""WrittenTimes as people and programs write them, read by a compiled scanner.
+"""Times as people and programs write them, read by a compiled scanner.
 
 ===================================  ==============================================================
 ``2026-01-31T10:00:00.123456789Z``   and with ``/`` for ``-``, a blank or ``_`` for ``T``, a comma before
@@ -51,7 +51,7 @@ _WEEKDAYS: Final = np.array(
 
 
 class WrittenTimes(NamedTuple):
-    """WrittenTimes, as far as they were written: nanoseconds, and what is missing in each."""
+    """Times, as far as they were written: nanoseconds, and what is missing in each."""
 
     ts: NDArray[np.int64]
     lacks: NDArray[np.uint8]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from operators.contracts.snapshots import require_version
 from operators.logs.templates.masking import VERSION
 from operators.logs.templates.merging import Merged, merge_group, split, take_in
 
@@ -42,11 +43,8 @@ class Templates:
         self._alone: frozenset[str] = frozenset()  # templates, before any is taken in by another
         self._takers: dict[str, str] = {}
         if state is not None:
-            if (state["version"], state["rules"]) != (_STATE_VERSION, VERSION):
-                raise RuntimeError(
-                    "the recovery store holds templates of another version of the rules: "
-                    "start with an empty recovery directory"
-                )
+            require_version(state, "templates", _STATE_VERSION)
+            require_version({"version": state["rules"]}, "shapes", VERSION)
             self.add(state["texts"])
 
     def __len__(self) -> int:

@@ -31,6 +31,24 @@ def test_it_finds_what_was_put_in_and_nothing_else(inserts, others):
         assert len(index) == len(expected)
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(keys_, max_size=30), max_size=8))
+def test_what_is_new_is_where_it_comes_first(batches):
+    index, known = HashIndex(), {}
+    for batch in batches:
+        keys = np.array(batch, np.uint64)
+        first = [
+            row for row, key in enumerate(batch) if key not in known and key not in batch[:row]
+        ]
+        rows, new = index.find_new(keys)
+        assert (rows.tolist(), new.tolist()) == ([known.get(key, -1) for key in batch], first)
+        known |= {batch[row]: len(known) + n for n, row in enumerate(first)}
+        rows, new = index.meet(keys)
+        assert (rows.tolist(), new.tolist()) == ([known[key] for key in batch], first)
+        assert index.number(keys)[1].tolist() == []
+        assert index.keys().tolist() == list(known)
+
+
 def test_it_grows_and_keeps_what_it_has():
     index = HashIndex()
     source = np.random.default_rng(3)

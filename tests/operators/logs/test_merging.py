@@ -121,5 +121,5 @@ def test_an_id_is_of_the_text_alone_and_never_zero():
 
 def test_a_state_of_other_rules_is_refused():
     state = Templates(1).snapshot() | {"rules": 0}
-    with pytest.raises(RuntimeError, match="another version"):
+    with pytest.raises(RuntimeError, match="shapes of version 0"):
         Templates(1, state)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from operators.contracts.alert import AlertEvent, Status, encode_event, fingerprint
+from operators.contracts.alert import Status, fingerprint
 from operators.contracts.clock import SystemClock
-from operators.notifying.alert import alert_of
 from operators.notifying.grouping import Integration, routing
 from operators.notifying.notifier import Notifier
 from sinks.channels.delivery import ChannelDelivery
@@ -30,6 +29,7 @@ from sinks.channels.slack import SlackChannel
 from sinks.channels.webhook import WebhookChannel
 from tests.backends.alertmanager import AlertmanagerServer
 from tests.conftest import running
+from tests.operators.notifying.awake import AwakeNotifier
 from tests.operators.notifying.samples import SECOND, event, route
 
 EXTERNAL_URL = "http://headrace.example/alerts"
@@ -86,61 +86,40 @@ def configuration(inbox: HTTPServer) -> dict[str, Any]:
     }
 
 
-class Ours:
-    """The notifier with real channels and the system's clock, woken by a thread."""
+def ours(inbox: HTTPServer) -> AwakeNotifier:
+    def endpoint(path: str) -> Endpoint:
+        return Endpoint(inbox.url_for(f"/headrace/{path}"), timeout=5)
 
-    def __init__(self, inbox: HTTPServer) -> None:
-        def endpoint(path: str) -> Endpoint:
-            return Endpoint(inbox.url_for(f"/headrace/{path}"), timeout=5)
-
-        integrations = (
-            Integration(f"{RECEIVER}/all", send_resolved=True),
-            Integration(f"{RECEIVER}/two", send_resolved=True),
-            Integration(f"{RECEIVER}/firing", send_resolved=False),
-            Integration(f"{RECEIVER}/slack", send_resolved=True),
-        )
-        names = [integration.name for integration in integrations]
-        self.delivery = ChannelDelivery(
-            [
-                WebhookChannel(names[0], endpoint("all"), external_url=EXTERNAL_URL),
-                WebhookChannel(names[1], endpoint("two"), external_url=EXTERNAL_URL, max_alerts=2),
-                WebhookChannel(names[2], endpoint("firing"), external_url=EXTERNAL_URL),
-                SlackChannel(
-                    names[3],
-                    endpoint("slack"),
-                    external_url=EXTERNAL_URL,
-                    username="Headrace",
-                    channel="#ops",
-                ),
-            ]
-        )
-        along = route(
-            integrations=integrations,
-            group_by=GROUP_BY,
-            group_wait=SECOND,
-            group_interval=2 * SECOND,
-            repeat_interval=5 * SECOND,
-        )
-        self.notifier = Notifier(routing(along), self.delivery, SystemClock())
-        self.lock = threading.Lock()
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self) -> None:
-        while not self.stopped.wait(0.02):
-            with self.lock:
-                self.notifier.settle()
-                self.notifier.flush_due()
-
-    def receive(self, events: list[AlertEvent]) -> None:
-        with self.lock:
-            self.notifier.receive([alert_of(event, encode_event(event)) for event in events])
-
-    def close(self) -> None:
-        self.stopped.set()
-        self.thread.join()
-        self.delivery.close()
+    integrations = (
+        Integration(f"{RECEIVER}/all", send_resolved=True),
+        Integration(f"{RECEIVER}/two", send_resolved=True),
+        Integration(f"{RECEIVER}/firing", send_resolved=False),
+        Integration(f"{RECEIVER}/slack", send_resolved=True),
+    )
+    names = [integration.name for integration in integrations]
+    delivery = ChannelDelivery(
+        [
+            WebhookChannel(names[0], endpoint("all"), external_url=EXTERNAL_URL),
+            WebhookChannel(names[1], endpoint("two"), external_url=EXTERNAL_URL, max_alerts=2),
+            WebhookChannel(names[2], endpoint("firing"), external_url=EXTERNAL_URL),
+            SlackChannel(
+                names[3],
+                endpoint("slack"),
+                external_url=EXTERNAL_URL,
+                username="Headrace",
+                channel="#ops",
+            ),
+        ]
+    )
+    along = route(
+        integrations=integrations,
+        group_by=GROUP_BY,
+        group_wait=SECOND,
+        group_interval=2 * SECOND,
+        repeat_interval=5 * SECOND,
+    )
+    notifier = Notifier(routing(along), delivery, SystemClock())
+    return AwakeNotifier(notifier, delivery)
 
 
 LATENCY = {"alertname": "Latency", "service": "shop"}
@@ -188,16 +167,12 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inbox]:
             configuration(server),
             external_url=EXTERNAL_URL,
         )
-        with running(alertmanager):
-            ours = Ours(server)
-            try:
-                play(alertmanager, ours)
-            finally:
-                ours.close()
+        with running(alertmanager), closing(ours(server)) as notifier:
+            play(alertmanager, notifier)
         yield inbox
 
 
-def play(alertmanager: AlertmanagerServer, ours: Ours) -> None:
+def play(alertmanager: AlertmanagerServer, notifier: AwakeNotifier) -> None:
     starts: dict[str, int] = {}
     began = time.time()
     for second, changes in TIMELINE.items():
@@ -214,7 +189,7 @@ def play(alertmanager: AlertmanagerServer, ours: Ours) -> None:
             )
             for status, labels, annotations in changes
         ]
-        ours.receive(events)
+        notifier.receive(events)
         alertmanager.post([as_posted(event) for event in events])
 
 
@@ -237,8 +212,8 @@ def test_the_webhook_is_told_what_alertmanager_tells_it(
     inbox: Inbox, path: str, group: str
 ) -> None:
     theirs = inbox.by_group(f"/alertmanager/{path}")[group]
-    ours = inbox.by_group(f"/headrace/{path}")[group]
-    assert ours == theirs
+    told = inbox.by_group(f"/headrace/{path}")[group]
+    assert told == theirs
 
 
 @pytest.mark.parametrize(("group", "number"), GROUPS.items())

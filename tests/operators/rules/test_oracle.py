@@ -33,19 +33,8 @@ def engine():
         yield started
 
 
-def result(expression, time):
-    """Return the series of our result, by labels."""
-    frame = expression.at(time)
-    return {
-        tuple(frame.sets.labels(int(row)).items()): float(frame.values[row])
-        for row in np.flatnonzero(frame.present)
-    }
-
-
-@pytest.mark.parametrize("delayed", [False, True])
-def test_results_are_those_of_prometheus(engine, delayed):
-    random = Random(SEED + delayed)
-    made = series(random)
+def put_in_both(engine, made):
+    """Give labels, times and texts of the values of series to Prometheus; return a store with them."""
     store = SeriesStore()
     rows = store.rows([labels for labels, _, _ in made])
     # Everything comes in the order of time, as it does from a topic.
@@ -59,6 +48,23 @@ def test_results_are_those_of_prometheus(engine, delayed):
     )
     columns = [np.array(column) for column in zip(*samples, strict=True)]
     store.append(columns[1].astype(np.int32), columns[0].astype(np.int64), columns[2])
+    return store
+
+
+def result(expression, time):
+    """Return the series of our result, by labels."""
+    frame = expression.at(time)
+    return {
+        tuple(frame.sets.labels(int(row)).items()): float(frame.values[row])
+        for row in np.flatnonzero(frame.present)
+    }
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+def test_results_are_those_of_prometheus(engine, delayed):
+    random = Random(SEED + delayed)
+    made = series(random)
+    store = put_in_both(engine, made)
     plan = Evaluator(store, delayed_name_removal=delayed)
     expressions = Expressions(random)
     different = []

@@ -7,18 +7,15 @@ import os
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 import yaml
 
 from operators.rules.errors import EvaluationError
 from operators.rules.evaluator import Evaluator
-from operators.rules.samples import STALE
-from operators.rules.store import SeriesStore
 from tests.backends.promql_engine import build
 from tests.operators.rules.public_series import series_for
 from tests.operators.rules.random_promql import close
-from tests.operators.rules.test_oracle import engine, result
+from tests.operators.rules.test_oracle import engine, put_in_both, result
 
 FOLDER = os.environ.get("HEADRACE_RULE_FILES", "")
 SEED = int(os.environ.get("HEADRACE_PROMQL_SEED", "12"))
@@ -47,17 +44,7 @@ def test_every_expression_gives_what_prometheus_gives(engine):
         made = series_for(some, Random(SEED * 1000 + number))
         # Each lot has series of its own: metrics are told apart by the lot's number.
         engine.ask({"forget": True})
-        engine.ask({"series": [{"labels": n, "ts": t, "values": v} for n, t, v in made]})
-        store = SeriesStore()
-        rows = store.rows([labels for labels, _, _ in made])
-        samples = sorted(
-            (ts, int(row), STALE if text == "stale" else float(text))
-            for row, (_, times, values) in zip(rows, made, strict=True)
-            for ts, text in zip(times, values, strict=True)
-        )
-        columns = [np.array(column) for column in zip(*samples, strict=True)]
-        store.append(columns[1].astype(np.int32), columns[0].astype(np.int64), columns[2])
-        plan = Evaluator(store)
+        plan = Evaluator(put_in_both(engine, made))
         plan.keeps_all = True
         for text in some:
             ours = plan.expression(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
 
 import numpy as np
 import orjson
@@ -17,17 +16,10 @@ from operators.notifying.command import command_of, deploy_command, encode_comma
 from operators.scoring.deploys import Deploy
 from operators.scoring.step import ScoringLogic
 from tests.flows.offline.made_rollups import BEGIN, WINDOW, Made, frame
+from tests.operators.scoring.reports import Reports
 
 SHIFT = 100
 SETTINGS = Scoring(detector="robust_ewma", deploy_settles="5m")
-
-
-class Known:
-    def __init__(self, *reports: Deploy) -> None:
-        self.reports = reports
-
-    def after(self, effective: int, until: int) -> Sequence[Deploy]:
-        return [one for one in self.reports if effective < one.effective <= until]
 
 
 def shifted() -> pl.DataFrame:
@@ -54,7 +46,7 @@ def told(logic: ScoringLogic, *frames: pl.DataFrame) -> list[tuple[str, str, dic
 
 
 def follow(*reports: Deploy) -> list[tuple[str, str, dict, int]]:
-    return told(ScoringLogic(SETTINGS, WINDOW, None, reports=Known(*reports)), shifted())
+    return told(ScoringLogic(SETTINGS, WINDOW, None, reports=Reports(*reports)), shifted())
 
 
 def test_it_fires_once_names_the_deploy_and_is_accepted() -> None:
@@ -83,10 +75,10 @@ def test_what_is_not_of_a_deploy_fires_on(reports: tuple[Deploy, ...]) -> None:
 @pytest.mark.parametrize("cut", [90, 99, 101, 120])
 def test_batches_and_restarts_change_nothing(cut: int) -> None:
     rollups = shifted()
-    first = ScoringLogic(SETTINGS, WINDOW, None, reports=Known(deploy(SHIFT - 2)))
+    first = ScoringLogic(SETTINGS, WINDOW, None, reports=Reports(deploy(SHIFT - 2)))
     parts = told(first, *rollups[:cut].partition_by("window_start", maintain_order=True))
     state = pickle.loads(pickle.dumps(first.snapshot()))
-    left = Known(*[deploy(SHIFT - 2)][: int(cut < SHIFT - 1)])
+    left = Reports(*[deploy(SHIFT - 2)][: int(cut < SHIFT - 1)])
     parts += told(ScoringLogic(SETTINGS, WINDOW, state, reports=left), rollups[cut:])
     assert parts == follow(deploy(SHIFT - 2))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
 
 import numpy as np
 import orjson
@@ -16,18 +15,11 @@ from operators.contracts.items import Closed, Events, Scored
 from operators.scoring.feedback import FalseAlarm
 from operators.scoring.step import ScoringLogic
 from tests.flows.offline.made_rollups import BEGIN, WINDOW, Made, frame
+from tests.operators.scoring.reports import Reports
 
 SERIES = [11, 22]
 SPIKES = (100, 200, 300)
 SETTINGS = Scoring(detector="robust_ewma", fire_after=1)
-
-
-class Known:
-    def __init__(self, *reports: FalseAlarm) -> None:
-        self.reports = reports
-
-    def after(self, effective: int, until: int) -> Sequence[FalseAlarm]:
-        return [one for one in self.reports if effective < one.effective <= until]
 
 
 def whole(last: float = 80.0) -> pl.DataFrame:
@@ -65,7 +57,7 @@ def test_the_same_again_is_no_alert_and_what_is_stronger_is() -> None:
     assert plain[0][2]["series"] == f"{SERIES[0]:016x}"
     assert plain[0][2]["statistic"] == "value"
 
-    known = Known(report(score))
+    known = Reports(report(score))
     after = [at for name, at, _ in fired(ScoringLogic(SETTINGS, WINDOW, None, reports=known), whole())
              if name == "a"]  # fmt: skip
     assert after == [100], "only before it was reported"
@@ -75,20 +67,20 @@ def test_the_same_again_is_no_alert_and_what_is_stronger_is() -> None:
 
 
 def test_a_report_that_is_taken_back_counts_no_more() -> None:
-    known = Known(report(6.0), report(0.0, window=250))
+    known = Reports(report(6.0), report(0.0, window=250))
     found = fired(ScoringLogic(SETTINGS, WINDOW, None, reports=known), whole())
     assert [at for name, at, _ in found if name == "a"] == [100, 300]
 
 
 def test_another_statistic_and_another_detector_are_judged_as_before() -> None:
-    known = Known(report(6.0, statistic="level"))
+    known = Reports(report(6.0, statistic="level"))
     found = fired(ScoringLogic(SETTINGS, WINDOW, None, reports=known), whole())
     assert [at for name, at, _ in found if name == "a"] == list(SPIKES)
 
 
 @pytest.mark.parametrize("cut", [120, 151, 220])
 def test_batches_and_restarts_change_no_score_and_the_bands_go_with_the_scores(cut: int) -> None:
-    known = Known(report(3.0), report(2.0, window=210))
+    known = Reports(report(3.0), report(2.0, window=210))
     rollups = whole()
 
     def scores(logic: ScoringLogic, *frames: pl.DataFrame) -> pl.DataFrame:
@@ -100,7 +92,7 @@ def test_batches_and_restarts_change_no_score_and_the_bands_go_with_the_scores(c
     parts = [scores(first, *rollups[: 2 * cut].partition_by("window_start", maintain_order=True))]
     state = pickle.loads(pickle.dumps(first.snapshot()))
     # What was reported before the snapshot is in it: the topic need not have it any more.
-    left = Known(*[one for one in known.reports if one.effective > BEGIN + cut * WINDOW])
+    left = Reports(*[one for one in known.reports if one.effective > BEGIN + cut * WINDOW])
     parts.append(scores(ScoringLogic(SETTINGS, WINDOW, state, reports=left), rollups[2 * cut :]))
     assert pl.concat(parts).equals(whole_run)
 

@@ -35,6 +35,7 @@ from operators.scoring.feedback import FalseAlarm
 from operators.scoring.signals import Vector
 from operators.scoring.vector_parts import VectorPartsLogic, vector_parts
 from operators.scoring.vectors import VectorsLogic, judged_vectors
+from tests.operators.scoring.reports import Reports
 
 MINUTE = 60 * 10**9
 BEGIN = 1_704_067_200 * 10**9
@@ -336,28 +337,20 @@ def test_groups_know_nothing_of_each_other() -> None:
     assert {event["labels"]["service.name"] for _, event in told} == {"shop", "pay"}
 
 
-class Said:
-    def __init__(self, *reports: FalseAlarm | Deploy) -> None:
-        self.reports = reports
-
-    def after(self, effective: int, until: int) -> list[FalseAlarm | Deploy]:
-        return [one for one in self.reports if effective < one.effective <= until]
-
-
 def test_false_alarms_that_were_reported_are_not_told_again() -> None:
     series = int(plain().told[0][1]["evidence"]["series"], 16)
     reports = [
         FalseAlarm(BEGIN + at, series, statistic, 40.0)
         for at, statistic in enumerate(PeakRank.reasons)
     ]
-    assert not plainly(golden(), windows(), reports=Said(*reports)).told
+    assert not plainly(golden(), windows(), reports=Reports(*reports)).told
     others = [one._replace(series=series + 1) for one in reports]
-    assert plainly(golden(), windows(), reports=Said(*others)).told == plain().told
+    assert plainly(golden(), windows(), reports=Reports(*others)).told == plain().told
 
 
 def test_an_alert_names_the_deploy_before_it() -> None:
     deploy = Deploy(BEGIN + (FAULT.start - 3) * MINUTE, "", "shop", "2.0")
-    told = plainly(golden(), windows(), reports=Said(deploy)).told
+    told = plainly(golden(), windows(), reports=Reports(deploy)).told
     assert told[0][1]["evidence"]["deploy"]["version"] == "2.0"
 
 

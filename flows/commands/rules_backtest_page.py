@@ -20,7 +20,7 @@ td,th{border-color:#444}.bar{background:#334}}
 
 
 def page(report: dict[str, Any]) -> str:
-    """Return HTML of a report, see ``flows.commands.backtest_report``."""
+    """Return HTML of a report, see ``flows.commands.rules_backtest_report``."""
     begin, end = (datetime.fromisoformat(report[key]).timestamp() for key in ("begin", "end"))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Backtest of rules</title>",

@@ -9,9 +9,10 @@ from typing import Any
 
 import typer
 
-from flows.commands.backtest import history, of_files
 from flows.commands.failure import CommandFailed
+from flows.commands.given import given_label
 from flows.commands.instants import instant
+from flows.commands.rules_backtest import history, of_files
 from flows.commands.terminal import write_json
 from flows.settings import Settings
 from operators.contracts.frames import DEFAULT_TENANT
@@ -58,7 +59,7 @@ def explain(
     if not found:
         names = sorted({rule.name for group in rules().groups for rule in group.rules})
         raise CommandFailed(f"there is no rule {alert} (there are: {', '.join(names)})")
-    wanted = dict(_label(text) for text in labels)
+    wanted = dict(given_label(text) for text in labels)
     moment = instant(at, "--at")
     shown: list[dict[str, Any]] = []
     for group, rule in found:
@@ -82,13 +83,6 @@ def explain(
     else:
         for one in shown:
             _show(one)
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise CommandFailed(f'--label: "{text}" is no label (write instance=web-1)')
-    return name, value
 
 
 def _document(

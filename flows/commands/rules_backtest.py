@@ -10,10 +10,10 @@ from typing import Any, Final
 import polars as pl
 import typer
 
-from flows.commands.backtest_page import page
-from flows.commands.backtest_report import compared, report
 from flows.commands.failure import CommandFailed
 from flows.commands.instants import instant_or_none
+from flows.commands.rules_backtest_page import page
+from flows.commands.rules_backtest_report import compared, report
 from flows.commands.terminal import console, table, write_json
 from flows.inputs import kafka_source, metrics_decoding, metrics_tap
 from flows.settings import RuleSettings, Settings
