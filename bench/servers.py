@@ -24,7 +24,7 @@ BOOTSTRAP = "HEADRACE__KAFKA__BOOTSTRAP_SERVERS"
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where they are; InfluxDBSection is None if it can't be had."""
+    """Where they are; InfluxDB is None if it can't be had."""
 
     bootstrap: str
     influxdb: InfluxdbAccess | None
@@ -32,7 +32,7 @@ class Servers:
 
 @contextmanager
 def servers(directory: Path, say: Console, *, influxdb: bool) -> Iterator[Servers]:
-    """Start a broker, unless the environment names one, and InfluxDBSection if it is needed."""
+    """Start a broker, unless the environment names one, and InfluxDB if it is needed."""
     with ExitStack() as stack:
         bootstrap = os.environ.get(BOOTSTRAP)
         if bootstrap is None:
@@ -44,7 +44,7 @@ def servers(directory: Path, say: Console, *, influxdb: bool) -> Iterator[Server
                 server = InfluxdbServer(directory / "influxdb", progress=say.print)
                 access = stack.enter_context(server).access
             except ServerError as error:
-                say.print(f"without InfluxDBSection: {str(error).splitlines()[0]}")
+                say.print(f"without InfluxDB: {str(error).splitlines()[0]}")
         yield Servers(bootstrap, access)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.call_causes import PAIR, RECEIVED, RECEIVES, WAITED, WAITS, CallPlaces
 from operators.columns.hash_index import HashIndex
 
-__all__ = ["SERIES_OF_CALLS", "NumberedCalls", "first_of_new"]
+__all__ = ["SERIES_OF_CALLS", "NumberedCalls"]
 
 SERIES_OF_CALLS: Final = ("series", "tenant", "edge", "service", "operation", "kind")
 """What says who a series is of: columns of CALLS_SEEN."""
@@ -65,9 +65,9 @@ class NumberedCalls:
         Args:
             calls: with the columns ``SERIES_OF_CALLS``.
         """
-        rows, fresh = self._index.number(calls["series"].to_numpy())
-        if len(fresh):
-            new = calls.select(SERIES_OF_CALLS)[first_of_new(rows, len(self))]
+        rows, first = self._index.meet(calls["series"].to_numpy())
+        if len(first):
+            new = calls.select(SERIES_OF_CALLS)[first]
             self._texts.append(new)
             places = [self._place(*row) for row in new.drop("series").rows()]
             self.place_of = np.concatenate([self.place_of, np.array(places, np.int64)])
@@ -129,9 +129,3 @@ class NumberedCalls:
         if number == len(self.services):
             self.services.append((tenant, name))
         return number
-
-
-def first_of_new(rows: NDArray[np.int32], known: int) -> NDArray[np.int64]:
-    """Return where each number from ``known`` on is first, in the order of the numbers."""
-    new = np.flatnonzero(rows >= known)
-    return new[np.unique(rows[new], return_index=True)[1]]

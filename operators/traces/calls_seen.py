@@ -9,7 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from operators.columns.hash_index import HashIndex
-from operators.traces.call_places import first_of_new
 from operators.traces.metrics import CLIENT_SECONDS, DURATION, FAILED, REQUESTS, SERVER_SECONDS
 
 __all__ = ["CALLS_SEEN", "NO_CALLS", "CallReading"]
@@ -71,9 +70,9 @@ class CallReading:
         if len(self._index) > _MOST_KNOWN:
             self._forget()
         series = rollups["series"].to_numpy()
-        rows, fresh = self._index.number(series)
-        if len(fresh):
-            self._meet(rollups, rows)
+        rows, first = self._index.meet(series)
+        if len(first):
+            self._learn_of(rollups.select("tenant", "name", "labels")[first])
         mine = np.flatnonzero(self._place[rows] >= 0)
         if not len(mine):
             return NO_CALLS
@@ -98,9 +97,8 @@ class CallReading:
             ]
         )
 
-    def _meet(self, rollups: pl.DataFrame, rows: NDArray[np.int32]) -> None:
-        """Work out what the series that are new tell of."""
-        new = rollups.select("tenant", "name", "labels")[first_of_new(rows, len(self._place))]
+    def _learn_of(self, new: pl.DataFrame) -> None:
+        """Work out what series that are new tell of."""
         ours = np.flatnonzero(new["name"].is_in(_NAMES).to_numpy())
         place = np.full(new.height, -1, np.int64)
         place[ours] = np.arange(self._texts.height, self._texts.height + len(ours))

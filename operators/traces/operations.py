@@ -105,20 +105,15 @@ class Operations:
         raw = np.ascontiguousarray(decoded.rows["raw"])
         if tenants is not None and len(raw):
             raw = salted(raw, tenant_names, tenants[decoded.rows["message"]])
-        found = self._index.find(raw)
-        unknown = np.flatnonzero(found < 0)
-        if not len(unknown):
+        found, first = self._index.find_new(raw)
+        if not len(first):
             return self._ids[found], _NO_OPERATIONS
-        fresh, first = np.unique(raw[unknown], return_index=True)
-        rows = unknown[first]
-        names = [self._tenant] * len(rows)
+        names = [self._tenant] * len(first)
         if tenants is not None:
-            names = [tenant_names[number] for number in tenants[decoded.rows["message"][rows]]]
-        new = self._described(decoded, rows, names)
-        size = len(self._ids)
+            names = [tenant_names[number] for number in tenants[decoded.rows["message"][first]]]
+        new = self._described(decoded, first, names)
         self._ids = np.concatenate([self._ids, new["operation"].to_numpy()])
-        self._index.insert(fresh, np.arange(size, len(self._ids), dtype=np.int32))
-        found[unknown] = self._index.find(raw[unknown])
+        found, _ = self._index.meet(raw)
         return self._ids[found], new.unique("operation", keep="first", maintain_order=True)
 
     def _described(

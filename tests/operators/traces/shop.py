@@ -6,7 +6,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -228,8 +228,3 @@ def told(calls: Sequence[Call], hold: int) -> dict[Key, tuple[float, float]]:
                 if key in says:
                     edge(window(call), call.service, says[key], kind, call.failed, took, took)
     return {key: (float(len(values)), math.fsum(values)) for key, values in found.items()}
-
-
-def with_state(calls: Iterable[Call], state: str) -> list[Call]:
-    """Return the same calls with a tracestate."""
-    return [replace(call, state=state) for call in calls]
