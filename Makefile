@@ -26,10 +26,11 @@ help: ## show this
 demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minutes, then demo.html
 	@$(PY) -m tests.demo $(ARGS)
 
-# With ARGS, as in make test ARGS=tests/models, in one process.
+# With ARGS, as in make test ARGS=tests/models, in one process. Tests that were read once are kept as
+# bytecode, whatever the environment says: reading them anew takes each process 5 s of CPU.
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
 	-@$(PY) -m tests.backends prepare
-	@$(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 chaos: $(READY) ## faults, one after the other, under a stream whose result is known
 	@$(PY) -m tests.chaos $(ARGS)
