@@ -26,10 +26,11 @@ help: ## show this
 demo: $(READY) ## Kafka, a collector, a shop that breaks, and Headrace: two minutes, then demo.html
 	@$(PY) -m tests.demo $(ARGS)
 
-# With ARGS, as in make test ARGS=tests/models, in one process.
+# With ARGS, as in make test ARGS=tests/models, in one process. Tests that were read once are kept as
+# bytecode, whatever the environment says: reading them anew takes each process 5 s of CPU.
 test: $(READY) ## all tests, with real servers, which are downloaded or built the first time
 	-@$(PY) -m tests.backends prepare
-	@$(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --durations=15 $(if $(ARGS),$(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 chaos: $(READY) ## faults, one after the other, under a stream whose result is known
 	@$(PY) -m tests.chaos $(ARGS)
@@ -65,6 +66,11 @@ env: $(READY) ## make the environment, and say where it is
 # The one on the PATH, else one of our own.
 UV = $$(command -v uv || echo "$(CACHE)/bin/uv")
 
+# What was compiled in one checkout serves another, which compiles what is different there: each loop is kept
+# with a hash of its sources. Only where there is none yet, since what lies in one folder belongs together.
+KERNELS := $(CACHE)/kernels.tar
+FIND_KERNELS := find flows operators sinks models -name '*.nb[ic]' -o -name '*.sources'
+
 # Bytecode is made here too: a start whose Python may not write it takes twice as long.
 # The mark comes last, so what was interrupted is done again, and what is done takes no time.
 $(READY): requirements.lock pyproject.toml
@@ -90,7 +96,12 @@ $(READY): requirements.lock pyproject.toml
 	[ -x "$(PY)" ] || $(UV) venv --quiet --allow-existing --python "$${python:-3.12}" "$(VENV)"; \
 	$(UV) pip sync --quiet --compile-bytecode --python "$(PY)" requirements.lock; \
 	$(UV) pip install --quiet --no-deps --python "$(PY)" -e .; \
-	echo "compiling the loops that run on every point: some minutes, once" >&2; \
 	"$(PY)" -m compileall -q flows operators sinks models; \
+	if [ -f "$(KERNELS)" ] && [ -z "$$($(FIND_KERNELS))" ]; then \
+		tar -xf "$(KERNELS)"; \
+	fi; \
+	echo "compiling the loops that run on every point: some minutes, once" >&2; \
 	"$(PY)" -m flows.warm_up; \
+	$(FIND_KERNELS) | tar -cf "$(KERNELS).$$$$" -T -; \
+	mv "$(KERNELS).$$$$" "$(KERNELS)"; \
 	touch "$@"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from flows.garbage import leave_garbage_at_start
 from flows.heap import share_one_heap
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 # Before NumPy and others are imported: they begin threads, and a heap that is there is used.
 share_one_heap()
+# Before all else is imported, too.
+leave_garbage_at_start()
 
 __all__ = ["FLOWS", "STATELESS", "with_input"]
 

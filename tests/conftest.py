@@ -14,6 +14,7 @@
 What cannot be had skips the test on a laptop and fails it in CI (`CI` is set).
 """
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -89,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     left to the fixture, which says so.
     """
     if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        gc.disable()  # until all tests are collected
         return
     for start in (
         _kafka,
@@ -97,6 +99,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _clickhouse,
     ):  # by this thread: they end when it does
         os.environ.update(start())
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, but not among all that was imported, which stays."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

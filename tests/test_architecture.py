@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ STAGES = (
 ENGINE = "operators/bytewax.py"
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the modules of the project that a file imports, at whatever place in it."""
     found: set[str] = set()

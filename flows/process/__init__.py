@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flows.garbage import look_for_garbage_again
 from flows.process.ending import end_by_signal, ending, handle_signals, report_failures
 from flows.process.endpoint import EndpointError, MonitoringEndpoint
 from flows.process.health import Pulse
@@ -69,6 +70,7 @@ def serve(
     """
     if _serving:
         return next(iter(_serving.values()))
+    look_for_garbage_again()
     leave_out_what_is_not_used()
     try:
         used = settings or load_settings()

@@ -102,7 +102,7 @@ RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 class Section(BaseModel):
     """A part of the settings; a key that it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
 
 
 def secret_in(path: Any, key: str, directory: Path = _HERE) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import polars as pl
 
 from operators.contracts.frames import MESSAGES
-from operators.traces.causes import ServiceRanking
+
+if TYPE_CHECKING:  # it imports much, and who reads rankings needs none of it
+    from operators.traces.causes import ServiceRanking
 
 __all__ = ["InvalidRanking", "ToldRanking", "ranking_messages", "ranking_of"]
 

@@ -98,7 +98,7 @@ class ElasticsearchServer(Server):
             "ES_PATH_CONF": str(self.directory / "config"),
             "ES_TMPDIR": temporary,
             # Its launcher is a JVM of its own, which leaves a file behind at each start.
-            "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={temporary}",
+            "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={temporary} {QUICK_START}",
             "HOME": str(self.directory),
         }
 

@@ -143,6 +143,7 @@ def _fitted(
     """Return the quantiles of values at each hour of the week."""
     try:
         from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415 - it is optional
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError:
         raise BadTraining(
             f"detector={NAME} is trained by scikit-learn, which is not installed: "
@@ -154,11 +155,14 @@ def _fitted(
     features, wanted = _calendar(numbers[::every], weekly=weekly), values[::every]
     grid = _calendar(np.arange(HOURS, dtype=np.int64), weekly=weekly)
     found = []
-    for quantile in quantiles:
-        model: Any = HistGradientBoostingRegressor(
-            loss="quantile", quantile=quantile, max_iter=100, early_stopping=False, random_state=0
-        )
-        found.append(np.asarray(model.fit(features, wanted).predict(grid), np.float64))
+    # Of three features its threads do little, and wait for each other without rest.
+    with threadpool_limits(1, "openmp"):
+        for quantile in quantiles:
+            model: Any = HistGradientBoostingRegressor(
+                loss="quantile", quantile=quantile, max_iter=100, early_stopping=False,
+                random_state=0,
+            )  # fmt: skip
+            found.append(np.asarray(model.fit(features, wanted).predict(grid), np.float64))
     return found
 
 

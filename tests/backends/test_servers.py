@@ -89,13 +89,13 @@ def test_the_error_of_a_server_that_never_answers_says_how_long(tmp_path: Path) 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys, time; from tests.test_servers import FileServer;"
+        "import pathlib, sys, time; from tests.backends.test_servers import FileServer;"
         "print(FileServer(pathlib.Path(sys.argv[1])).start().pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, tmp_path],
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     ) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))

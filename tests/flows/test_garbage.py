@@ -1,0 +1,49 @@
+"""Garbage is left while a flow starts, and only then: whoever imports ours for something else keeps it."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from flows.garbage import leave_garbage_at_start, look_for_garbage_again
+
+
+@pytest.fixture(autouse=True)
+def afterwards() -> Iterator[None]:
+    yield
+    gc.enable()
+    atexit.unregister(gc.freeze)
+
+
+def run_as(monkeypatch: pytest.MonkeyPatch, program: str, *arguments: str) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec(program, None))
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+
+
+def test_a_flow_leaves_it_until_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_as(monkeypatch, "bytewax.run", "-w", "2", "flows.metrics")
+    leave_garbage_at_start()
+    assert not gc.isenabled()
+    before, made = gc.get_freeze_count(), [[] for _ in range(1000)]
+    look_for_garbage_again()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() - before > len(made)
+
+
+@pytest.mark.parametrize(
+    ("program", "argument"), [("bytewax.run", "mine.flow"), ("mine", "flows.metrics")]
+)
+def test_what_is_no_flow_of_ours_never_leaves_it(
+    monkeypatch: pytest.MonkeyPatch, program: str, argument: str
+) -> None:
+    run_as(monkeypatch, program, argument)
+    before = gc.get_freeze_count()
+    leave_garbage_at_start()
+    assert gc.isenabled()
+    look_for_garbage_again()
+    assert gc.get_freeze_count() == before
