@@ -36,13 +36,18 @@ def kafka_source(
     *,
     idle_timeout: int | None = None,
     commits: bool = True,
+    poll_bytes: int | None = None,
 ) -> KafkaSource:
     """Return the source of ``flow``: of ``topics``, or of all inputs of metrics.
 
-    Without an ``idle_timeout`` (nanoseconds) that of rollups counts.
+    Without an ``idle_timeout`` (nanoseconds) that of rollups counts. ``poll_bytes`` counts where the settings
+    do not say it.
     """
+    kafka = settings.kafka
+    if poll_bytes is not None and "poll_bytes" not in kafka.model_fields_set:
+        kafka = kafka.model_copy(update={"poll_bytes": poll_bytes})
     return KafkaSource(
-        settings.kafka,
+        kafka,
         topics or tuple(entry.topic for entry in settings.inputs_of("metrics")),
         flow=flow,
         until_end=settings.run.until == "end",

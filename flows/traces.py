@@ -47,6 +47,8 @@ from operators.traces.step import traces
 __all__ = ["build"]
 
 NAME = "traces"
+_POLL_BYTES = 16 << 20
+"""What shards do once a poll is much of what a poll of half the size costs."""
 
 
 def build(settings: Settings, outputs: Outputs) -> Dataflow:
@@ -58,7 +60,8 @@ def build(settings: Settings, outputs: Outputs) -> Dataflow:
     rollups, rules = settings.rollups, settings.traces
     low_water = LowWater(rollups.windows[-1], 0, held_by_traces(settings))
     topics = tuple(entry.topic for entry in settings.inputs_of(NAME))
-    polled = read("kafka", flow, kafka_source(settings, NAME, topics, low_water))
+    source = kafka_source(settings, NAME, topics, low_water, poll_bytes=_POLL_BYTES)
+    polled = read("kafka", flow, source)
     decoded = op.flat_map("decode", polled, traces_decoding(settings, low_water))
     shards = by_shard("traces_shards", op.filter_map("spans", decoded, only(SpanBatch)))
     traced = op.key_rm(

@@ -46,6 +46,7 @@ class Kafka(Section):
     """Readers of input partitions; fixed, as shards are. At most this many workers read."""
     poll_messages: int = Field(default=50_000, ge=1)
     poll_bytes: int = Field(default=8 << 20, ge=1)
+    """Flow ``traces`` reads twice as much at once where this is not set."""
     poll_time: PositiveDuration = "100ms"  # type: ignore[assignment]
 
     @field_validator("options", mode="before")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.inputs import kafka_source
 from flows.process.redaction import Redaction
 from flows.settings import Settings, SettingsError, load_settings
 
@@ -318,3 +319,19 @@ def test_secrets_of_librdkafka_may_be_in_files(tmp_path):
 def test_a_flow_may_have_a_port_of_its_own(tmp_path):
     monitoring = load("monitoring: {port: 9464, ports: {notifier: 9465}}", tmp_path).monitoring
     assert (monitoring.port_of("metrics"), monitoring.port_of("notifier")) == (9464, 9465)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted", "counts"),
+    [({}, None, 8 << 20), ({}, 16 << 20, 16 << 20), ({"poll_bytes": 1 << 20}, 16 << 20, 1 << 20)],
+)
+def test_a_flow_may_read_more_at_once_where_the_settings_do_not_say_how_much(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, int], wanted: int | None, counts: int
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(
+        "flows.inputs.KafkaSource", lambda kafka, *_, **__: read.append(kafka.poll_bytes)
+    )
+    settings = Settings.model_validate({"kafka": told})
+    kafka_source(settings, "traces", ("spans",), poll_bytes=wanted)
+    assert read == [counts]
