@@ -29,10 +29,11 @@ def test_a_flow_leaves_it_until_it_serves(monkeypatch: pytest.MonkeyPatch) -> No
     run_as(monkeypatch, "bytewax.run", "-w", "2", "flows.metrics")
     leave_garbage_at_start()
     assert not gc.isenabled()
-    before, made = gc.get_freeze_count(), [[] for _ in range(1000)]
+    before, made = gc.get_freeze_count(), [[] for _ in range(100_000)]
     look_for_garbage_again()
     assert gc.isenabled()
-    assert gc.get_freeze_count() - before > len(made)
+    # Some of what was frozen before may be gone by now.
+    assert gc.get_freeze_count() - before > len(made) / 2
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,9 @@ def test_what_is_no_flow_of_ours_never_leaves_it(
     monkeypatch: pytest.MonkeyPatch, program: str, argument: str
 ) -> None:
     run_as(monkeypatch, program, argument)
-    before = gc.get_freeze_count()
+    frozen: list[None] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(None))
     leave_garbage_at_start()
     assert gc.isenabled()
     look_for_garbage_again()
-    assert gc.get_freeze_count() == before
+    assert not frozen
