@@ -96,8 +96,7 @@ def compare(
             place = Path(folder) / f"collector-{turn}"
             if live is not None:
                 theirs, ours = (f"{topic}.{turn}.{who}" for who in ("theirs", "ours"))
-                create(bootstrap, theirs)
-                create(bootstrap, ours)
+                create(bootstrap, theirs, ours)
                 feed = _Feed(bootstrap, theirs, values, spans / live)
                 of_theirs = _collector(place, bootstrap, theirs, say, feed)
                 feed = _Feed(bootstrap, ours, values, spans / live)

@@ -20,11 +20,7 @@ import polars as pl
 from operators.contracts.clock import Clock
 from operators.contracts.frames import SCORES
 from sinks.lake_compaction import compact
-from sinks.lake_files import (
-    DAY,
-    Day,
-    days,
-)
+from sinks.lake_files import DAY, Day, days
 from sinks.lake_reading import rows_between
 from sinks.lake_writer import LakeSettings, LakeWriter, unavailable
 

@@ -70,9 +70,8 @@ class LakeWriter(Destination):
         """
         day = pl.col(table.time) // DAY * DAY
         groups = frame.with_columns(day=day).partition_by("day", as_dict=True)
-        order = [
-            by for by in table.order if by != "written"
-        ]  # which is the same for all of a write
+        # All rows of a write have the same ``written``.
+        order = [by for by in table.order if by != "written"]
         of_days = (
             (day_of(self._path, int(start)), rows.sort(*order)) for (start,), rows in groups.items()
         )

@@ -12,11 +12,7 @@ import polars as pl
 
 from operators.contracts.clock import Clock
 from operators.contracts.frames import SPANS
-from sinks.lake_files import (
-    SPANS_KEPT,
-    Day,
-    span_days,
-)
+from sinks.lake_files import SPANS_KEPT, Day, span_days
 from sinks.lake_reading import rows_between
 from sinks.lake_writer import LakeSettings, LakeWriter
 

@@ -216,12 +216,9 @@ class Tap:
         numbers, unusual = numbers_of(decoded, limits, tenants)
         rows, new = known.index.find_new(numbers.key)
         if len(new):
-            start = len(known.series)
             for named in naming.name(numbers, new):
                 known.add(named)
-            of_new = np.arange(start, len(known.series), dtype=np.int32)
-            known.index.insert(numbers.key[new], of_new)
-            rows = known.index.find(numbers.key)
+            rows, _ = known.index.meet(numbers.key)
         series, target, texts = known.frame()
         of_number = series[rows]
         kept = np.flatnonzero(of_number != _LEAVE)

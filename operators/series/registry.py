@@ -148,7 +148,6 @@ class SeriesRegistry:
                     description, self._tenant_attribute, self._tenant
                 )
             new = self._name(whose, description)
-            start = len(self)
             count = description.streams.height  # behind them are histograms without a row here
             series = new["series"].to_numpy()[:count]
             identities = new["identity"].to_numpy()[:count]
@@ -157,8 +156,7 @@ class SeriesRegistry:
             self.shards = np.concatenate([self.shards, shard_of(series, self._count)])
             startless = misleading_starts(description.streams, self._since_boot)
             self.startless = np.concatenate([self.startless, startless])
-            self._index.insert(raw[examples], np.arange(start, len(self), dtype=np.int32))
-            rows = self._index.find(raw)
+            rows, _ = self._index.meet(raw)
         return Resolved(points, rows[:size], distributions, rows[size:], new, {}, untold)
 
     def _name(self, whose: pl.Series, description: Description) -> pl.DataFrame:

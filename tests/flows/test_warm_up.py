@@ -18,7 +18,6 @@ from flows.settings import Settings
 from numba.core.dispatcher import Dispatcher
 
 def asked_for():
-    gc.unfreeze()  # what is frozen would not be found
     return {
         f"{loop.py_func.__module__}.{loop.py_func.__qualname__}{types}"
         for loop in gc.get_objects()
